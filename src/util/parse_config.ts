@@ -1,0 +1,58 @@
+// Checks a parsed JSON file against a valibot schema and says in one sentence what is wrong with it.
+// It reads no files and knows no model: the schemas live beside the code that uses their values.
+import * as v from "valibot";
+import { InputError } from "../errors.ts";
+
+/** Any valibot schema that answers at once. */
+export type ConfigSchema = v.GenericSchema;
+
+/**
+ * The value of a JSON file, typed and with the schema's defaults filled in.
+ *
+ * @param file name for messages, e.g. "transformer/config.json"
+ * @throws InputError naming the file, the key, what it holds and what was expected
+ */
+export function parseConfig<S extends ConfigSchema>(
+  schema: S,
+  value: unknown,
+  file: string,
+): v.InferOutput<S> {
+  const result = v.safeParse(schema, value, { abortEarly: true });
+  if (result.success) return result.output;
+  throw new InputError(describeIssue(result.issues[0], file));
+}
+
+/** A schema for a positive whole number. */
+export const positiveInteger = v.pipe(
+  v.number(),
+  v.check((value) => Number.isInteger(value) && value > 0, "must be a whole number above 0"),
+);
+
+/** A schema for a finite number above 0. */
+export const positiveNumber = v.pipe(
+  v.number(),
+  v.check((value) => Number.isFinite(value) && value > 0, "must be a number above 0"),
+);
+
+/** A schema for a key with only one value this engine can run, which is also what a missing key means. */
+export function only<const T extends string | number | boolean>(
+  value: T,
+): v.OptionalSchema<v.LiteralSchema<T, string>, T> {
+  return v.optional(v.literal(value, `is not supported yet (only ${JSON.stringify(value)} is)`), value);
+}
+
+/** A schema for a key that may be missing or null, since what it would switch on is not there. */
+export function onlyNull(feature: string): v.OptionalSchema<v.NullSchema<string>, null> {
+  return v.optional(v.null(`is not supported yet: ${feature}`), null);
+}
+
+function describeIssue(issue: v.BaseIssue<unknown>, file: string): string {
+  const key = v.getDotPath(issue);
+  if (key === null) return `${file} must hold a JSON object, but holds ${issue.received}.`;
+  if (issue.received === "undefined") {
+    return `${file} has no "${key}"; expected the file as diffusers or transformers wrote it.`;
+  }
+  if (/^(is|must)\b/.test(issue.message))
+    return `${file}: "${key}": ${JSON.stringify(issue.input)} ${issue.message}.`;
+  return `${file}: "${key}" must be ${issue.expected ?? "another value"}, but is ${issue.received}.`;
+}
