@@ -1,0 +1,30 @@
+// out = gelu_tanh(x) * gate, element by element
+//
+// x, gate, out  [4 * count4] f32
+//
+// One thread takes four elements. Precondition (op): the element count is a multiple of 4.
+// Matches `hidden_gelu * hidden_linear` in UMT5DenseGatedActDense (wi_0 is the activated one).
+
+#import shared/activation
+#import shared/element_index
+
+struct Params {
+    count4: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> gate: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = element_index(group, groups, local);
+    if i < params.count4 {
+        out[i] = activate(x[i]) * gate[i];
+    }
+}

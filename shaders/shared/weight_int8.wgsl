@@ -1,0 +1,10 @@
+// A Linear weight [n, k], stored as unsigned bytes with one f16 scale and bias per 64 columns: w = q * scale + bias
+// (MLX's affine mode). Expects: params.k, a multiple of 64.
+@group(0) @binding(4) var<storage, read> weight: array<u32>;
+@group(0) @binding(5) var<storage, read> weight_scale_bias: array<u32>;
+
+fn load_weight(row: u32, k4: u32) -> vec4<f32> {
+    let scale_bias = unpack2x16float(weight_scale_bias[row * (params.k / 64u) + k4 / 16u]);
+    let q = unpack4xU8(weight[row * (params.k / 4u) + k4]);
+    return vec4<f32>(q) * scale_bias.x + scale_bias.y;
+}

@@ -1,0 +1,74 @@
+// Compiles kernel variants once per device, in parallel, and reports compile errors with the source they name.
+
+import { ShaderCompileError } from "../errors.ts";
+import type { KernelVariant } from "./kernel.ts";
+
+/** A compiled kernel with its explicit layout; binding 0 takes a dynamic offset into the recorder's uniforms. */
+export interface CompiledKernel {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** The device's compiled kernels. No cap: the set of variants is small and fixed by the ops. */
+export class PipelineCache {
+  readonly #device: GPUDevice;
+  readonly #compiled = new Map<string, Promise<CompiledKernel>>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** Starts compiling, or returns what is there; rejects with `ShaderCompileError`. */
+  compile(variant: KernelVariant): Promise<CompiledKernel> {
+    const known = this.#compiled.get(variant.key);
+    if (known !== undefined) return known;
+    const compiled = this.#create(variant);
+    // A rejection is reported by whoever awaits; this only keeps an early failure from being "unhandled".
+    compiled.catch(() => undefined);
+    this.#compiled.set(variant.key, compiled);
+    return compiled;
+  }
+
+  async #create(variant: KernelVariant): Promise<CompiledKernel> {
+    const device = this.#device;
+    const layout = device.createBindGroupLayout({
+      label: variant.key,
+      entries: variant.reflection.bindings.map(({ binding, type }) => ({
+        binding,
+        visibility: 4, // GPUShaderStage.COMPUTE
+        buffer: { type, hasDynamicOffset: type === "uniform" },
+      })),
+    });
+    const module = device.createShaderModule({ label: variant.key, code: variant.source });
+    try {
+      const pipeline = await device.createComputePipelineAsync({
+        label: variant.key,
+        layout: device.createPipelineLayout({ label: variant.key, bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: "main" },
+      });
+      return { pipeline, layout };
+    } catch (error) {
+      throw await compileError({ variant, module, error });
+    }
+  }
+}
+
+interface Failure {
+  readonly variant: KernelVariant;
+  readonly module: GPUShaderModule;
+  readonly error: unknown;
+}
+
+async function compileError({ variant, module, error }: Failure): Promise<ShaderCompileError> {
+  const { messages } = await module.getCompilationInfo();
+  const lines = variant.source.split("\n");
+  const details = messages
+    .filter(({ type }) => type === "error")
+    .map(
+      ({ lineNum, linePos, message }) =>
+        `  line ${lineNum}:${linePos}: ${message}\n    ${lines[lineNum - 1] ?? ""}`,
+    );
+  const reason =
+    details.length > 0 ? details.join("\n") : `  ${error instanceof Error ? error.message : String(error)}`;
+  return new ShaderCompileError(`Kernel ${variant.key} does not compile:\n${reason}`, variant.source);
+}

@@ -1,0 +1,62 @@
+// Cuts a recording into pieces of about 100 ms: long enough to keep the GPU busy, short enough for the driver's
+// watchdog and for Cancel. The speed is learnt from the pieces themselves.
+
+import type { Gpu } from "./gpu.ts";
+import type { Command } from "./command.ts";
+import { MAX_DISPATCHES_PER_PIECE } from "./uniform_arena.ts";
+
+const TARGET_MS = 100;
+/** Cost of a launch, in the arithmetic that fits in the same time; keeps pieces of tiny kernels bounded. */
+const LAUNCH_FLOPS = 100_000;
+
+const timers = new WeakMap<Gpu, PieceTimer>();
+
+/** Learns how much work fits into one piece on a device. */
+export class PieceTimer {
+  #flopsPerMs: number;
+
+  /** The device's timer. */
+  static of(gpu: Gpu): PieceTimer {
+    const known = timers.get(gpu) ?? new PieceTimer(gpu.capabilities.software ? 2e6 : 1e9);
+    timers.set(gpu, known);
+    return known;
+  }
+
+  private constructor(flopsPerMs: number) {
+    this.#flopsPerMs = flopsPerMs;
+  }
+
+  /** Work for one piece, in floating-point operations. */
+  get budgetFlops(): number {
+    return this.#flopsPerMs * TARGET_MS;
+  }
+
+  /** Runs a piece and learns from its duration. */
+  async measure(commands: readonly Command[], run: () => Promise<void>): Promise<void> {
+    const start = performance.now();
+    await run();
+    const milliseconds = performance.now() - start;
+    const flops = commands.reduce((sum, command) => sum + commandFlops(command), 0);
+    // Short pieces say more about latency than about speed; a piece may change the estimate by at most 2x.
+    if (milliseconds < TARGET_MS / 10) this.#flopsPerMs *= 1.5;
+    else this.#flopsPerMs *= Math.min(2, Math.max(0.5, flops / milliseconds / this.#flopsPerMs));
+  }
+}
+
+/** Index after the last command of the piece that begins at `start`: at least one command. */
+export function nextPiece(commands: readonly Command[], start: number, budgetFlops: number): number {
+  let flops = 0;
+  let end = start;
+  while (end < commands.length && end - start < MAX_DISPATCHES_PER_PIECE) {
+    const command = commands[end];
+    if (command === undefined) break;
+    flops += commandFlops(command);
+    if (end > start && flops > budgetFlops) break;
+    end++;
+  }
+  return end;
+}
+
+function commandFlops(command: Command): number {
+  return LAUNCH_FLOPS + (command.type === "dispatch" ? command.descriptor.flops : 0);
+}

@@ -1,0 +1,17 @@
+// Workgroup counts of element-wise kernels: 64 threads a group, folded into two dimensions when there are many.
+
+/** Threads of an element-wise workgroup; shaders say `@workgroup_size(64)`. */
+export const ELEMENT_WORKGROUP = 64;
+
+/** Workgroups for `threads` threads; the kernel computes its index with shared/element_index. */
+export function elementGroups(threads: number): [number, number] {
+  const groups = Math.ceil(threads / ELEMENT_WORKGROUP);
+  const x = Math.min(groups, 32_768);
+  return [x, Math.ceil(groups / x)];
+}
+
+/** Workgroups for kernels that take one row each, folded into two dimensions when there are many. */
+export function rowGroups(rows: number): [number, number] {
+  const x = Math.min(rows, 32_768);
+  return [x, Math.ceil(rows / x)];
+}

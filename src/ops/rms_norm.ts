@@ -1,0 +1,46 @@
+// RMSNorm over the last axis.
+
+import type { Recorder } from "../gpu/recorder.ts";
+import {
+  binding,
+  type DType,
+  elementCount,
+  type Tensor,
+  tensorBytes,
+  temporaryTensor,
+} from "../tensor/tensor.ts";
+import source from "../../shaders/rms_norm.wgsl?raw";
+import { rowGroups } from "./element_groups.ts";
+
+/** Operands and options of `rmsNorm`. */
+export interface RmsNormOptions {
+  /** [columns] f32. */
+  readonly weight: Tensor;
+  readonly eps: number;
+  /** Element type of the result; default x's. */
+  readonly dtype?: DType;
+}
+
+const KERNEL = { stem: "rms_norm", source };
+
+/** Records x / sqrt(mean(x^2) + eps) * weight for x [rows, columns]. */
+export function rmsNorm(
+  recorder: Recorder,
+  x: Tensor,
+  { weight, eps, dtype = x.dtype }: RmsNormOptions,
+): Tensor {
+  const columns = x.shape.at(-1) ?? 0;
+  const rows = elementCount(x.shape) / columns;
+  const out = temporaryTensor(recorder, { label: "rms_norm", dtype, shape: x.shape });
+  recorder.dispatch({
+    kernel: KERNEL,
+    constants: { x_elem: x.dtype, elem: dtype },
+    enables: x.dtype === "f16" || dtype === "f16" ? ["f16"] : [],
+    params: { rows, columns, eps },
+    buffers: { x: binding(x), weight: binding(weight), out: binding(out) },
+    workgroups: rowGroups(rows),
+    flops: 4 * rows * columns,
+    bytes: tensorBytes(x) + tensorBytes(out),
+  });
+  return out;
+}
