@@ -54,5 +54,15 @@ function describeIssue(issue: v.BaseIssue<unknown>, file: string): string {
   }
   if (/^(is|must)\b/.test(issue.message))
     return `${file}: "${key}": ${JSON.stringify(issue.input)} ${issue.message}.`;
-  return `${file}: "${key}" must be ${issue.expected ?? "another value"}, but is ${issue.received}.`;
+  const expected = TYPE_NAMES[issue.expected ?? ""] ?? issue.expected ?? "another value";
+  return `${file}: "${key}" must be ${expected}, but is ${issue.received}.`;
 }
+
+/** valibot's words for types, as they read in a sentence. */
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  number: "a number",
+  string: "a text",
+  boolean: "true or false",
+  Array: "a list",
+  Object: "an object",
+};

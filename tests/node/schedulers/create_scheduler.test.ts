@@ -55,7 +55,7 @@ test.each([
   [{ ...unipc, lower_order_final: false }, /"lower_order_final"/],
   [{ ...unipc, use_flow_sigmas: undefined }, /"use_flow_sigmas"/],
   [{ ...unipc, thresholding: true }, /"thresholding"/],
-  [{ ...unipc, flow_shift: "3" }, /"flow_shift" must be number, but is "3"/],
+  [{ ...unipc, flow_shift: "3" }, /"flow_shift" must be a number, but is "3"/],
   [
     { ...euler, use_dynamic_shifting: true },
     /"use_dynamic_shifting": true is not supported yet \(only false is\)/,
