@@ -4,6 +4,7 @@
 import type { Recorder } from "../gpu/recorder.ts";
 import { binding, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/attention.wgsl?raw";
+import { ATTENTION_DIRECT } from "./attention_direct.ts";
 
 /** Rows of a query or key tile at most. */
 export const ATTENTION_TILE = 64;
@@ -34,6 +35,8 @@ export interface AttentionOperands {
   readonly heads: number;
   /** Factor of the logits; default 1 / sqrt(head_dim). */
   readonly scale?: number;
+  /** Which kernel; default "direct" on software adapters, otherwise "tiled". */
+  readonly variant?: "tiled" | "direct";
 }
 
 /** The result and the logarithm of each query's softmax denominator, which merging needs. */
@@ -63,10 +66,15 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   }
   const out = temporaryTensor(recorder, { ...q, label: "attention" });
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
+  const kind = operands.variant ?? (recorder.gpu.capabilities.software ? "direct" : "tiled");
   const scores = tiles.perHead ? tiles.scoreCount : heads * tiles.scoreCount;
   recorder.dispatch({
-    kernel: KERNEL,
-    constants: { elem: q.dtype, HEAD_DIM: headDim, OUT_COLUMNS: Math.ceil(headDim / 64) },
+    ...(kind === "direct"
+      ? { kernel: ATTENTION_DIRECT, constants: { elem: q.dtype, HEAD_DIM: headDim } }
+      : {
+          kernel: KERNEL,
+          constants: { elem: q.dtype, HEAD_DIM: headDim, OUT_COLUMNS: Math.ceil(headDim / 64) },
+        }),
     enables: q.dtype === "f16" ? ["f16"] : [],
     params: {
       num_queries: numQueries,

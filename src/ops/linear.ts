@@ -12,6 +12,8 @@ import {
 } from "../tensor/tensor.ts";
 import source from "../../shaders/linear.wgsl?raw";
 import { ACTIVATIONS, type Activation } from "./activation.ts";
+import { linearDirect } from "./linear_direct.ts";
+import type { LinearVariant } from "./linear_variant.ts";
 
 /** A Linear layer's parameters in GPU memory. Weight [n, k] as torch stores it. */
 export interface LinearWeights {
@@ -35,6 +37,8 @@ export interface LinearOptions {
   /** Element type of the result; default x's. */
   readonly dtype?: DType;
   readonly label?: string;
+  /** Which kernel; default "direct" on software adapters, otherwise "tiled". */
+  readonly variant?: "tiled" | "direct";
 }
 
 const KERNEL = { stem: "linear", source };
@@ -56,15 +60,11 @@ export function linear(
   }
   if (k % 4 !== 0) throw new WeightsError(`${label} has ${k} input features; Weft needs a multiple of 4.`);
   const out = temporaryTensor(recorder, { label, dtype, shape: [...x.shape.slice(0, -1), n] });
-  const tile = chooseTile(m, n, recorder.gpu.capabilities.software);
+  const kind = options.variant ?? (recorder.gpu.capabilities.software ? "direct" : "tiled");
+  const { kernel, constants, workgroups } = kind === "direct" ? linearDirect(m, n) : linearTiled(m, n);
   recorder.dispatch({
-    kernel: KERNEL,
-    constants: {
-      elem: x.dtype,
-      out_elem: dtype,
-      ACTIVATION: ACTIVATIONS[activation],
-      ...tile,
-    },
+    kernel,
+    constants: { elem: x.dtype, out_elem: dtype, ACTIVATION: ACTIVATIONS[activation], ...constants },
     imports: { storage: weight.storage },
     enables: x.dtype === "f16" || dtype === "f16" ? ["f16"] : [],
     params: { m, n, k },
@@ -75,25 +75,21 @@ export function linear(
       weight: binding(weight.data),
       ...(weight.storage === "int8" ? { weight_scale_bias: binding(weight.scaleBias) } : {}),
     },
-    workgroups: [Math.ceil(n / (64 * tile.COLUMNS)), Math.ceil(m / (16 * tile.ROWS))],
+    workgroups,
     flops: 2 * m * n * k,
     bytes: tensorBytes(x) + tensorBytes(out) + tensorBytes(weight.data),
   });
   return out;
 }
 
-interface LinearTile extends Record<string, number> {
-  /** Rows per thread, 16 threads apart. */
-  readonly ROWS: number;
-  /** Groups of 4 columns per thread. */
-  readonly COLUMNS: number;
-  /** Columns of k staged at a time, in vec4. */
-  readonly TILE_K4: number;
-}
-
-/** Big tiles re-use operands more; small problems need many workgroups. */
-function chooseTile(m: number, n: number, software: boolean): LinearTile {
-  if (software) return { ROWS: m > 16 ? 4 : 1, COLUMNS: 1, TILE_K4: 4 };
-  if (m >= 1024 && n >= 512) return { ROWS: 8, COLUMNS: 2, TILE_K4: 4 };
-  return { ROWS: m > 16 ? 4 : 1, COLUMNS: 1, TILE_K4: 4 };
+/** Tiles of linear.wgsl: big ones re-use operands more, small problems need many workgroups. */
+function linearTiled(m: number, n: number): LinearVariant {
+  const big = m >= 1024 && n >= 512;
+  const rows = big ? 8 : m > 16 ? 4 : 1;
+  const columns = big ? 2 : 1;
+  return {
+    kernel: KERNEL,
+    constants: { ROWS: rows, COLUMNS: columns, TILE_K4: 4 },
+    workgroups: [Math.ceil(n / (64 * columns)), Math.ceil(m / (16 * rows))],
+  };
 }
