@@ -1,7 +1,7 @@
 // One config for every product: the page (default), the command line (`--mode cli`), the same tests and
 // benches as one module for a bare GPU machine (`--mode device`), and vitest.
 import { fileURLToPath } from "node:url";
-import { defineConfig, type UserConfig } from "vite";
+import { build, defineConfig, type Plugin, type UserConfig } from "vite";
 import type { ViteUserConfig } from "vitest/config";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -10,6 +10,29 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 const ISOLATION_HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
+};
+
+/**
+ * `import source from "./entry_node.ts?node_worker"`: the entry and all it imports as the text of one ES module.
+ * worker_threads cannot load TypeScript, and this way a worker needs no file beside the bundle, in tests neither.
+ */
+const nodeWorker: Plugin = {
+  name: "weft:node-worker",
+  enforce: "pre",
+  async load(id) {
+    const [file, query] = id.split("?");
+    if (query !== "node_worker" || !file) return null;
+    this.addWatchFile(file);
+    const result = await build({
+      configFile: false,
+      logLevel: "error",
+      ssr: { noExternal: true },
+      build: { ssr: file, write: false, target: "node20", minify: true },
+    });
+    const bundle = Array.isArray(result) ? result[0] : result;
+    if (!bundle || !("output" in bundle)) throw new Error(`Cannot bundle ${file} for a worker.`);
+    return `export default ${JSON.stringify(bundle.output[0].code)};`;
+  },
 };
 
 const page: UserConfig = {
@@ -47,9 +70,17 @@ const test: ViteUserConfig["test"] = {
     },
     {
       extends: true,
-      test: { name: "browser", include: ["tests/browser/**/*.test.ts"], testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false },
+      test: {
+        name: "browser",
+        include: ["tests/browser/**/*.test.ts"],
+        testTimeout: 300_000,
+        hookTimeout: 300_000,
+        fileParallelism: false,
+      },
     },
   ],
 };
 
-export default defineConfig(({ mode }) => ({ ...(mode === "cli" ? cli : page), test }) as UserConfig);
+export default defineConfig(
+  ({ mode }) => ({ ...(mode === "cli" ? cli : page), plugins: [nodeWorker], test }) as UserConfig,
+);
