@@ -64,8 +64,7 @@ export function uniformShiftedSigmas(numInferenceSteps: number, shift: number): 
  * @throws InputError when they are not
  */
 export function explicitGrid(sigmas: readonly number[], numTrainTimesteps: number): SigmaGrid {
-  const falls = sigmas.every((sigma, i) => i === 0 || sigma < (sigmas[i - 1] ?? 0));
-  if (sigmas.length < 2 || !falls || (sigmas[0] ?? 2) > 1 || sigmas[sigmas.length - 1] !== 0) {
+  if (!fallsToZero(sigmas)) {
     throw new InputError(
       `The sigmas [${sigmas.join(", ")}] cannot be used: they must fall strictly from at most 1 to exactly 0.`,
     );
@@ -75,6 +74,12 @@ export function explicitGrid(sigmas: readonly number[], numTrainTimesteps: numbe
     sigmas: rounded,
     timesteps: rounded.slice(0, -1).map((sigma) => Math.fround(sigma * numTrainTimesteps)),
   };
+}
+
+/** Whether noise levels fall strictly from at most 1 to exactly 0. */
+export function fallsToZero(sigmas: readonly number[]): boolean {
+  const falls = sigmas.every((sigma, i) => i === 0 || sigma < (sigmas[i - 1] ?? 0));
+  return falls && sigmas.length >= 2 && (sigmas[0] ?? 2) <= 1 && sigmas[sigmas.length - 1] === 0;
 }
 
 /** `shiftSigma` in f32 throughout: the training table of diffusers is an f32 array. */

@@ -1,0 +1,54 @@
+// What a user may ask of a render, and the complete answer the pipeline works from. Types only.
+import type { SchedulerName } from "../schedulers/scheduler.ts";
+
+/** A user's wishes; everything but the prompt has a default from the model. */
+export interface RenderOptions {
+  readonly prompt: string;
+  /** What to steer away from; works only with guidance. @default "" */
+  readonly negativePrompt?: string | undefined;
+  /** Frames of the video, 4k+1. */
+  readonly numFrames?: number | undefined;
+  /** Pixels, a multiple of 16. */
+  readonly height?: number | undefined;
+  /** Pixels, a multiple of 16. */
+  readonly width?: number | undefined;
+  readonly numInferenceSteps?: number | undefined;
+  /** Above 1 the base model runs twice a step; at most 1 means no guidance. */
+  readonly guidanceScale?: number | undefined;
+  /** 0 to 2^53 - 1. @default a random one */
+  readonly seed?: number | undefined;
+  /** "unipc" or "euler". @default the checkpoint's */
+  readonly scheduler?: string | undefined;
+  /** Moves the steps towards noise. @default the model's */
+  readonly flowShift?: number | undefined;
+  /** Tokens the text is padded to; the padding takes part in attention. @default the model's, 512 for Wan */
+  readonly maxSequenceLength?: number | undefined;
+  /** Frames a second of the file; changes no frame. */
+  readonly fps?: number | undefined;
+}
+
+/** Everything decided. Plain data, so that it can cross workers and go into a file's metadata. */
+export interface RenderSettings {
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly numFrames: number;
+  readonly numLatentFrames: number;
+  readonly height: number;
+  readonly width: number;
+  readonly fps: number;
+  readonly seed: number;
+  readonly maxSequenceLength: number;
+  /** Which weights: the base model, or the student distilled to a few steps. */
+  readonly variant: "base" | "fewstep";
+  /** Folder of the transformer in the model. */
+  readonly transformerFolder: string;
+  readonly numInferenceSteps: number;
+  readonly guidanceScale: number;
+  readonly scheduler: SchedulerName;
+  /** For `createScheduler`: replaces the config's shift; undefined keeps it. */
+  readonly flowShift: number | undefined;
+  /** For `createScheduler`: exact noise levels; undefined lets the scheduler choose its grid. */
+  readonly sigmas: readonly number[] | undefined;
+  /** What the user should know although nothing is wrong. */
+  readonly notices: readonly string[];
+}
