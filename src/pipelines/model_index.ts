@@ -3,6 +3,7 @@
 import * as v from "valibot";
 import { InputError } from "../errors.ts";
 import { fallsToZero } from "../schedulers/sigma_grids.ts";
+import { DEFAULT_MAX_SEQUENCE_LENGTH } from "../text/tokenizer.ts";
 import { only, onlyNull, parseConfig, positiveInteger, positiveNumber } from "../util/parse_config.ts";
 
 const FILE = "model_index.json";
@@ -39,7 +40,7 @@ export interface ModelSettings {
 
 /** diffusers' `WanPipeline.__call__` defaults; 16 frames a second is what its examples export. */
 const WAN_DEFAULTS = {
-  maxSequenceLength: 512,
+  maxSequenceLength: DEFAULT_MAX_SEQUENCE_LENGTH,
   height: 480,
   width: 832,
   numFrames: 81,

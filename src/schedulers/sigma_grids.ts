@@ -14,7 +14,7 @@ export interface SigmaGrid {
 const UNIPC_FIRST_SIGMA_GAP = 1e-6;
 
 /** Moves noise levels towards 1: `shift * sigma / (1 + (shift - 1) * sigma)` (SD3, arXiv 2403.03206, eq. 23). */
-export function shiftSigma(shift: number, sigma: number): number {
+function shiftSigma(shift: number, sigma: number): number {
   return (shift * sigma) / (1 + (shift - 1) * sigma);
 }
 
