@@ -1,12 +1,11 @@
-// int8 affine storage: per group of 64 weights of a row, w = q * scale + bias with q in 0..255 (MLX's "affine" mode).
+// Affine integer storage: per group of 64 weights of a row, w = q * scale + bias with q in 0..255 (MLX's "affine" mode).
+// With fewer bits only the range of q shrinks: files pack them (packed_bits.ts), in memory q is always one byte.
 // Pure arithmetic on arrays; quantize_checkpoint.ts decides which tensors, stored_tensor.ts reads them back.
 
 import { f16FromF32, F16_MAX, f32ArrayFromF16, f32FromF16 } from "../util/half.ts";
 
 /** Weights that share one scale and one bias; consecutive along the input dimension. */
 export const GROUP_SIZE = 64;
-
-const MAX_Q = 255;
 
 /** A quantised matrix: `q` [rows, columns], `scales` and `biases` [rows, ceil(columns / 64)] as f16 bits. */
 export interface AffineWeights {
@@ -21,12 +20,13 @@ export function groupsPerRow(columns: number): number {
 }
 
 /**
- * Quantises `weights` [rows, columns]. Scale and bias are rounded to f16 first, outwards, so that the whole group stays
+ * Quantises `weights` [rows, columns] to q below 2^bits. Scale and bias are rounded to f16 first, outwards, so that the whole group stays
  * within reach; q is chosen against the rounded values. A weight is off by at most half a scale (plus 2^-11 of the bias
  * in the rare group where rounding outwards was needed at both ends).
  * Throws `RangeError` when a weight is not finite or beyond f16, or the length is not rows x columns.
  */
-export function quantizeAffine(weights: Float32Array, columns: number): AffineWeights {
+export function quantizeAffine(weights: Float32Array, columns: number, bits = 8): AffineWeights {
+  const maxQ = 2 ** bits - 1;
   const rows = weights.length / columns;
   if (!Number.isInteger(rows))
     throw new RangeError(`${weights.length} weights do not fill rows of ${columns}.`);
@@ -38,10 +38,10 @@ export function quantizeAffine(weights: Float32Array, columns: number): AffineWe
     const start = Math.floor(group / groups) * columns + (group % groups) * GROUP_SIZE;
     const end = Math.min(start + GROUP_SIZE, (Math.floor(group / groups) + 1) * columns);
     const values = weights.subarray(start, end);
-    const { scale, bias } = fitGroup(values);
+    const { scale, bias } = fitGroup(values, maxQ);
     scales[group] = scale;
     biases[group] = bias;
-    quantizeGroup(values, q.subarray(start, end), { scale: f32FromF16(scale), bias: f32FromF16(bias) });
+    quantizeGroup(values, q.subarray(start, end), { maxQ, scale: f32FromF16(scale), bias: f32FromF16(bias) });
   }
   return { q, scales, biases };
 }
@@ -67,7 +67,7 @@ export function dequantizeAffine(
 }
 
 /** f16 bits of a bias at or below the least value and of a scale that reaches the greatest from there. */
-function fitGroup(values: Float32Array): { scale: number; bias: number } {
+function fitGroup(values: Float32Array, maxQ: number): { scale: number; bias: number } {
   let min = Number.POSITIVE_INFINITY;
   let max = Number.NEGATIVE_INFINITY;
   for (const value of values) {
@@ -76,18 +76,18 @@ function fitGroup(values: Float32Array): { scale: number; bias: number } {
     if (value > max) max = value;
   }
   const bias = f16AtMost(min);
-  const scale = f16AtLeast((max - f32FromF16(bias)) / MAX_Q);
+  const scale = f16AtLeast((max - f32FromF16(bias)) / maxQ);
   return { scale, bias };
 }
 
 function quantizeGroup(
   values: Float32Array,
   q: Uint8Array,
-  { scale, bias }: { scale: number; bias: number },
+  { maxQ, scale, bias }: { maxQ: number; scale: number; bias: number },
 ): void {
   if (scale === 0) return; // every value equals the bias
   for (let i = 0; i < q.length; i++) {
-    q[i] = Math.min(MAX_Q, Math.max(0, Math.round(((values[i] ?? 0) - bias) / scale)));
+    q[i] = Math.min(maxQ, Math.max(0, Math.round(((values[i] ?? 0) - bias) / scale)));
   }
 }
 

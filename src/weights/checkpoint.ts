@@ -2,11 +2,12 @@
 // plain or int8 affine, to typed arrays. Reads only the ranges asked for; upload to the GPU happens elsewhere.
 
 import { WeightsError } from "../errors.ts";
-import { groupsPerRow } from "./affine.ts";
+import { GROUP_SIZE, groupsPerRow } from "./affine.ts";
 import { locateInFile, locateTensors, type LocatedTensor } from "./checkpoint_files.ts";
 import type { FileSource } from "./file_source.ts";
 import { joinModelPath } from "./model_path.ts";
-import { bytesPerElement, type SafetensorsDtype } from "./safetensors.ts";
+import { unpackBits } from "./packed_bits.ts";
+import type { SafetensorsDtype } from "./safetensors.ts";
 import {
   type Bf16Target,
   columnsOf,
@@ -87,6 +88,8 @@ export async function openCheckpointFile(
 
 /** A tensor with, when it is int8, the two that belong to it. */
 interface Part extends LocatedTensor {
+  /** Bits of one q in the file; `shape` counts weights, whatever the packing. */
+  readonly bits?: number;
   readonly scales?: LocatedTensor;
   readonly biases?: LocatedTensor;
 }
@@ -170,7 +173,7 @@ class SafetensorsCheckpoint implements Checkpoint {
   async #readAffine(name: string, part: AffinePart, signal?: AbortSignal): Promise<StoredTensor> {
     const scales = await this.#bytes(part.scales, signal);
     const biases = await this.#bytes(part.biases, signal);
-    const q = await this.#bytes(part, signal);
+    const q = unpackBits(await this.#bytes(part, signal), part.bits);
     return storedFromAffine(this.#label(name, part), part.shape, { q, scales, biases });
   }
 
@@ -206,29 +209,44 @@ class SafetensorsCheckpoint implements Checkpoint {
   }
 }
 
-type AffinePart = Part & Required<Pick<Part, "scales" | "biases">>;
+type AffinePart = Part & Required<Pick<Part, "bits" | "scales" | "biases">>;
 
 function isAffine(part: Part): part is AffinePart {
-  return part.scales !== undefined && part.biases !== undefined;
+  return part.bits !== undefined && part.scales !== undefined && part.biases !== undefined;
 }
 
-/** Joins each U8 tensor `K` with `K.scales` and `K.biases`. */
+/** Joins each quantised tensor `K` with `K.scales` and `K.biases`. */
 function groupParts(tensors: ReadonlyMap<string, LocatedTensor>): ReadonlyMap<string, Part> {
   const parts = new Map<string, Part>(tensors);
   for (const [name, tensor] of tensors) {
     const scales = tensors.get(`${name}.scales`);
     const biases = tensors.get(`${name}.biases`);
     if (scales === undefined || biases === undefined) continue;
-    if (tensor.dtype !== "U8" || !isGroupTable(scales, tensor.shape) || !isGroupTable(biases, tensor.shape)) {
+    const layout = affineLayout(tensor, scales);
+    if (layout === undefined || !isGroupTable(scales, layout.shape) || !isGroupTable(biases, layout.shape)) {
       throw new WeightsError(
-        `${tensor.path}: tensor "${name}" has scales and biases, but is not int8 affine in groups of 64 (U8, with F16 [${tensor.shape[0]}, ${groupsPerRow(columnsOf(tensor.shape))}] of each); quantise the model again.`,
+        `${tensor.path}: tensor "${name}" has scales and biases, but is not affine in groups of 64 (U8, or U32 of packed bits, with F16 scales and biases for each group); quantise the model again.`,
       );
     }
     parts.delete(`${name}.scales`);
     parts.delete(`${name}.biases`);
-    parts.set(name, { ...tensor, scales, biases });
+    parts.set(name, { ...tensor, ...layout, scales, biases });
   }
   return parts;
+}
+
+/** U8 holds one q a byte; U32 [rows, words] packs the q of whole groups, and the number of groups tells the bits of each. */
+function affineLayout(
+  tensor: LocatedTensor,
+  scales: LocatedTensor,
+): { bits: number; shape: readonly number[] } | undefined {
+  if (tensor.dtype === "U8") return { bits: 8, shape: tensor.shape };
+  const [rows = 0, words = 0] = tensor.shape;
+  const columns = (scales.shape[1] ?? 0) * GROUP_SIZE;
+  const bits = (words * 32) / columns;
+  const isPacked =
+    tensor.dtype === "U32" && tensor.shape.length === 2 && Number.isInteger(bits) && bits >= 1 && bits <= 8;
+  return isPacked ? { bits, shape: [rows, columns] } : undefined;
 }
 
 function isGroupTable({ dtype, shape }: LocatedTensor, of: readonly number[]): boolean {
@@ -244,7 +262,7 @@ function bytesOf(tensor: LocatedTensor | undefined): number {
 /** The part of a tensor, and of its scales and biases, that is row `row`. */
 function sliceRow(part: Part, row: number): Part {
   const slice = (tensor: LocatedTensor): LocatedTensor => {
-    const bytes = columnsOf(tensor.shape) * bytesPerElement(tensor.dtype);
+    const bytes = bytesOf(tensor) / (tensor.shape[0] ?? 1);
     const start = tensor.start + row * bytes;
     return { ...tensor, shape: [1, ...tensor.shape.slice(1)], start, end: start + bytes };
   };
