@@ -1,14 +1,10 @@
 // What a TAEHV checkpoint is made of: the decoder's widths, time and space factors and trimming, read from the
 // tensor shapes and, where there is one, from vae/config.json. Source: taehv.py of madebyollin/taehv.
 import { WeightsError } from "../errors.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
 
-/** Read access to a checkpoint's tensors, as `src/weights` gives it. */
-export interface TensorSource {
-  readonly names: Iterable<string>;
-  info(name: string): { readonly shape: readonly number[] };
-  /** The whole tensor as f32, whatever it is stored as. */
-  readF32(name: string): Promise<Float32Array>;
-}
+/** What is used of a checkpoint. */
+export type TaehvCheckpoint = Pick<Checkpoint, "has" | "info" | "location" | "readF32">;
 
 /** The fields of vae/config.json that matter here; the keys are the file's. All optional: shapes say the rest. */
 export interface TaehvConfigJson {
@@ -50,31 +46,36 @@ export function spatialScale(config: TaehvDecoderConfig): number {
  * The decoder's shape, from the tensors' shapes and the config file's overrides.
  * Throws `WeightsError` when a tensor is missing or the two disagree.
  */
-export function taehvDecoderConfig(source: TensorSource, json: TaehvConfigJson = {}): TaehvDecoderConfig {
-  const first = convShape(source, "decoder.1.weight");
-  const ends = STAGE_LAYERS.map((layer) => convShape(source, `decoder.${layer + 5}.weight`)[0]);
+export function taehvDecoderConfig(
+  checkpoint: TaehvCheckpoint,
+  json: TaehvConfigJson = {},
+): TaehvDecoderConfig {
+  const first = convShape(checkpoint, "decoder.1.weight");
+  const ends = STAGE_LAYERS.map((layer) => convShape(checkpoint, `decoder.${layer + 5}.weight`)[0]);
   const widths = [first[0], ends[0] ?? 0, ends[1] ?? 0, ends[2] ?? 0] as const;
   if (json.decoder_widths !== undefined && json.decoder_widths.join() !== widths.join())
     throw new WeightsError(
       `The decoder's tensors have widths ${widths.join(", ")}, but its config.json says decoder_widths ` +
         `${json.decoder_widths.join(", ")}; the two files belong to different models.`,
     );
-  const timeFactors = timeFactorsOf(source, json);
+  const timeFactors = timeFactorsOf(checkpoint, json);
   return {
     latentChannels: first[1],
     widths,
     timeFactors,
     spaceFactors: threeFlags(json.decoder_space_upscale ?? [true, true, true], "decoder_space_upscale"),
-    patchSize: patchSizeOf(source, json),
+    patchSize: patchSizeOf(checkpoint, json),
     framesToTrim: json.frames_to_trim ?? timeFactors.reduce((product, factor) => product * factor, 1) - 1,
   };
 }
 
 /** Shape of a convolution's weight [out, in, kernel, kernel]; `WeightsError` when missing or not of that rank. */
-export function convShape(source: TensorSource, name: string): [number, number, number, number] {
-  if (![...source.names].includes(name))
-    throw new WeightsError(`Tensor ${name} is missing; a TAEHV checkpoint has it (keys decoder.<layer>.…).`);
-  const shape = source.info(name).shape;
+export function convShape(checkpoint: TaehvCheckpoint, name: string): [number, number, number, number] {
+  if (!checkpoint.has(name))
+    throw new WeightsError(
+      `${checkpoint.location} has no tensor ${name}; expected a TAEHV checkpoint, which has.`,
+    );
+  const shape = checkpoint.info(name).shape;
   const [out, input, height, width] = shape;
   if (
     shape.length !== 4 ||
@@ -88,9 +89,9 @@ export function convShape(source: TensorSource, name: string): [number, number, 
 }
 
 // TGrow's 1x1 has one group of channels per frame. A config may ask for fewer: the last groups are then kept.
-function timeFactorsOf(source: TensorSource, json: TaehvConfigJson): [number, number, number] {
+function timeFactorsOf(checkpoint: TaehvCheckpoint, json: TaehvConfigJson): [number, number, number] {
   const stored = STAGE_LAYERS.map((layer) => {
-    const [out, input] = convShape(source, `decoder.${layer + 4}.conv.weight`);
+    const [out, input] = convShape(checkpoint, `decoder.${layer + 4}.conv.weight`);
     return out / input;
   });
   // Older configs list two flags: the first stage did not grow then.
@@ -108,8 +109,8 @@ function timeFactorsOf(source: TensorSource, json: TaehvConfigJson): [number, nu
   return [factors[0] ?? 1, factors[1] ?? 1, factors[2] ?? 1];
 }
 
-function patchSizeOf(source: TensorSource, json: TaehvConfigJson): number {
-  const [out] = convShape(source, "decoder.22.weight");
+function patchSizeOf(checkpoint: TaehvCheckpoint, json: TaehvConfigJson): number {
+  const [out] = convShape(checkpoint, "decoder.22.weight");
   const patchSize = Math.sqrt(out / 3);
   if (!Number.isInteger(patchSize) || (json.patch_size !== undefined && json.patch_size !== patchSize))
     throw new WeightsError(

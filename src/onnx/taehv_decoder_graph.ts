@@ -4,17 +4,9 @@
 //
 // Two exact simplifications: TGrow (a bias-free 1x1) is folded into the bias-free 3x3 that follows it, and so is
 // the nearest x2 upsampling, as four 2x2 kernels, one per output phase (4/9 of the multiplications).
-import { WeightsError } from "../errors.ts";
 import { GraphBuilder, type Attribute, type Value } from "./graph_builder.ts";
 import { foldTimeGrowth, foldUpsample, type ConvWeight } from "./taehv_fold.ts";
-import {
-  convShape,
-  framesPerLatent,
-  spatialScale,
-  STAGE_LAYERS,
-  type TaehvDecoderConfig,
-  type TensorSource,
-} from "./taehv_config.ts";
+import { convShape, STAGE_LAYERS, type TaehvDecoderConfig, type TaehvCheckpoint } from "./taehv_config.ts";
 
 /** Number of MemBlocks, hence of memories. */
 export const NUM_MEMORIES = 9;
@@ -33,7 +25,10 @@ export const memoryInput = (index: number): string => `mem${index}_in`;
 export const memoryOutput = (index: number): string => `mem${index}_out`;
 
 /** Shapes [1, channels, height, width] of the nine memories. */
-export function memoryShapes(config: TaehvDecoderConfig, size: DecoderGraphSize): number[][] {
+export function memoryShapes(
+  config: TaehvDecoderConfig,
+  size: Pick<DecoderGraphSize, "latentHeight" | "latentWidth">,
+): number[][] {
   let scale = 1;
   return STAGE_LAYERS.flatMap((_, stage) => {
     const shape = [1, config.widths[stage] ?? 0, size.latentHeight * scale, size.latentWidth * scale];
@@ -49,58 +44,31 @@ export function memoryShapes(config: TaehvDecoderConfig, size: DecoderGraphSize)
  * Throws `WeightsError` when a tensor is missing, mis-shaped or not finite.
  */
 export async function buildTaehvDecoder(
-  source: TensorSource,
+  checkpoint: TaehvCheckpoint,
   config: TaehvDecoderConfig,
   size: DecoderGraphSize,
 ): Promise<Uint8Array> {
   const graph = new GraphBuilder("taehv_decoder");
-  const parts: DecoderParts = { graph, source, config };
-  const { latentFrames, latentHeight, latentWidth } = size;
-  const latent = graph.input("latent", "float32", [
-    latentFrames,
-    config.latentChannels,
-    latentHeight,
-    latentWidth,
-  ]);
-  const shapes = memoryShapes(config, size);
-
-  let x = clampSoftly(graph, latent);
-  x = graph.node("Relu", [
-    await conv3x3(parts, x, "decoder.1", { in: config.latentChannels, out: config.widths[0] }),
-  ]);
-  let frames = latentFrames;
-  let [height, width] = [latentHeight, latentWidth];
-  for (const [stage, firstLayer] of STAGE_LAYERS.entries()) {
-    for (let block = 0; block < 3; block++) {
-      const index = stage * 3 + block;
-      const memory = graph.input(memoryInput(index), "float32", shapes[index] ?? []);
-      const step = await memBlock(parts, { x, memory, frames }, firstLayer + block);
-      graph.output(memoryOutput(index), step.memory, "float32", shapes[index] ?? []);
-      x = step.x;
-    }
-    const factor = config.timeFactors[stage] ?? 1;
-    height *= config.spaceFactors[stage] ?? 1;
-    width *= config.spaceFactors[stage] ?? 1;
-    x = await grow(parts, x, stage);
-    frames *= factor;
-    if (factor > 1)
-      x = graph.node("Reshape", [
-        x,
-        graph.int64s("frames_shape", [frames, config.widths[stage + 1] ?? 0, height, width]),
-      ]);
-  }
-  x = graph.node("Relu", [x]);
-  await writeFrames(parts, x, {
-    frames: framesPerLatent(config) * latentFrames,
-    height: latentHeight * spatialScale(config),
-    width: latentWidth * spatialScale(config),
+  const parts: DecoderParts = { graph, checkpoint, config };
+  const { latentFrames: frames, latentHeight: height, latentWidth: width } = size;
+  const latent = graph.input("latent", "float32", [frames, config.latentChannels, height, width]);
+  const first = await conv3x3(parts, clampSoftly(graph, latent), {
+    name: "decoder.1",
+    in: config.latentChannels,
+    out: config.widths[0],
   });
+  let flow: Flow = { x: graph.node("Relu", [first]), frames, height, width };
+  for (const stage of STAGE_LAYERS.keys()) {
+    flow = await memBlocks(parts, flow, stage);
+    flow = await grow(parts, flow, stage);
+  }
+  await writeFrames(parts, flow);
   return graph.encode();
 }
 
 interface DecoderParts {
   readonly graph: GraphBuilder;
-  readonly source: TensorSource;
+  readonly checkpoint: TaehvCheckpoint;
   readonly config: TaehvDecoderConfig;
 }
 
@@ -110,73 +78,91 @@ function clampSoftly(graph: GraphBuilder, x: Value): Value {
   return graph.node("Mul", [graph.node("Tanh", [graph.node("Div", [x, three])]), three]);
 }
 
-interface MemStep {
+/** Frames on their way through the network, [frames, channels, height, width]. */
+interface Flow {
   readonly x: Value;
-  readonly memory: Value;
   readonly frames: number;
+  readonly height: number;
+  readonly width: number;
 }
 
-// relu(conv(cat[x, past]) + x), past being the block's input one frame earlier; the new memory is its last input.
-async function memBlock(
-  parts: DecoderParts,
-  { x, memory, frames }: MemStep,
-  layer: number,
-): Promise<{ x: Value; memory: Value }> {
-  const { graph } = parts;
-  const width = convShape(parts.source, `decoder.${layer}.conv.2.weight`)[0];
-  const name = `decoder.${layer}.conv`;
-  const past =
-    frames === 1 ? memory : graph.node("Concat", [memory, sliceFrames(graph, x, 0, frames - 1)], axis(0));
-  let y = graph.node("Concat", [x, past], axis(1));
-  y = graph.node("Relu", [await conv3x3(parts, y, `${name}.0`, { in: 2 * width, out: width })]);
-  y = graph.node("Relu", [await conv3x3(parts, y, `${name}.2`, { in: width, out: width })]);
-  y = await conv3x3(parts, y, `${name}.4`, { in: width, out: width });
-  const last = frames === 1 ? x : sliceFrames(graph, x, frames - 1, frames);
-  return { x: graph.node("Relu", [graph.node("Add", [y, x])]), memory: last };
+// Three times relu(conv(cat[x, past]) + x), past being the block's input one frame earlier; what a block saw last
+// is its memory for the next call.
+async function memBlocks(parts: DecoderParts, flow: Flow, stage: number): Promise<Flow> {
+  const { graph, config } = parts;
+  const width = config.widths[stage] ?? 0;
+  const shape = [1, width, flow.height, flow.width];
+  let { x } = flow;
+  for (let block = 0; block < 3; block++) {
+    const index = stage * 3 + block;
+    const name = `decoder.${(STAGE_LAYERS[stage] ?? 0) + block}.conv`;
+    const memory = graph.input(memoryInput(index), "float32", shape);
+    const { past, last } = shiftFrames(graph, { ...flow, x }, memory);
+    graph.output(memoryOutput(index), last, "float32", shape);
+    let y = graph.node("Concat", [x, past], axis(1));
+    y = graph.node("Relu", [await conv3x3(parts, y, { name: `${name}.0`, in: 2 * width, out: width })]);
+    y = graph.node("Relu", [await conv3x3(parts, y, { name: `${name}.2`, in: width, out: width })]);
+    y = await conv3x3(parts, y, { name: `${name}.4`, in: width, out: width });
+    x = graph.node("Relu", [graph.node("Add", [y, x])]);
+  }
+  return { ...flow, x };
 }
 
-// End of a stage: nearest x2, TGrow and the bias-free 3x3, in one go. Channels are grouped by output frame.
-async function grow(parts: DecoderParts, x: Value, stage: number): Promise<Value> {
-  const { graph, source, config } = parts;
+// The frames one later, the memory in front; and the frame that falls off the end.
+function shiftFrames(graph: GraphBuilder, { x, frames }: Flow, memory: Value): { past: Value; last: Value } {
+  if (frames === 1) return { past: memory, last: x };
+  return {
+    past: graph.node("Concat", [memory, sliceFrames(graph, x, 0, frames - 1)], axis(0)),
+    last: sliceFrames(graph, x, frames - 1, frames),
+  };
+}
+
+// End of a stage: nearest x2, TGrow and the bias-free 3x3 in one go; after the last stage also the ReLU, here
+// because onnxruntime fuses it into the convolutions.
+async function grow({ graph, checkpoint, config }: DecoderParts, flow: Flow, stage: number): Promise<Flow> {
   const layer = (STAGE_LAYERS[stage] ?? 0) + 4;
   const [inWidth, outWidth] = [config.widths[stage] ?? 0, config.widths[stage + 1] ?? 0];
-  const growth = convShape(source, `decoder.${layer}.conv.weight`)[0];
-  const pointwise = await readConv(source, `decoder.${layer}.conv.weight`, [growth, inWidth, 1, 1]);
-  const spatial = await readConv(source, `decoder.${layer + 1}.weight`, [outWidth, inWidth, 3, 3]);
-  const folded = foldTimeGrowth(pointwise, spatial, config.timeFactors[stage] ?? 1);
-  const name = `decoder.${layer + 1}`;
-  if (config.spaceFactors[stage] === 1)
-    return graph.node(
-      "Conv",
-      [x, graph.constant(`${name}.weight`, folded.shape, folded.data)],
-      convAttributes(name, [1, 1, 1, 1]),
-    );
-  const phases = foldUpsample(folded).map((kernel, phase) => {
+  const [time, space] = [config.timeFactors[stage] ?? 1, config.spaceFactors[stage] ?? 1];
+  const growth = convShape(checkpoint, `decoder.${layer}.conv.weight`)[0];
+  const pointwise = await readConv(checkpoint, `decoder.${layer}.conv.weight`, [growth, inWidth, 1, 1]);
+  const spatial = await readConv(checkpoint, `decoder.${layer + 1}.weight`, [outWidth, inWidth, 3, 3]);
+  const kernels =
+    space === 2
+      ? foldUpsample(foldTimeGrowth(pointwise, spatial, time))
+      : [foldTimeGrowth(pointwise, spatial, time)];
+  const phases = kernels.map((kernel, phase) => {
     const [down, right] = [phase >> 1, phase & 1];
-    const weight = graph.constant(`${name}.weight_phase${phase}`, kernel.shape, kernel.data);
-    return graph.node("Conv", [x, weight], convAttributes(name, [1 - down, 1 - right, down, right]));
+    const pads = space === 2 ? [1 - down, 1 - right, down, right] : [1, 1, 1, 1];
+    const weight = graph.constant(`decoder.${layer + 1}.weight`, kernel.shape, kernel.data);
+    const y = graph.node("Conv", [flow.x, weight], {
+      name: `decoder.${layer + 1}`,
+      attributes: { pads: { ints: pads } },
+    });
+    return stage === STAGE_LAYERS.length - 1 ? graph.node("Relu", [y]) : y;
   });
-  const stacked = graph.node("Concat", phases, axis(1));
-  return graph.node("DepthToSpace", [stacked], { attributes: { blocksize: { i: 2 }, mode: { s: "DCR" } } });
+  // Channels: output phase, then output frame, then colour plane; DCR takes the phases off, Reshape the frames.
+  let x = space === 2 ? depthToSpace(graph, graph.node("Concat", phases, axis(1)), space, "DCR") : phases[0];
+  if (x === undefined) throw new Error("A stage has at least one kernel.");
+  const grown = { frames: flow.frames * time, height: flow.height * space, width: flow.width * space };
+  if (time > 1) {
+    const shape = graph.int64s("frames_shape", [grown.frames, outWidth, grown.height, grown.width]);
+    x = graph.node("Reshape", [x, shape]);
+  }
+  return { ...grown, x };
 }
 
 // The last convolution, the clamp to [0, 1], and the two forms of the frames.
-async function writeFrames(
-  parts: DecoderParts,
-  x: Value,
-  size: { frames: number; height: number; width: number },
-): Promise<void> {
+async function writeFrames(parts: DecoderParts, flow: Flow): Promise<void> {
   const { graph, config } = parts;
-  const { frames, height, width } = size;
-  let y = await conv3x3(parts, x, "decoder.22", { in: config.widths[3], out: 3 * config.patchSize ** 2 });
-  if (config.patchSize > 1)
-    // torch.pixel_shuffle orders channels colour first, then the patch: ONNX calls that CRD.
-    y = graph.node("DepthToSpace", [y], {
-      attributes: { blocksize: { i: config.patchSize }, mode: { s: "CRD" } },
-    });
+  const { patchSize } = config;
+  const [height, width] = [flow.height * patchSize, flow.width * patchSize];
+  const out = 3 * patchSize ** 2;
+  let y = await conv3x3(parts, flow.x, { name: "decoder.22", in: config.widths[3], out });
+  // torch.pixel_shuffle orders channels colour first, then the patch: ONNX calls that CRD.
+  if (patchSize > 1) y = depthToSpace(graph, y, patchSize, "CRD");
   const video = graph.node("Clip", [y, graph.scalar("zero", 0), graph.scalar("one", 1)]);
-  graph.output("video", video, "float32", [frames, 3, height, width]);
-  graph.output("rgba", packRgba(graph, video), "int32", [frames, height, width]);
+  graph.output("video", video, "float32", [flow.frames, 3, height, width]);
+  graph.output("rgba", packRgba(graph, video), "int32", [flow.frames, height, width]);
 }
 
 // R + 256 G + 65536 B is below 2^24, hence exact in f32; alpha 255 is added as int32 bits (255 << 24 is negative).
@@ -193,60 +179,38 @@ function packRgba(graph: GraphBuilder, video: Value): Value {
 }
 
 async function conv3x3(
-  parts: DecoderParts,
+  { graph, checkpoint }: DecoderParts,
   x: Value,
-  name: string,
-  width: { in: number; out: number },
+  layer: { name: string; in: number; out: number },
 ): Promise<Value> {
-  const { graph, source } = parts;
-  const weight = await readConv(source, `${name}.weight`, [width.out, width.in, 3, 3]);
-  const bias = await readTensor(source, `${name}.bias`, [width.out]);
+  const { name } = layer;
+  const weight = await readConv(checkpoint, `${name}.weight`, [layer.out, layer.in, 3, 3]);
+  const bias = await checkpoint.readF32(`${name}.bias`, { shape: [layer.out] });
   const operands = [
     x,
     graph.constant(`${name}.weight`, weight.shape, weight.data),
-    graph.constant(`${name}.bias`, [width.out], bias),
+    graph.constant(`${name}.bias`, [layer.out], bias),
   ];
-  return graph.node("Conv", operands, convAttributes(name, [1, 1, 1, 1]));
+  return graph.node("Conv", operands, { name, attributes: { pads: { ints: [1, 1, 1, 1] } } });
 }
 
-function convAttributes(
-  name: string,
-  pads: readonly number[],
-): { name: string; attributes: Record<string, Attribute> } {
-  return { name, attributes: { pads: { ints: pads } } };
+function depthToSpace(graph: GraphBuilder, x: Value, blocksize: number, mode: "DCR" | "CRD"): Value {
+  return graph.node("DepthToSpace", [x], { attributes: { blocksize: { i: blocksize }, mode: { s: mode } } });
+}
+
+function sliceFrames(graph: GraphBuilder, x: Value, start: number, end: number): Value {
+  const bounds = [graph.int64s("start", [start]), graph.int64s("end", [end]), graph.int64s("axes", [0])];
+  return graph.node("Slice", [x, ...bounds]);
 }
 
 function axis(i: number): { attributes: Record<string, Attribute> } {
   return { attributes: { axis: { i } } };
 }
 
-function sliceFrames(graph: GraphBuilder, x: Value, start: number, end: number): Value {
-  return graph.node("Slice", [
-    x,
-    graph.int64s("start", [start]),
-    graph.int64s("end", [end]),
-    graph.int64s("axes", [0]),
-  ]);
-}
-
-async function readConv(source: TensorSource, name: string, shape: ConvWeight["shape"]): Promise<ConvWeight> {
-  return { shape, data: await readTensor(source, name, shape) };
-}
-
-async function readTensor(
-  source: TensorSource,
+async function readConv(
+  checkpoint: TaehvCheckpoint,
   name: string,
-  shape: readonly number[],
-): Promise<Float32Array> {
-  if (![...source.names].includes(name))
-    throw new WeightsError(`Tensor ${name} is missing; a TAEHV checkpoint has it (keys decoder.<layer>.…).`);
-  const stored = source.info(name).shape;
-  if (stored.join() !== shape.join())
-    throw new WeightsError(
-      `Tensor ${name} has shape [${stored.join(", ")}]; expected [${shape.join(", ")}].`,
-    );
-  const data = await source.readF32(name);
-  if (!data.every(Number.isFinite))
-    throw new WeightsError(`Tensor ${name} holds values that are not finite.`);
-  return data;
+  shape: ConvWeight["shape"],
+): Promise<ConvWeight> {
+  return { shape, data: await checkpoint.readF32(name, { shape }) };
 }

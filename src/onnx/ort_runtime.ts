@@ -1,0 +1,102 @@
+// One opened onnxruntime-web: which provider it computes with, how sessions are made and run. Free of the host:
+// ort_browser.ts and ort_node.ts load the right bundle for theirs. Building models is graph_builder.ts.
+import type {
+  Env,
+  InferenceSession,
+  Tensor,
+  TensorConstructor,
+  InferenceSessionFactory,
+} from "onnxruntime-web";
+import { SerialQueue } from "./serial_queue.ts";
+
+/** Where a model computes: WebAssembly on the CPU, or WebGPU on a device shared with our own kernels. */
+export type OrtTarget =
+  | {
+      readonly provider: "wasm";
+      /** Default: every core; 1 in a page that is not cross-origin isolated. */
+      readonly numThreads?: number | undefined;
+    }
+  | { readonly provider: "webgpu"; readonly device: GPUDevice };
+
+/** What is used of an onnxruntime-web bundle. */
+export interface OrtModule {
+  readonly env: Env;
+  readonly InferenceSession: InferenceSessionFactory;
+  readonly Tensor: TensorConstructor;
+}
+
+/** Options of one session. */
+export interface OrtSessionOptions {
+  /** Outputs that stay on the GPU (webgpu provider only): they can be fed again without a copy. Dispose of them. */
+  readonly gpuOutputs?: readonly string[];
+}
+
+/** A loaded model. */
+export interface OrtSession {
+  /** Runs once; gives the outputs named. Rejects with onnxruntime's message when a feed does not fit the model. */
+  run(feeds: Readonly<Record<string, Tensor>>, fetches: readonly string[]): Promise<Record<string, Tensor>>;
+  /** Frees the model; it cannot run any more. */
+  release(): Promise<void>;
+}
+
+/**
+ * The provider that suits a device: `wasm` when a CPU pretends to be a GPU (measured 90 times faster there than
+ * WebGPU on SwiftShader), else the device itself.
+ */
+export function chooseOrtTarget(gpu: {
+  readonly device: GPUDevice;
+  readonly capabilities: { readonly software: boolean };
+}): OrtTarget {
+  return gpu.capabilities.software ? { provider: "wasm" } : { provider: "webgpu", device: gpu.device };
+}
+
+/** An opened onnxruntime. Sessions of all runtimes are created and run one at a time, as onnxruntime-web demands. */
+export class OrtRuntime {
+  readonly target: OrtTarget;
+  readonly #ort: OrtModule;
+
+  constructor(ort: OrtModule, target: OrtTarget) {
+    this.#ort = ort;
+    this.target = target;
+    ort.env.logLevel = "error";
+  }
+
+  /** Threads that the wasm provider uses, this one included. */
+  get numThreads(): number {
+    return this.#ort.env.wasm.numThreads ?? 1;
+  }
+
+  /** Loads a model from the bytes of an `.onnx` file. Rejects with onnxruntime's message when it is not valid. */
+  async createSession(model: Uint8Array, { gpuOutputs = [] }: OrtSessionOptions = {}): Promise<OrtSession> {
+    const onGpu = this.target.provider === "webgpu" ? gpuOutputs : [];
+    const session = await ONE_AT_A_TIME.run(() =>
+      this.#ort.InferenceSession.create(model, {
+        executionProviders: [provider(this.target)],
+        // Off by default on the web; without them every node allocates its outputs anew.
+        enableCpuMemArena: true,
+        enableMemPattern: true,
+        preferredOutputLocation: Object.fromEntries(onGpu.map((name) => [name, "gpu-buffer"])),
+      }),
+    );
+    return {
+      run: (feeds, fetches) => ONE_AT_A_TIME.run(() => session.run(feeds, fetches)),
+      release: () => ONE_AT_A_TIME.run(() => session.release()),
+    };
+  }
+
+  /** A CPU tensor over `data` (not copied) to feed a session with. */
+  tensor(data: Float32Array, dims: readonly number[]): Tensor {
+    return new this.#ort.Tensor("float32", data, dims);
+  }
+}
+
+// Process-wide: onnxruntime refuses a second WebGPU session while one is being created, and its suspended stack
+// (Asyncify, JSPI) holds one run.
+const ONE_AT_A_TIME = new SerialQueue();
+
+function provider(target: OrtTarget): InferenceSession.ExecutionProviderConfig {
+  if (target.provider === "wasm") return "wasm";
+  // The device has to be given per session: env.webgpu.device is ignored (onnxruntime-web 1.30).
+  // Fixed shapes need exact buffers, not powers of two.
+  return { name: "webgpu", device: target.device, storageBufferCacheMode: "simple" };
+}

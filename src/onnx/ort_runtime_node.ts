@@ -1,0 +1,61 @@
+// Opens onnxruntime-web in Node, and lends it what it expects of a browser when it computes on Dawn's device.
+// The wasm provider comes from the package's Node entry, the only bundle whose threads work in Node.
+import { availableParallelism } from "node:os";
+import { OrtRuntime, type OrtModule, type OrtTarget } from "./ort_runtime.ts";
+
+/** More wasm threads than this gain nothing on images of this size. */
+const MAX_THREADS = 16;
+
+/** Opens onnxruntime for the target. Its threads do not keep the process alive. */
+export async function openOrtInNode(target: OrtTarget): Promise<OrtRuntime> {
+  if (target.provider === "wasm") {
+    const ort: OrtModule = await import("onnxruntime-web");
+    ort.env.wasm.numThreads = target.numThreads ?? Math.min(MAX_THREADS, availableParallelism());
+    return new OrtRuntime(ort, target);
+  }
+  copySharedViews(target.device.queue);
+  const ort: OrtModule =
+    "Suspending" in WebAssembly
+      ? await import("onnxruntime-web/jspi")
+      : await import("onnxruntime-web/webgpu");
+  ort.env.wasm.numThreads = 1; // the GPU does the work
+  pretendToHaveAdapter(ort, target.device);
+  return new OrtRuntime(ort, target);
+}
+
+// Dawn in Node refuses views on a SharedArrayBuffer ("Invalid argument"), and onnxruntime's heap is one.
+function copySharedViews(queue: GPUQueue): void {
+  if (Object.hasOwn(queue, "writeBuffer")) return; // replaced before
+  const writeBuffer = queue.writeBuffer.bind(queue);
+  const value = (
+    ...[buffer, bufferOffset, data, dataOffset = 0, size]: Parameters<typeof writeBuffer>
+  ): void => {
+    const whole = ArrayBuffer.isView(data) ? data : new Uint8Array(data);
+    if (!(whole.buffer instanceof SharedArrayBuffer))
+      return writeBuffer(buffer, bufferOffset, data, dataOffset, size);
+    // Offset and size count elements of typed arrays, bytes of everything else.
+    const unit = "BYTES_PER_ELEMENT" in whole ? Number(whole.BYTES_PER_ELEMENT) : 1;
+    const start = whole.byteOffset + dataOffset * unit;
+    const length = size === undefined ? whole.byteLength - dataOffset * unit : size * unit;
+    return writeBuffer(buffer, bufferOffset, new Uint8Array(whole.buffer, start, length).slice());
+  };
+  Object.defineProperty(queue, "writeBuffer", { value, configurable: true });
+}
+
+// onnxruntime asks `navigator.gpu` for an adapter even when a device is given; in Node there may be none, and the
+// adapter is not used then.
+function pretendToHaveAdapter(ort: OrtModule, device: GPUDevice): void {
+  const host: { navigator?: { gpu?: unknown } } = globalThis;
+  if (host.navigator?.gpu === undefined)
+    Object.defineProperty(globalThis, "navigator", {
+      value: { gpu: {} },
+      configurable: true,
+      writable: true,
+    });
+  const requestDevice = (): never => {
+    throw new Error("onnxruntime must compute on the device that it was given.");
+  };
+  Object.assign(ort.env.webgpu, {
+    adapter: { limits: device.limits, features: device.features, requestDevice },
+  });
+}
