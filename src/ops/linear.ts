@@ -2,6 +2,7 @@
 
 import { WeightsError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
+import type { LinearWeights } from "../tensor/linear_weights.ts";
 import {
   binding,
   type DType,
@@ -14,21 +15,6 @@ import source from "../../shaders/linear.wgsl?raw";
 import { ACTIVATIONS, type Activation } from "./activation.ts";
 import { linearDirect } from "./linear_direct.ts";
 import type { LinearVariant } from "./linear_variant.ts";
-
-/** A Linear layer's parameters in GPU memory. Weight [n, k] as torch stores it. */
-export interface LinearWeights {
-  readonly label: string;
-  readonly n: number;
-  readonly k: number;
-  readonly weight: LinearStorage;
-  /** [n] f32. */
-  readonly bias: Tensor;
-}
-
-/** How the weight matrix is stored: f32 or f16 as is, or bytes with (scale, bias) f16 pairs per 64 columns. */
-export type LinearStorage =
-  | { readonly storage: "f32" | "f16"; readonly data: Tensor }
-  | { readonly storage: "int8"; readonly data: Tensor; readonly scaleBias: Tensor };
 
 /** What may vary from call to call. */
 export interface LinearOptions {

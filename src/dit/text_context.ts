@@ -1,0 +1,85 @@
+// What cross-attention needs of a prompt: every block's keys and values of the text, computed once per prompt, since
+// they do not depend on the timestep. Padded rows are all equal and stand in one row after the real tokens.
+
+import { freeTileLists, textTileLists, uploadTileLists } from "../attention/tile_lists.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { Recorder } from "../gpu/recorder.ts";
+import type { AttentionTiles } from "../ops/attention.ts";
+import { linear } from "../ops/linear.ts";
+import { rmsNorm } from "../ops/rms_norm.ts";
+import { type DType, freeTensor, type Tensor, temporaryTensor, writeTensor } from "../tensor/tensor.ts";
+import type { Geometry } from "./geometry.ts";
+import type { WanTransformerConfig } from "./transformer_config.ts";
+import type { TransformerWeights } from "./transformer_weights.ts";
+
+/** A prompt as the text encoder leaves it. */
+export interface PromptEmbeds {
+  /** f32 [numTokens, text_dim]: the real tokens. */
+  readonly data: Float32Array;
+  readonly numTokens: number;
+  /** Length the pipeline pads to; its padded rows count in cross-attention. */
+  readonly maxSequenceLength: number;
+}
+
+/** A prompt as the transformer uses it. */
+export interface TextContext {
+  /** Keys and values of every block, [numTokens + 1, D]. */
+  readonly keysValues: readonly { readonly k: Tensor; readonly v: Tensor }[];
+  readonly tiles: AttentionTiles;
+  /** [numTokens + 1, D]: encoder_hidden_states after the text embedder, for inspection. */
+  readonly hiddenStates: Tensor;
+}
+
+/** What `createTextContext` works with. */
+export interface TextContextOptions {
+  readonly config: WanTransformerConfig;
+  readonly weights: TransformerWeights;
+  readonly geometry: Geometry;
+  /** Element type of keys and values. */
+  readonly dtype: DType;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Runs the text embedder and every block's to_k and to_v over a prompt; free the result with `freeTextContext`. */
+export async function createTextContext(
+  gpu: Gpu,
+  embeds: PromptEmbeds,
+  { config, weights, geometry, dtype, signal }: TextContextOptions,
+): Promise<TextContext> {
+  const recorder = new Recorder(gpu, "text context");
+  const rows = embeds.numTokens + 1;
+  const input = temporaryTensor(recorder, {
+    label: "prompt_embeds",
+    dtype: "f32",
+    shape: [rows, config.text_dim],
+  });
+  const padded = new Float32Array(rows * config.text_dim);
+  padded.set(embeds.data);
+  writeTensor(gpu, input, padded);
+
+  const inner = linear(recorder, input, weights.textEmbedder1, { activation: "gelu_tanh" });
+  const hiddenStates = linear(recorder, inner, weights.textEmbedder2);
+  recorder.keep(hiddenStates.buffer);
+  const keysValues = weights.blocks.map(({ attn2 }) => {
+    const raw = linear(recorder, hiddenStates, attn2.toK);
+    const k = rmsNorm(recorder, raw, { weight: attn2.normK, eps: config.eps, dtype });
+    const v = linear(recorder, hiddenStates, attn2.toV, { dtype });
+    recorder.release(raw.buffer);
+    recorder.keep(k.buffer);
+    recorder.keep(v.buffer);
+    return { k, v };
+  });
+  await recorder.submit({ signal });
+  const tiles = uploadTileLists(gpu, textTileLists(geometry.lists.queries, embeds), "attn2");
+  return { keysValues, tiles, hiddenStates };
+}
+
+/** Frees a text context. */
+export function freeTextContext(gpu: Gpu, { keysValues, tiles, hiddenStates }: TextContext): void {
+  for (const { k, v } of keysValues) {
+    freeTensor(gpu, k);
+    freeTensor(gpu, v);
+  }
+  freeTensor(gpu, hiddenStates);
+  freeTileLists(gpu, tiles);
+}

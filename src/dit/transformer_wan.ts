@@ -1,0 +1,166 @@
+// WanTransformer3DModel: latents, timestep and text in, flow velocity out. Every size comes from the config, so the
+// embedded model and Wan 2.1 run through the same lines.
+// Source: diffusers' models/transformers/transformer_wan.py. Wan's own name for the model is WanModel.
+
+import type { Gpu } from "../gpu/gpu.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import { activation } from "../ops/activation.ts";
+import { layerNorm } from "../ops/layer_norm.ts";
+import { linear } from "../ops/linear.ts";
+import { modulation } from "../ops/modulation.ts";
+import { patchify, type PatchSize } from "../ops/patchify.ts";
+import { unpatchify } from "../ops/unpatchify.ts";
+import { type DType, reshape, type Tensor, temporaryTensor, writeTensor } from "../tensor/tensor.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader.ts";
+import { createGeometry, type Geometry, type LatentSize } from "./geometry.ts";
+import { createTextContext, type PromptEmbeds, type TextContext } from "./text_context.ts";
+import { timestepEmbedding } from "./timestep_embedding.ts";
+import { type Probe, recordBlock } from "./transformer_block.ts";
+import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
+import { loadTransformerWeights, type TransformerWeights } from "./transformer_weights.ts";
+
+/** How to load the transformer. */
+export interface WanTransformerOptions extends WeightLoaderOptions {
+  readonly config: WanTransformerConfig;
+  /** Element type of activations; "f16" needs `shader-f16`. */
+  readonly dtype: "f32" | "f16";
+}
+
+/** Inputs of one forward pass. */
+export interface ForwardInputs {
+  /** f32 [in_channels, T, H/8, W/8]. */
+  readonly latents: Tensor;
+  /** 0 to 1000. */
+  readonly timestep: number;
+  readonly text: TextContext;
+  readonly geometry: Geometry;
+  /** Sees intermediate results; default nothing. */
+  readonly probe?: Probe | undefined;
+}
+
+/** The transformer on one GPU. */
+export class WanTransformer3DModel {
+  readonly config: WanTransformerConfig;
+  readonly #gpu: Gpu;
+  readonly #dtype: DType;
+  readonly #loader: WeightLoader;
+  readonly #weights: TransformerWeights;
+
+  private constructor(gpu: Gpu, loader: WeightLoader, { options, weights }: Loaded) {
+    this.#gpu = gpu;
+    this.#loader = loader;
+    this.config = options.config;
+    this.#dtype = options.dtype;
+    this.#weights = weights;
+  }
+
+  /** Loads the weights; throws `WeightsError` when they do not fit the config. */
+  static async load(
+    gpu: Gpu,
+    checkpoint: Checkpoint,
+    options: WanTransformerOptions,
+  ): Promise<WanTransformer3DModel> {
+    const loader = new WeightLoader(gpu, checkpoint, options);
+    try {
+      const weights = await loadTransformerWeights(loader, options.config);
+      return new WanTransformer3DModel(gpu, loader, { options, weights });
+    } catch (error) {
+      loader.dispose();
+      throw error;
+    }
+  }
+
+  /** Prepares a video size; free it with `freeGeometry`. */
+  createGeometry(size: LatentSize): Geometry {
+    return createGeometry(this.#gpu, this.config, size);
+  }
+
+  /** Prepares a prompt; free it with `freeTextContext`. */
+  createTextContext(embeds: PromptEmbeds, geometry: Geometry, signal?: AbortSignal): Promise<TextContext> {
+    const { config } = this;
+    return createTextContext(this.#gpu, embeds, {
+      config,
+      weights: this.#weights,
+      geometry,
+      dtype: this.#dtype,
+      signal,
+    });
+  }
+
+  /** Records one forward pass; the result is the velocity, f32 of the latents' shape. */
+  forward(recorder: Recorder, inputs: ForwardInputs): Tensor {
+    const { latents, geometry, text, probe = ignore } = inputs;
+    const weights = this.#weights;
+    const { temb, timestepProj } = this.#embedTimestep(recorder, inputs.timestep, probe);
+    const patchSize = this.config.patch_size as unknown as PatchSize;
+    const patches = patchify(recorder, latents, { patchSize, dtype: this.#dtype });
+    let hiddenStates = linear(recorder, patches, weights.patchEmbedding, { dtype: "f32" });
+    recorder.release(patches.buffer);
+    probe("patch", hiddenStates);
+    probe("text", text.hiddenStates);
+
+    const { config } = this;
+    const context = { config, geometry, text, timestepProj, ones: weights.ones, dtype: this.#dtype, probe };
+    weights.blocks.forEach((block, index) => {
+      hiddenStates = recordBlock(recorder, hiddenStates, { index, weights: block, context });
+    });
+
+    const velocity = this.#head(recorder, hiddenStates, { temb, latents });
+    for (const tensor of [hiddenStates, temb, timestepProj]) recorder.release(tensor.buffer);
+    return velocity;
+  }
+
+  /** Frees the weights. */
+  dispose(): void {
+    this.#loader.dispose();
+  }
+
+  /** temb = L2(SiLU(L1(sinusoid))), timestep_proj = time_proj(SiLU(temb)); always f32. */
+  #embedTimestep(recorder: Recorder, timestep: number, probe: Probe): { temb: Tensor; timestepProj: Tensor } {
+    const { timeEmbedder1, timeEmbedder2, timeProj } = this.#weights;
+    const { freq_dim: freqDim } = this.config;
+    const sinusoid = temporaryTensor(recorder, { label: "timestep", dtype: "f32", shape: [1, freqDim] });
+    writeTensor(this.#gpu, sinusoid, timestepEmbedding(timestep, freqDim));
+    const inner = linear(recorder, sinusoid, timeEmbedder1, { activation: "silu" });
+    const temb = linear(recorder, inner, timeEmbedder2);
+    const activated = activation(recorder, temb, "silu");
+    const projected = linear(recorder, activated, timeProj);
+    for (const tensor of [inner, activated]) recorder.release(tensor.buffer);
+    probe("temb", temb);
+    probe("timestep_proj", projected);
+    return { temb, timestepProj: reshape(projected, [6, innerDim(this.config)]) };
+  }
+
+  /** Final norm with the timestep's shift and scale, projection, and back to latents. */
+  #head(
+    recorder: Recorder,
+    hiddenStates: Tensor,
+    { temb, latents }: { temb: Tensor; latents: Tensor },
+  ): Tensor {
+    const { scaleShiftTable, projOut } = this.#weights;
+    const { config } = this;
+    const table = reshape(scaleShiftTable, [2, innerDim(config)]);
+    const e = modulation(recorder, { table, projection: temb, scaleSlots: [1] });
+    const scale = { tensor: e, row: 1 };
+    const shift = { tensor: e, row: 0 };
+    const h = layerNorm(recorder, hiddenStates, { scale, shift, eps: config.eps, dtype: this.#dtype });
+    const patches = linear(recorder, h, projOut, { dtype: "f32" });
+    const [, frames = 0, height = 0, width = 0] = latents.shape;
+    const velocity = unpatchify(recorder, patches, {
+      patchSize: config.patch_size as unknown as PatchSize,
+      shape: [config.out_channels, frames, height, width],
+    });
+    for (const tensor of [e, h, patches]) recorder.release(tensor.buffer);
+    return velocity;
+  }
+}
+
+interface Loaded {
+  readonly options: WanTransformerOptions;
+  readonly weights: TransformerWeights;
+}
+
+function ignore(): void {
+  // No probe.
+}
