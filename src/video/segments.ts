@@ -7,6 +7,7 @@ import { contactSheet } from "./contact_sheet.ts";
 import type { FfmpegRuntime } from "./ffmpeg_runtime.ts";
 import type { FrameBatch } from "./frame_batch.ts";
 import { withGifComment } from "./gif_blocks.ts";
+import { probe } from "./inspect.ts";
 import { serializeMetadata, type VideoMetadata } from "./metadata.ts";
 import { withPngText } from "./png_chunks.ts";
 import { checkBatch, checkSpec, CRF, type VideoSpec } from "./video_format.ts";
@@ -63,10 +64,12 @@ export async function joinSegments(
   options: { readonly metadata?: VideoMetadata; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Uint8Array> {
   checkSpec(spec);
-  const text = serializeMetadata(options.metadata ?? {});
+  segments.forEach((segment, index) => checkSegment(spec, segment, index));
   const numFrames = segments.reduce((sum, segment) => sum + segment.numFrames, 0);
-  if (numFrames === 0)
+  if (numFrames === 0) {
     throw new InputError("A video of no frames cannot be written: give it one frame or more.");
+  }
+  const text = serializeMetadata(options.metadata ?? {});
   const inputs = concatInputs(segments, spec.fps);
   const run = async (args: readonly string[], output: string, more: Record<string, Uint8Array> = {}) => {
     const files = { inputs: { ...inputs, ...more }, outputs: [output], signal: options.signal };
@@ -100,26 +103,26 @@ export async function joinSegments(
   }
 }
 
+/** ffmpeg would join anything; a segment of another size or codec must not go unnoticed. */
+function checkSegment(spec: VideoSpec, segment: VideoSegment, index: number): void {
+  const { codec, width, height, frames } = probe(segment.bytes);
+  const found = `${frames} frames of ${codec} ${width}x${height}`;
+  const expected = `${segment.numFrames} frames of ${spec.format === "webm" ? "vp9" : "h264"} ${spec.width}x${spec.height}`;
+  if (found === expected) return;
+  throw new InputError(`Segment ${index} has ${found}: expected ${expected}, as the others of this video.`);
+}
+
 /** Only what goes wrong is said. */
 const QUIET = ["-hide_banner", "-nostats", "-loglevel", "warning"];
 /** No frame is dropped or doubled to please a clock, and equal input gives equal bytes. */
 const EXACT = ["-fps_mode", "passthrough", "-fflags", "+bitexact"];
 const COPY = ["-c", "copy", "-map_metadata", "-1", "-fflags", "+bitexact"];
 
-/** RGB to the limited range of BT.709, which players assume for video, */
+/** RGB to the limited range of BT.709, which players assume for video. */
 const TO_BT709 =
   "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p";
-/** and said so in the stream. */
-const BT709 = [
-  "-colorspace",
-  "bt709",
-  "-color_primaries",
-  "bt709",
-  "-color_trc",
-  "bt709",
-  "-color_range",
-  "tv",
-];
+/** The stream says so too. */
+const BT709_TAGS = "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv".split(" ");
 
 const RAW_PATH = "frames.rgba";
 
@@ -133,9 +136,21 @@ function codecArgs(spec: VideoSpec): string[] {
   switch (spec.format) {
     case "mp4":
       // At this crf and these sizes "medium" takes twice as long and saves nothing.
-      return ["-c:v", "libx264", "-preset", "veryfast", "-crf", crf, "-vf", TO_BT709, ...BT709];
+      return ["-c:v", "libx264", "-preset", "veryfast", "-crf", crf, "-vf", TO_BT709, ...BT709_TAGS];
     case "webm":
-      return ["-c:v", "libvpx-vp9", "-b:v", "0", "-crf", crf, "-cpu-used", "5", "-vf", TO_BT709, ...BT709];
+      return [
+        "-c:v",
+        "libvpx-vp9",
+        "-b:v",
+        "0",
+        "-crf",
+        crf,
+        "-cpu-used",
+        "5",
+        "-vf",
+        TO_BT709,
+        ...BT709_TAGS,
+      ];
     case "gif":
     case "png":
       return ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0"]; // a third of FFV1's time

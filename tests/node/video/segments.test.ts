@@ -1,8 +1,9 @@
 // Segments made apart, by workers that know nothing of each other, joined by a third.
 import { afterAll, expect, test } from "vitest";
+import { InputError } from "../../../src/errors.ts";
 import { createNodeFfmpeg } from "../../../src/video/ffmpeg_node.ts";
 import { probe, readMetadata } from "../../../src/video/inspect.ts";
-import { encodeSegment, joinSegments } from "../../../src/video/segments.ts";
+import { encodeSegment, joinSegments, type VideoSegment } from "../../../src/video/segments.ts";
 import { createVideoEncoder } from "../../../src/video/video_encoder.ts";
 import { syntheticFrames } from "./synthetic.ts";
 
@@ -59,6 +60,21 @@ test("joinSegments() copies the segments' packets: none is encoded again", async
   const b = await encodeSegment(runtimes[2], spec, syntheticFrames(4, 64, 48, 5));
   const joined = await joinSegments(runtimes[0], spec, [a, b]);
   expect(await packets(joined)).toEqual([...(await packets(a.bytes)), ...(await packets(b.bytes))]);
+});
+
+test("joinSegments() refuses a segment of another size, codec or number of frames", async () => {
+  const spec = { ...SPEC, format: "mp4" } as const;
+  const good = await encodeSegment(runtimes[0], spec, syntheticFrames(2));
+  const small = await encodeSegment(runtimes[0], { ...spec, width: 32 }, syntheticFrames(2, 32, 48));
+  const vp9 = await encodeSegment(runtimes[0], { ...spec, format: "webm" }, syntheticFrames(2));
+  const join = (...segments: VideoSegment[]) => joinSegments(runtimes[0], spec, segments);
+  await expect(join(good, small)).rejects.toThrow(
+    /^Segment 1 has 2 frames of h264 32x48: expected 2 frames of h264 64x48/,
+  );
+  await expect(join(vp9)).rejects.toThrow(/^Segment 0 has 2 frames of vp9/);
+  await expect(join({ ...good, numFrames: 3 })).rejects.toThrow(/expected 3 frames/);
+  await expect(join({ ...good, bytes: good.bytes.subarray(0, 300) })).rejects.toThrow(/truncated or damaged/);
+  await expect(join()).rejects.toThrow(InputError);
 });
 
 test("encodeSegment() moves a buffer of its own and copies a part of a larger one", async () => {
