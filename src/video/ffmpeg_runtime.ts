@@ -3,7 +3,7 @@
 import type { CoreMessage, CoreRequest } from "./ffmpeg_core.ts";
 
 /** Files and listeners of one ffmpeg command. */
-export interface RunOptions {
+interface RunOptions {
   /** Files the command reads, by the path it knows them under. */
   readonly inputs?: Readonly<Record<string, Uint8Array>>;
   /** Paths of the files it writes, in the order they are wanted. */
@@ -29,7 +29,7 @@ export interface FfmpegRuntime {
 }
 
 /** A started worker of either kind. `keepAlive(false)` lets a Node process end while the worker is idle. */
-export interface FfmpegWorker {
+interface FfmpegWorker {
   post(request: CoreRequest, transfer: readonly ArrayBuffer[]): void;
   terminate(): void;
   keepAlive(busy: boolean): void;

@@ -34,7 +34,7 @@ export async function launchChromium(options: { args?: readonly string[] } = {})
 }
 
 /** Unpacks browser, libraries, fonts and SwiftShader once (2 s, 206 MB); returns the folder they are in. */
-export async function unpackChromium(): Promise<string> {
+async function unpackChromium(): Promise<string> {
   const root = fileURLToPath(new URL("../../", import.meta.url));
   const cache = join(root, "node_modules", ".cache");
   const folder = join(cache, `chromium-${await packageVersion()}`);
