@@ -2,7 +2,7 @@
 //
 // x, out  [4 * count4] elem
 //
-// One thread takes four elements; arithmetic is f32. Precondition (op): the element count is a multiple of 4.
+// One thread takes four elements; arithmetic is f32. Precondition (op): the last axis is a multiple of 4.
 
 #import shared/activation
 #import shared/element_index

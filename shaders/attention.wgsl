@@ -40,9 +40,12 @@ const HEAD_DIM4 = HEAD_DIM / 4u;
 const CHUNK4 = 4u;
 const CHUNK_STRIDE = CHUNK4 + 1u; // padded against bank conflicts
 const STAGE_K = 64u * CHUNK_STRIDE;
-const V_ROWS = 512u / HEAD_DIM4; // rows of v that fit into the stage: 16 at head dim 128, 64 at 32
+const V_ROWS = 1u << firstLeadingBit(512u / HEAD_DIM4); // rows of v in the stage: 16 at head dim 96 and 128, 64 at 32
 const SCORE_STRIDE = 65u;
-const LOWEST = -3.0e38; // stands for -inf: WGSL does not promise that infinities survive arithmetic
+// They stand for -inf: WGSL does not promise that infinities survive arithmetic. What is no key lies so far below the
+// first maximum that its probability is 0, even in a tile without any key.
+const NO_KEY = -3.0e38;
+const LOWEST = -1.0e38;
 
 var<workgroup> stage: array<vec4<f32>, 2u * STAGE_K>;
 var<workgroup> scores: array<f32, 64u * SCORE_STRIDE>;
@@ -112,7 +115,7 @@ fn main(
         let is_key = (vec4<u32>(0u, 16u, 32u, 48u) + local.x) < vec4<u32>(keys.y);
         #repeat i 4
         {
-            let logits = select(vec4<f32>(LOWEST), score_$i * params.scale + bias, is_key);
+            let logits = select(vec4<f32>(NO_KEY), score_$i * params.scale + bias, is_key);
             let at = (local.y + 16u * $i) * SCORE_STRIDE + local.x;
             scores[at] = logits.x;
             scores[at + 16u] = logits.y;

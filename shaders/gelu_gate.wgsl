@@ -2,7 +2,7 @@
 //
 // x, gate, out  [4 * count4] f32
 //
-// One thread takes four elements. Precondition (op): the element count is a multiple of 4.
+// One thread takes four elements. Precondition (op): the last axis is a multiple of 4.
 // Matches `hidden_gelu * hidden_linear` in UMT5DenseGatedActDense (wi_0 is the activated one).
 
 #import shared/activation

@@ -23,6 +23,10 @@ export class BufferPool {
   readonly #capBytes: number;
   readonly #free = new Map<number, GPUBuffer[]>();
   readonly #used = new Set<GPUBuffer>();
+  readonly #holds = new Map<GPUBuffer, number>();
+  readonly #invalid = new WeakSet<GPUBuffer>();
+  #checks: Promise<void>[] = [];
+  #failure: GpuOutOfMemoryError | undefined;
   #usedBytes = 0;
   #peakBytes = 0;
   #freeBytes = 0;
@@ -35,8 +39,10 @@ export class BufferPool {
 
   /** A storage buffer of at least `bytes`; its contents are undefined. Give it back with `release`. */
   acquire(bytes: number, label: string): GPUBuffer {
-    const size = sizeClass(bytes);
-    const buffer = this.#free.get(size)?.pop() ?? this.#create(size, label);
+    const size = sizeClass(bytes, this.#device.limits.maxBufferSize);
+    const recycled = this.#free.get(size)?.pop();
+    if (recycled !== undefined) this.#freeBytes -= size;
+    const buffer = recycled ?? this.#create(size, label);
     if (buffer.label !== label) buffer.label = label;
     this.#used.add(buffer);
     this.#usedBytes += size;
@@ -49,21 +55,46 @@ export class BufferPool {
     if (!this.#used.delete(buffer))
       throw new Error(`Buffer "${buffer.label}" is not in use; it was released twice.`);
     this.#usedBytes -= buffer.size;
+    if (this.#invalid.has(buffer)) return;
     this.#freeBytes += buffer.size;
     const list = this.#free.get(buffer.size) ?? [];
     list.push(buffer);
     this.#free.set(buffer.size, list);
   }
 
-  /** Destroys the buffers that wait for reuse. Only safe when no submitted work can still use them. */
+  /** Says that commands not yet executed name the buffer: it may be recycled, but `trim` must not destroy it. */
+  hold(buffer: GPUBuffer): void {
+    this.#holds.set(buffer, (this.#holds.get(buffer) ?? 0) + 1);
+  }
+
+  /** Takes one `hold` back. */
+  unhold(buffer: GPUBuffer): void {
+    const holds = (this.#holds.get(buffer) ?? 0) - 1;
+    if (holds > 0) this.#holds.set(buffer, holds);
+    else this.#holds.delete(buffer);
+  }
+
+  /** Destroys the buffers that wait for reuse, except those that recorded commands still name. */
   trim(): void {
-    for (const list of this.#free.values()) for (const buffer of list) buffer.destroy();
-    this.#free.clear();
-    this.#freeBytes = 0;
+    for (const [size, list] of this.#free) {
+      const kept = list.filter((buffer) => this.#holds.has(buffer));
+      for (const buffer of list) if (!this.#holds.has(buffer)) buffer.destroy();
+      this.#freeBytes -= (list.length - kept.length) * size;
+      this.#free.set(size, kept);
+    }
+  }
+
+  /** Waits until the device has said whether all buffers exist; throws `GpuOutOfMemoryError` when one does not. */
+  async ready(): Promise<void> {
+    await Promise.all(this.#checks.splice(0));
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure;
   }
 
   /** Destroys everything, in use or not. */
   dispose(): void {
+    this.#holds.clear();
     this.trim();
     for (const buffer of this.#used) buffer.destroy();
     this.#used.clear();
@@ -86,7 +117,7 @@ export class BufferPool {
 
   #create(size: number, label: string): GPUBuffer {
     if (this.#usedBytes + this.#freeBytes + size > this.#capBytes) this.trim();
-    if (this.#usedBytes + size > this.#capBytes) {
+    if (this.#usedBytes + this.#freeBytes + size > this.#capBytes) {
       throw new GpuOutOfMemoryError(
         `${label} needs ${megabytes(size)} more, but ${megabytes(this.#usedBytes)} of the ${megabytes(this.#capBytes)} ` +
           "this adapter may use are taken; render fewer frames or a smaller size.",
@@ -98,14 +129,28 @@ export class BufferPool {
           `${megabytes(this.#device.limits.maxBufferSize)}; render fewer frames or a smaller size.`,
       );
     }
-    return this.#device.createBuffer({ label, size, usage: STORAGE_USAGE });
+    // The device answers later; `ready` passes it on.
+    this.#device.pushErrorScope("out-of-memory");
+    const buffer = this.#device.createBuffer({ label, size, usage: STORAGE_USAGE });
+    this.#checks.push(this.#device.popErrorScope().then((error) => this.#check(buffer, error)));
+    return buffer;
+  }
+
+  #check(buffer: GPUBuffer, error: GPUError | null): void {
+    if (error === null) return;
+    this.#invalid.add(buffer);
+    this.#failure ??= new GpuOutOfMemoryError(
+      `The adapter has no ${megabytes(buffer.size)} left for ${buffer.label}, with ${megabytes(this.#usedBytes)} in use; ` +
+        "render fewer frames or a smaller size, or close other programs that use the GPU.",
+    );
   }
 }
 
-/** Rounds up so that near-equal sizes share buffers: at most 1/8 is wasted. */
-function sizeClass(bytes: number): number {
+/** Rounds up so that near-equal sizes share buffers: at most 1/8 is wasted, and nothing is pushed over the limit. */
+function sizeClass(bytes: number, maxBytes: number): number {
   const granule = Math.max(256, 2 ** (Math.floor(Math.log2(Math.max(bytes, 1))) - 3));
-  return Math.ceil(Math.max(bytes, 1) / granule) * granule;
+  const size = Math.ceil(Math.max(bytes, 1) / granule) * granule;
+  return size > maxBytes ? Math.ceil(bytes / 256) * 256 : size;
 }
 
 function megabytes(bytes: number): string {

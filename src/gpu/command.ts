@@ -16,9 +16,9 @@ export interface BufferRange {
 /** One kernel launch. */
 export interface DispatchDescriptor extends ShaderVariant {
   readonly kernel: Kernel;
-  /** Members of the kernel's Params struct. */
+  /** Members of the kernel's Params struct, all of them. */
   readonly params: Readonly<Record<string, number | readonly number[]>>;
-  /** The kernel's storage bindings, by name. */
+  /** The kernel's storage bindings by name, all of them. */
   readonly buffers: Readonly<Record<string, BufferRange>>;
   /** Workgroups in x, y, z. */
   readonly workgroups: readonly [number, number?, number?];
@@ -34,6 +34,8 @@ export type Command =
       readonly variant: KernelVariant;
       readonly compiled: Promise<CompiledKernel>;
       readonly descriptor: DispatchDescriptor;
+      /** The descriptor's params as the shader reads them. */
+      readonly params: Uint8Array;
     }
   | {
       readonly type: "copy";

@@ -6,6 +6,9 @@ import { type Capabilities, readCapabilities, WANTED_FEATURES } from "./capabili
 import { PipelineCache } from "./pipeline_cache.ts";
 import { Profiler } from "./profiler.ts";
 
+/** Time within which a lost device says so. */
+const LOSS_DELAY_MS = 50;
+
 /** How to open a GPU. */
 export interface GpuOptions {
   /** The WebGPU entry point; default `navigator.gpu`. */
@@ -26,6 +29,7 @@ export class Gpu {
   /** Resolves when the device is lost for another reason than `dispose`. */
   readonly lost: Promise<DeviceLostError>;
   #lostError: DeviceLostError | undefined;
+  #disposed = false;
 
   private constructor(device: GPUDevice, capabilities: Capabilities, options: GpuOptions) {
     this.device = device;
@@ -33,11 +37,14 @@ export class Gpu {
     this.pipelines = new PipelineCache(device);
     this.memory = new BufferPool(device, options.memoryCapBytes ?? defaultMemoryCap(capabilities));
     this.profiler = options.profile === true && capabilities.timestamps ? new Profiler(device) : undefined;
-    this.lost = device.lost.then(({ message }) => {
-      this.#lostError = new DeviceLostError(
-        `The GPU device was lost (${message || "no reason given"}); the job can go on from its last step on a new device.`,
-      );
-      return this.#lostError;
+    this.lost = new Promise((resolve) => {
+      void device.lost.then(({ message }) => {
+        if (this.#disposed) return;
+        this.#lostError = new DeviceLostError(
+          `The GPU device was lost (${message || "no reason given"}); the job can go on from its last step on a new device.`,
+        );
+        resolve(this.#lostError);
+      });
     });
   }
 
@@ -59,13 +66,34 @@ export class Gpu {
     return new Gpu(device, capabilities, options);
   }
 
-  /** Throws the `DeviceLostError` when the device is gone. */
+  /** Throws when the device is gone: the `DeviceLostError`, or a plain Error after `dispose`. */
   throwIfLost(): void {
     if (this.#lostError !== undefined) throw this.#lostError;
+    if (this.#disposed) throw new Error("The GPU was disposed; open a new one.");
+  }
+
+  /** Waits for all submitted work; throws like `throwIfLost` when the device goes away meanwhile. */
+  async idle(): Promise<void> {
+    // After a loss the queue's promise may stay pending, resolve or reject: implementations differ.
+    const done = this.device.queue.onSubmittedWorkDone().catch(() => this.device.lost);
+    await Promise.race([done, this.device.lost]);
+    this.throwIfLost();
+  }
+
+  /**
+   * What is really behind an error: when a device is lost, whatever was waiting fails first, each thing in its own
+   * words. Returns the `DeviceLostError` then, otherwise the error itself.
+   */
+  async explain(error: unknown): Promise<unknown> {
+    const settled = new Promise<undefined>((resolve) => {
+      setTimeout(resolve, LOSS_DELAY_MS, undefined);
+    });
+    return (await Promise.race([this.lost, settled])) ?? error;
   }
 
   /** Frees everything the device holds. */
   dispose(): void {
+    this.#disposed = true;
     this.memory.dispose();
     this.device.destroy();
   }

@@ -31,6 +31,8 @@ export class PipelineCache {
 
   async #create(variant: KernelVariant): Promise<CompiledKernel> {
     const device = this.#device;
+    // Everything a bad kernel breaks is reported once, by the rejection; the scope keeps the rest from the console.
+    device.pushErrorScope("validation");
     const layout = device.createBindGroupLayout({
       label: variant.key,
       entries: variant.reflection.bindings.map(({ binding, type }) => ({
@@ -40,15 +42,19 @@ export class PipelineCache {
       })),
     });
     const module = device.createShaderModule({ label: variant.key, code: variant.source });
+    const pipelineLayout = device.createPipelineLayout({ label: variant.key, bindGroupLayouts: [layout] });
+    const scope = device.popErrorScope();
     try {
       const pipeline = await device.createComputePipelineAsync({
         label: variant.key,
-        layout: device.createPipelineLayout({ label: variant.key, bindGroupLayouts: [layout] }),
+        layout: pipelineLayout,
         compute: { module, entryPoint: "main" },
       });
       return { pipeline, layout };
     } catch (error) {
       throw await compileError({ variant, module, error });
+    } finally {
+      await scope;
     }
   }
 }

@@ -1,7 +1,9 @@
 // Times every dispatch with timestamp queries and adds the times up by profile row (the dispatch's label).
 // Costs one compute pass per dispatch, so it is off unless asked for.
 
-const MAX_QUERIES = 4096;
+import { MAX_DISPATCHES_PER_PIECE } from "./uniform_arena.ts";
+
+const MAX_QUERIES = 2 * MAX_DISPATCHES_PER_PIECE;
 
 /** One row of a profile. */
 export interface ProfileRow {
@@ -21,13 +23,20 @@ export interface ProfiledDispatch {
   readonly bytes: number;
 }
 
+/** Timestamps of one submission on their way to the CPU. */
+export interface PendingTimes {
+  /** Mappable; begin and end of every dispatch as u64 nanoseconds. */
+  readonly staging: GPUBuffer;
+  readonly dispatches: readonly ProfiledDispatch[];
+}
+
 /** Collects GPU times per label. */
 export class Profiler {
   readonly #device: GPUDevice;
   readonly #querySet: GPUQuerySet;
   readonly #resolved: GPUBuffer;
   readonly #rows = new Map<string, ProfileRow>();
-  #pending: ProfiledDispatch[] = [];
+  #encoded: ProfiledDispatch[] = [];
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -39,12 +48,9 @@ export class Profiler {
     });
   }
 
-  /** Dispatches that fit before `finish` must be called. */
-  readonly capacity = MAX_QUERIES / 2;
-
   /** Timestamps for the next dispatch's pass. */
   passWrites(dispatch: ProfiledDispatch): GPUComputePassTimestampWrites {
-    const index = this.#pending.push(dispatch) - 1;
+    const index = this.#encoded.push(dispatch) - 1;
     return {
       querySet: this.#querySet,
       beginningOfPassWriteIndex: 2 * index,
@@ -52,23 +58,28 @@ export class Profiler {
     };
   }
 
-  /** Encodes the copy of the pending timestamps into a fresh mappable buffer; undefined when nothing is pending. */
-  encodeResolve(encoder: GPUCommandEncoder): GPUBuffer | undefined {
-    const count = 2 * this.#pending.length;
-    if (count === 0) return undefined;
+  /**
+   * Ends a submission: encodes the copy of its timestamps into a fresh mappable buffer. The queries are free again,
+   * as the queue runs this copy before the next submission's writes. Undefined when no dispatch was encoded.
+   */
+  encodeResolve(encoder: GPUCommandEncoder): PendingTimes | undefined {
+    const dispatches = this.#encoded;
+    this.#encoded = [];
+    if (dispatches.length === 0) return undefined;
+    const count = 2 * dispatches.length;
     const staging = this.#device.createBuffer({
       label: "profiler staging",
       size: count * 8,
-      usage: 0x01 | 0x08,
+      usage: 0x01 | 0x08, // MAP_READ | COPY_DST
     });
     encoder.resolveQuerySet(this.#querySet, 0, count, this.#resolved, 0);
     encoder.copyBufferToBuffer(this.#resolved, 0, staging, 0, count * 8);
-    return staging;
+    return { staging, dispatches };
   }
 
-  /** Adds the times of the dispatches since the last call. @param ticks begin and end of each, in nanoseconds. */
-  add(ticks: BigUint64Array): void {
-    this.#pending.forEach(({ label, flops, bytes }, index) => {
+  /** Adds a submission's times to the rows. @param ticks what was read from its staging buffer. */
+  add({ dispatches }: PendingTimes, ticks: BigUint64Array): void {
+    dispatches.forEach(({ label, flops, bytes }, index) => {
       const row = this.#rows.get(label) ?? { label, count: 0, nanoseconds: 0, flops: 0, bytes: 0 };
       row.count += 1;
       row.nanoseconds += Number((ticks[2 * index + 1] ?? 0n) - (ticks[2 * index] ?? 0n));
@@ -76,7 +87,6 @@ export class Profiler {
       row.bytes += bytes;
       this.#rows.set(label, row);
     });
-    this.#pending = [];
   }
 
   /** All rows so far, slowest first. */

@@ -11,8 +11,13 @@ export async function readBuffer(
   range: BufferRange & { readonly size: number },
 ): Promise<ArrayBuffer> {
   const staging = gpu.device.createBuffer({ label: "readback", size: range.size, usage: 0x01 | 0x08 }); // MAP_READ | COPY_DST
-  const recorder = new Recorder(gpu, "readback");
-  recorder.copy(range, { buffer: staging });
-  await recorder.submit();
-  return await readMapped(staging, range.size);
+  try {
+    const recorder = new Recorder(gpu, "readback");
+    recorder.copy(range, { buffer: staging });
+    await recorder.submit();
+  } catch (error) {
+    staging.destroy();
+    throw error;
+  }
+  return await readMapped(gpu, staging, range.size);
 }

@@ -1,12 +1,14 @@
 // Record, then execute: ops append commands; `submit` sends them to the queue in pieces short enough for a watchdog
 // and for Cancel (about 100 ms each). The only place that submits.
 
+import { GpuOutOfMemoryError } from "../errors.ts";
 import type { Gpu } from "./gpu.ts";
 import type { BufferRange, Command, DispatchDescriptor } from "./command.ts";
-import { kernelVariant } from "./kernel.ts";
+import { type KernelVariant, kernelVariant } from "./kernel.ts";
 import { readMapped } from "./mapped.ts";
 import type { CompiledKernel } from "./pipeline_cache.ts";
-import { UniformArena } from "./uniform_arena.ts";
+import type { PendingTimes } from "./profiler.ts";
+import { packParams, UniformArena } from "./uniform_arena.ts";
 import { nextPiece, PieceTimer } from "./work_pieces.ts";
 
 /** Progress of a submission. */
@@ -16,32 +18,42 @@ export interface SubmitOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** Collects commands in order and the temporaries they need. */
+/** Collects commands in order and the temporaries they need. Ends with `submit` or, when recording fails, `discard`. */
 export class Recorder {
   readonly gpu: Gpu;
   readonly label: string;
   #commands: Command[] = [];
   readonly #temporaries = new Set<GPUBuffer>();
+  readonly #held = new Set<GPUBuffer>();
 
   constructor(gpu: Gpu, label: string) {
     this.gpu = gpu;
     this.label = label;
   }
 
-  /** Appends a kernel launch; compiling starts now. */
+  /**
+   * Appends a kernel launch; compiling starts now. What does not fit the kernel (a missing buffer or parameter, too
+   * many workgroups) throws here, with the op on the stack.
+   */
   dispatch(descriptor: DispatchDescriptor): void {
     const variant = kernelVariant(descriptor.kernel, descriptor);
     checkWorkgroups(variant.key, descriptor.workgroups);
+    checkBuffers(variant, descriptor);
+    const params = packParams(variant, descriptor.params);
+    for (const { buffer } of Object.values(descriptor.buffers)) this.#hold(buffer);
     this.#commands.push({
       type: "dispatch",
       variant,
       compiled: this.gpu.pipelines.compile(variant),
       descriptor,
+      params,
     });
   }
 
   /** Appends a copy of `source.size` bytes, a multiple of 4. */
   copy(source: BufferRange & { readonly size: number }, target: BufferRange): void {
+    this.#hold(source.buffer);
+    this.#hold(target.buffer);
     this.#commands.push({ type: "copy", source, target });
   }
 
@@ -63,17 +75,27 @@ export class Recorder {
     return buffer;
   }
 
+  /** Drops everything recorded and returns the temporaries; the recorder is empty and reusable afterwards. */
+  discard(): void {
+    this.#commands = [];
+    for (const buffer of this.#temporaries) this.gpu.memory.release(buffer);
+    this.#temporaries.clear();
+    for (const buffer of this.#held) this.gpu.memory.unhold(buffer);
+    this.#held.clear();
+  }
+
   /**
-   * Runs everything recorded and waits for it; the recorder is empty and reusable afterwards.
+   * Runs everything recorded and waits for it; the recorder is empty and reusable afterwards, also when this throws.
    *
    * @throws {DeviceLostError}, {ShaderCompileError}, {GpuOutOfMemoryError}, AbortError between two pieces.
    */
   async submit({ signal, onProgress }: SubmitOptions = {}): Promise<void> {
     const commands = this.#commands;
-    this.#commands = [];
     try {
+      this.gpu.throwIfLost();
+      await this.gpu.memory.ready();
       const kernels = await Promise.all(
-        commands.map((command) => (command.type === "dispatch" ? command.compiled : undefined)),
+        commands.map(async (command) => (command.type === "dispatch" ? await command.compiled : undefined)),
       );
       const timer = PieceTimer.of(this.gpu);
       for (let start = 0; start < commands.length;) {
@@ -83,23 +105,54 @@ export class Recorder {
         start = end;
         onProgress?.(end, commands.length);
       }
+    } catch (error) {
+      this.gpu.throwIfLost(); // the reason behind any other error
+      throw error;
     } finally {
-      for (const buffer of this.#temporaries) this.gpu.memory.release(buffer);
-      this.#temporaries.clear();
+      this.discard();
     }
+  }
+
+  #hold(buffer: GPUBuffer): void {
+    if (this.#held.has(buffer)) return;
+    this.#held.add(buffer);
+    this.gpu.memory.hold(buffer);
   }
 
   async #run(
     commands: readonly Command[],
     kernels: readonly (CompiledKernel | undefined)[],
-    { start, end }: { start: number; end: number },
+    piece: { start: number; end: number },
   ): Promise<void> {
     const { device, profiler } = this.gpu;
     this.gpu.throwIfLost();
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
+    let times: PendingTimes | undefined;
+    let failures: Promise<(GPUError | null)[]>;
+    try {
+      times = this.#encode(commands, kernels, piece);
+    } finally {
+      failures = Promise.all([device.popErrorScope(), device.popErrorScope()]);
+      failures.catch(() => undefined); // a lost device may reject them; `idle` reports the loss
+    }
+    await this.gpu.idle();
+    for (const error of await failures) if (error !== null) throw this.#errorFrom(error);
+    if (times === undefined) return;
+    const { staging } = times;
+    profiler?.add(times, new BigUint64Array(await readMapped(this.gpu, staging, staging.size)));
+  }
+
+  /** Encodes and submits a piece, without waiting. */
+  #encode(
+    commands: readonly Command[],
+    kernels: readonly (CompiledKernel | undefined)[],
+    { start, end }: { start: number; end: number },
+  ): PendingTimes | undefined {
+    const { device, profiler } = this.gpu;
     const encoder = device.createCommandEncoder({ label: this.label });
     const uniforms = UniformArena.of(this.gpu);
+    uniforms.clear();
     let pass: GPUComputePassEncoder | undefined;
     for (let i = start; i < end; i++) {
       const command = commands[i];
@@ -116,16 +169,15 @@ export class Recorder {
       }
     }
     pass?.end();
-    const timestamps = profiler?.encodeResolve(encoder);
+    const times = profiler?.encodeResolve(encoder);
     uniforms.flush();
     device.queue.submit([encoder.finish()]);
-    const scopes = [device.popErrorScope(), device.popErrorScope()];
-    await Promise.race([device.queue.onSubmittedWorkDone(), this.gpu.lost]);
-    this.gpu.throwIfLost();
-    for (const error of await Promise.all(scopes)) {
-      if (error !== null) throw new Error(`${this.label}: ${error.message}`);
-    }
-    if (timestamps !== undefined) profiler?.add(await readTimestamps(timestamps));
+    return times;
+  }
+
+  #errorFrom(error: GPUError): Error {
+    const message = `${this.label}: ${error.message}`;
+    return error instanceof GPUOutOfMemoryError ? new GpuOutOfMemoryError(message) : new Error(message);
   }
 
   #passDescriptor(command: Command & { type: "dispatch" }): GPUComputePassDescriptor {
@@ -150,7 +202,7 @@ function encodeDispatch(
   pass: GPUComputePassEncoder,
   { device, uniforms, command, compiled }: DispatchContext,
 ): void {
-  const { variant, descriptor } = command;
+  const { variant, descriptor, params } = command;
   const { bindings, paramsBytes } = variant.reflection;
   const entries = bindings.map(({ binding, name, type }): GPUBindGroupEntry => {
     if (type === "uniform") return { binding, resource: { buffer: uniforms.buffer, size: paramsBytes } };
@@ -161,7 +213,7 @@ function encodeDispatch(
   });
   pass.setPipeline(compiled.pipeline);
   const group = device.createBindGroup({ label: variant.key, layout: compiled.layout, entries });
-  pass.setBindGroup(0, group, [uniforms.write(variant, descriptor.params)]);
+  pass.setBindGroup(0, group, [uniforms.append(params)]);
   const [x, y = 1, z = 1] = descriptor.workgroups;
   pass.dispatchWorkgroups(x, y, z);
 }
@@ -176,10 +228,6 @@ function encodeCopy(encoder: GPUCommandEncoder, { source, target }: Command & { 
   );
 }
 
-async function readTimestamps(staging: GPUBuffer): Promise<BigUint64Array> {
-  return new BigUint64Array(await readMapped(staging, staging.size));
-}
-
 const MAX_WORKGROUPS = 65_535;
 
 function checkWorkgroups(key: string, workgroups: readonly (number | undefined)[]): void {
@@ -189,5 +237,15 @@ function checkWorkgroups(key: string, workgroups: readonly (number | undefined)[
         `Cannot dispatch ${key} with [${workgroups.join(", ")}] workgroups: each must be 1 to ${MAX_WORKGROUPS}.`,
       );
     }
+  }
+}
+
+function checkBuffers({ key, reflection }: KernelVariant, { buffers }: DispatchDescriptor): void {
+  const names = reflection.bindings.slice(1).map(({ name }) => name);
+  for (const name of names) {
+    if (buffers[name] === undefined) throw new Error(`${key} needs a buffer for its binding ${name}.`);
+  }
+  for (const name of Object.keys(buffers)) {
+    if (!names.includes(name)) throw new Error(`${key} has no binding ${name}.`);
   }
 }

@@ -22,7 +22,8 @@ export class PieceTimer {
     return known;
   }
 
-  private constructor(flopsPerMs: number) {
+  /** @param flopsPerMs first estimate of the device's speed. */
+  constructor(flopsPerMs: number) {
     this.#flopsPerMs = flopsPerMs;
   }
 
@@ -35,11 +36,18 @@ export class PieceTimer {
   async measure(commands: readonly Command[], run: () => Promise<void>): Promise<void> {
     const start = performance.now();
     await run();
-    const milliseconds = performance.now() - start;
-    const flops = commands.reduce((sum, command) => sum + commandFlops(command), 0);
-    // Short pieces say more about latency than about speed; a piece may change the estimate by at most 2x.
-    if (milliseconds < TARGET_MS / 10) this.#flopsPerMs *= 1.5;
-    else this.#flopsPerMs *= Math.min(2, Math.max(0.5, flops / milliseconds / this.#flopsPerMs));
+    this.learn(commandsFlops(commands), performance.now() - start);
+  }
+
+  /**
+   * Learns from a piece of `flops` that took `milliseconds`. A small piece says more about latency than about speed, so
+   * only one that filled most of the budget can raise the estimate, and only one that took too long can lower it.
+   */
+  learn(flops: number, milliseconds: number): void {
+    const isFull = flops >= this.budgetFlops / 2;
+    if (!isFull && milliseconds <= TARGET_MS) return;
+    const ratio = flops / Math.max(milliseconds, 0.1) / this.#flopsPerMs;
+    this.#flopsPerMs *= Math.min(isFull ? 2 : 1, Math.max(0.5, ratio));
   }
 }
 
@@ -55,6 +63,10 @@ export function nextPiece(commands: readonly Command[], start: number, budgetFlo
     end++;
   }
   return end;
+}
+
+function commandsFlops(commands: readonly Command[]): number {
+  return commands.reduce((sum, command) => sum + commandFlops(command), 0);
 }
 
 function commandFlops(command: Command): number {

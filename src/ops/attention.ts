@@ -2,7 +2,7 @@
 // Attention Tile, dual-scope, text) is src/attention's business.
 
 import type { Recorder } from "../gpu/recorder.ts";
-import { binding, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
+import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/attention.wgsl?raw";
 import { ATTENTION_DIRECT } from "./attention_direct.ts";
 
@@ -54,9 +54,19 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   const { q, k, v, tiles, heads } = operands;
   const [numQueries = 0, width = 0] = q.shape;
   const headDim = width / heads;
-  if (k.shape[1] !== width || v.shape[1] !== width || v.shape[0] !== k.shape[0]) {
+  const isSameKind = k.dtype === q.dtype && v.dtype === q.dtype;
+  if (k.shape[1] !== width || v.shape[1] !== width || v.shape[0] !== k.shape[0] || !isSameKind) {
+    const [sq, sk, sv] = [q, k, v].map(({ dtype, shape }) => `${dtype} [${shape.join(", ")}]`);
+    throw new Error(`Cannot record attention: q is ${sq}, k ${sk}, v ${sv}.`);
+  }
+  const lists = (tiles.perHead ? heads : 1) * tiles.numQueryTiles;
+  if (
+    elementCount(tiles.tileLists.shape) !== lists + 1 ||
+    elementCount(tiles.queryTiles.shape) !== 2 * tiles.numQueryTiles
+  ) {
     throw new Error(
-      `Cannot record attention: q is [${q.shape.join(", ")}], k [${k.shape.join(", ")}], v [${v.shape.join(", ")}].`,
+      `Cannot record attention: ${tiles.numQueryTiles} query tiles need ${lists} lists, the tables are ` +
+        `[${tiles.queryTiles.shape.join(", ")}] and [${tiles.tileLists.shape.join(", ")}].`,
     );
   }
   if (headDim % 32 !== 0 || headDim > 128) {

@@ -3,6 +3,7 @@
 import type { Recorder } from "../gpu/recorder.ts";
 import { binding, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/attention_relative.wgsl?raw";
+import { requireF32, requireSameSize } from "./operand_checks.ts";
 
 /** Operands of `attentionRelative`, all f32. */
 export interface RelativeAttentionOperands {
@@ -24,6 +25,9 @@ export function attentionRelative(
   { q, k, v, bias, heads }: RelativeAttentionOperands,
 ): Tensor {
   const [tokens = 0, width = 0] = q.shape;
+  requireF32("attention_relative", q, k, v, bias);
+  requireSameSize("attention_relative", q, k);
+  requireSameSize("attention_relative", q, v);
   if (tokens > MAX_TOKENS || bias.shape[0] !== heads || bias.shape[1] !== 2 * tokens - 1) {
     throw new Error(
       `Cannot record attention_relative: q is [${q.shape.join(", ")}] (at most ${MAX_TOKENS} tokens), bias is [${bias.shape.join(", ")}].`,

@@ -4,6 +4,7 @@ import type { Recorder } from "../gpu/recorder.ts";
 import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/gate_residual.wgsl?raw";
 import { elementGroups } from "./element_groups.ts";
+import { columns4, requireF32, requireRow, requireSameSize } from "./operand_checks.ts";
 import type { ColumnVector } from "./layer_norm.ts";
 
 const KERNEL = { stem: "gate_residual", source };
@@ -14,12 +15,10 @@ export function gateResidual(
   residual: Tensor,
   { x, gate }: { x: Tensor; gate: ColumnVector },
 ): Tensor {
-  const columns = residual.shape.at(-1) ?? 0;
-  if (elementCount(x.shape) !== elementCount(residual.shape)) {
-    throw new Error(
-      `Cannot record gate_residual: residual is [${residual.shape.join(", ")}], x is [${x.shape.join(", ")}].`,
-    );
-  }
+  const columns = 4 * columns4("gate_residual", residual);
+  requireF32("gate_residual", residual);
+  requireSameSize("gate_residual", residual, x);
+  requireRow("gate_residual", gate.tensor, { columns, row: gate.row });
   const out = temporaryTensor(recorder, { ...residual, label: "hidden_states" });
   const count4 = elementCount(residual.shape) / 4;
   recorder.dispatch({

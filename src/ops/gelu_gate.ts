@@ -5,16 +5,15 @@ import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from
 import source from "../../shaders/gelu_gate.wgsl?raw";
 import { ACTIVATIONS } from "./activation.ts";
 import { elementGroups } from "./element_groups.ts";
+import { columns4, requireF32, requireSameSize } from "./operand_checks.ts";
 
 const KERNEL = { stem: "gelu_gate", source };
 
-/** Records gelu_tanh(x) * gate, both f32 of one shape. */
+/** Records gelu_tanh(x) * gate, both f32 of one shape; the last axis must be a multiple of 4. */
 export function geluGate(recorder: Recorder, x: Tensor, gate: Tensor): Tensor {
-  if (elementCount(x.shape) !== elementCount(gate.shape)) {
-    throw new Error(
-      `Cannot record gelu_gate: x is [${x.shape.join(", ")}], gate is [${gate.shape.join(", ")}].`,
-    );
-  }
+  requireF32("gelu_gate", x, gate);
+  requireSameSize("gelu_gate", x, gate);
+  columns4("gelu_gate", x);
   const out = temporaryTensor(recorder, { ...x, label: "gelu_gate" });
   const count4 = elementCount(x.shape) / 4;
   recorder.dispatch({

@@ -11,6 +11,7 @@ import {
 } from "../tensor/tensor.ts";
 import source from "../../shaders/layer_norm.wgsl?raw";
 import { rowGroups } from "./element_groups.ts";
+import { columns4, requireF32, requireRow } from "./operand_checks.ts";
 
 /** A vector of [columns] f32 that may be one row of a larger tensor. */
 export interface ColumnVector {
@@ -33,7 +34,9 @@ const KERNEL = { stem: "layer_norm", source };
 /** Records LN(x) * scale + shift for x [rows, columns] f32. */
 export function layerNorm(recorder: Recorder, x: Tensor, options: LayerNormOptions): Tensor {
   const { scale, shift, eps, dtype } = options;
-  const columns = x.shape.at(-1) ?? 0;
+  requireF32("layer_norm", x);
+  const columns = 4 * columns4("layer_norm", x);
+  for (const { tensor, row } of [scale, shift]) requireRow("layer_norm", tensor, { columns, row });
   const rows = elementCount(x.shape) / columns;
   const out = temporaryTensor(recorder, { label: "layer_norm", dtype, shape: x.shape });
   recorder.dispatch({

@@ -15,6 +15,7 @@ import source from "../../shaders/linear.wgsl?raw";
 import { ACTIVATIONS, type Activation } from "./activation.ts";
 import { linearDirect } from "./linear_direct.ts";
 import type { LinearVariant } from "./linear_variant.ts";
+import { requireRow } from "./operand_checks.ts";
 
 /** What may vary from call to call. */
 export interface LinearOptions {
@@ -44,7 +45,13 @@ export function linear(
       `Cannot record linear as inner dimensions must match: x is [${x.shape.join(", ")}], ${label} is [${n}, ${k}].`,
     );
   }
-  if (k % 4 !== 0) throw new WeightsError(`${label} has ${k} input features; Weft needs a multiple of 4.`);
+  const multiple = weight.storage === "int8" ? 64 : 4;
+  if (k % multiple !== 0) {
+    throw new WeightsError(
+      `${label} has ${k} input features; Weft needs a multiple of ${multiple} for ${weight.storage} weights.`,
+    );
+  }
+  requireRow("linear", bias, { columns: n });
   const out = temporaryTensor(recorder, { label, dtype, shape: [...x.shape.slice(0, -1), n] });
   const kind = options.variant ?? (recorder.gpu.capabilities.software ? "direct" : "tiled");
   const { kernel, constants, workgroups } = kind === "direct" ? linearDirect(m, n) : linearTiled(m, n);

@@ -4,6 +4,7 @@ import type { Recorder } from "../gpu/recorder.ts";
 import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/modulation.wgsl?raw";
 import { elementGroups } from "./element_groups.ts";
+import { columns4, requireF32 } from "./operand_checks.ts";
 
 /** Operands of `modulation`. */
 export interface ModulationOperands {
@@ -22,8 +23,16 @@ export function modulation(
   recorder: Recorder,
   { table, projection, scaleSlots }: ModulationOperands,
 ): Tensor {
-  const columns = table.shape.at(-1) ?? 0;
+  requireF32("modulation", table, projection);
+  const columns = 4 * columns4("modulation", table);
+  const slots = elementCount(table.shape) / columns;
   const projectionSlots = elementCount(projection.shape) / columns;
+  if (projectionSlots !== slots && projectionSlots !== 1) {
+    throw new Error(
+      `Cannot record modulation: ${table.label} is [${table.shape.join(", ")}], ${projection.label} is ` +
+        `[${projection.shape.join(", ")}]; it must have as many rows, or one.`,
+    );
+  }
   const out = temporaryTensor(recorder, { ...table, label: "modulation" });
   const count4 = elementCount(table.shape) / 4;
   recorder.dispatch({

@@ -11,6 +11,7 @@ import {
 } from "../tensor/tensor.ts";
 import source from "../../shaders/patchify.wgsl?raw";
 import { elementGroups } from "./element_groups.ts";
+import { requireF32 } from "./operand_checks.ts";
 
 /** Patch size in latent frames, rows and columns; `patch_size` of the transformer's config. */
 export type PatchSize = readonly [number, number, number];
@@ -23,6 +24,7 @@ export function patchify(
   latents: Tensor,
   { patchSize, dtype }: { patchSize: PatchSize; dtype: DType },
 ): Tensor {
+  requireF32("patchify", latents);
   const [channels = 0, ...size] = latents.shape;
   const grid = size.map((length, axis) => length / (patchSize[axis] ?? 1));
   if (grid.length !== 3 || !grid.every(Number.isInteger)) {

@@ -11,6 +11,7 @@ import {
 } from "../tensor/tensor.ts";
 import source from "../../shaders/rms_norm.wgsl?raw";
 import { rowGroups } from "./element_groups.ts";
+import { columns4, requireRow } from "./operand_checks.ts";
 
 /** Operands and options of `rmsNorm`. */
 export interface RmsNormOptions {
@@ -29,7 +30,8 @@ export function rmsNorm(
   x: Tensor,
   { weight, eps, dtype = x.dtype }: RmsNormOptions,
 ): Tensor {
-  const columns = x.shape.at(-1) ?? 0;
+  const columns = 4 * columns4("rms_norm", x);
+  requireRow("rms_norm", weight, { columns });
   const rows = elementCount(x.shape) / columns;
   const out = temporaryTensor(recorder, { label: "rms_norm", dtype, shape: x.shape });
   recorder.dispatch({

@@ -4,6 +4,7 @@ import type { Recorder } from "../gpu/recorder.ts";
 import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/rope_3d.wgsl?raw";
 import { elementGroups } from "./element_groups.ts";
+import { requireF32 } from "./operand_checks.ts";
 
 /** The rotation of every axis position, in GPU memory. */
 export interface RotaryTable {
@@ -23,10 +24,13 @@ export function rope3d(recorder: Recorder, x: Tensor, rotary: RotaryTable): Tens
   const { table, frames, gridHeight, gridWidth, pairs } = rotary;
   const headPairs = pairs[0] + pairs[1] + pairs[2];
   const [tokens = 0, width = 0] = x.shape;
-  if (tokens !== frames * gridHeight * gridWidth || width % (2 * headPairs) !== 0 || headPairs % 2 !== 0) {
+  const tableLength = 2 * (frames * pairs[0] + gridHeight * pairs[1] + gridWidth * pairs[2]);
+  requireF32("rope_3d", table);
+  const isHeads = width % (2 * headPairs) === 0 && headPairs % 2 === 0;
+  if (tokens !== frames * gridHeight * gridWidth || !isHeads || elementCount(table.shape) !== tableLength) {
     throw new Error(
       `Cannot record rope_3d: x is [${x.shape.join(", ")}], the table has ${frames} x ${gridHeight} x ${gridWidth} ` +
-        `positions and ${headPairs} pairs a head.`,
+        `positions and ${headPairs} pairs a head in [${table.shape.join(", ")}].`,
     );
   }
   const out = temporaryTensor(recorder, { ...x, label: "rope_3d" });

@@ -19,9 +19,11 @@ export interface UnpatchifyOptions {
 export function unpatchify(recorder: Recorder, x: Tensor, { patchSize, shape }: UnpatchifyOptions): Tensor {
   const [channels, ...size] = shape;
   const count = elementCount(shape);
-  if (elementCount(x.shape) !== count) {
+  const grid = size.map((length, axis) => length / (patchSize[axis] ?? 1));
+  if (elementCount(x.shape) !== count || !grid.every(Number.isInteger)) {
     throw new Error(
-      `Cannot record unpatchify: x is [${x.shape.join(", ")}], the latents are [${shape.join(", ")}].`,
+      `Cannot record unpatchify: x is [${x.shape.join(", ")}], the latents are [${shape.join(", ")}] ` +
+        `in patches of [${patchSize.join(", ")}].`,
     );
   }
   const latents = temporaryTensor(recorder, { label: "unpatchify", dtype: "f32", shape });
@@ -32,7 +34,7 @@ export function unpatchify(recorder: Recorder, x: Tensor, { patchSize, shape }: 
     params: {
       count,
       channels,
-      grid: size.map((length, axis) => length / (patchSize[axis] ?? 1)),
+      grid,
       patch_size: patchSize,
     },
     buffers: { x: binding(x), latents: binding(latents) },

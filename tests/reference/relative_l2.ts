@@ -2,7 +2,8 @@
 
 /** ||got - expected|| / ||expected||; NaN anywhere gives NaN, which no bound accepts. */
 export function relativeL2(got: ArrayLike<number>, expected: ArrayLike<number>): number {
-  if (got.length !== expected.length) throw new Error(`Lengths differ: ${got.length} and ${expected.length}.`);
+  if (got.length !== expected.length)
+    throw new Error(`Lengths differ: ${got.length} and ${expected.length}.`);
   let difference = 0;
   let norm = 0;
   for (let i = 0; i < expected.length; i++) {
