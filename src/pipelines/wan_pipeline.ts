@@ -1,0 +1,325 @@
+// WanPipeline: a loaded model that turns settings into frames. The stages are numbered as in diffusers'
+// pipelines/wan/pipeline_wan.py and each has a file; this one only puts them in order and owns what lives between
+// renders: the device, the transformers, the decoder.
+
+import type { WanTransformerConfig } from "../dit/transformer_config.ts";
+import { WanTransformer3DModel } from "../dit/transformer_wan.ts";
+import { DeviceLostError } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { createGuider } from "../guiders/create_guider.ts";
+import { passesOf } from "../guiders/guider.ts";
+import { chooseOrtTarget, type OrtRuntime, type OrtTarget } from "../onnx/ort_runtime.ts";
+import type { TaehvDecoder } from "../onnx/taehv_decoder.ts";
+import { createScheduler } from "../schedulers/create_scheduler.ts";
+import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import type { FileSource } from "../weights/file_source.ts";
+import type { WeightStorage } from "../weights/weight_loader.ts";
+import type { FrameBatch } from "../video/frame_batch.ts";
+import { type DecoderFile, decodeLatents, type Latents, openDecoder } from "./decode_latents.ts";
+import { denoise, type DenoiseState } from "./denoise.ts";
+import { type EncodedPrompt, encodePrompts } from "./encode_prompt.ts";
+import type { PipelineEvent, Stage } from "./events.ts";
+import { latentPreview, type LatentRgb, WAN21_LATENT_RGB } from "./latent_preview.ts";
+import { checkMemory } from "./memory_plan.ts";
+import { type ModelFiles, openModel, readTransformerConfig } from "./model_files.ts";
+import { initialNoise } from "./noise.ts";
+import type { RenderOptions, RenderSettings } from "./render_options.ts";
+import { resolveSettings } from "./resolve_settings.ts";
+
+/** Where a pipeline gets its model and its engines. */
+export interface WanPipelineOptions {
+  readonly source: FileSource;
+  /** Opens the device; called again when it was lost. */
+  readonly openGpu: () => Promise<Gpu>;
+  readonly openOrt: (target: OrtTarget) => Promise<OrtRuntime>;
+  /** A TAEHV file in place of the model's own decoder. */
+  readonly decoder?: DecoderFile | undefined;
+  /** Linear weights in GPU memory; default as stored on hardware, f32 on software adapters (faster there). */
+  readonly storage?: WeightStorage | undefined;
+  /** Arithmetic of activations; default f16 where the adapter has it. */
+  readonly dtype?: "f32" | "f16" | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How to watch and stop a job. */
+export interface JobOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: ((event: PipelineEvent) => void) | undefined;
+}
+
+/** What one denoising run may be given and may tell. */
+export interface DenoiseJob extends JobOptions {
+  /** Replaces the seed's noise: f32 [channels, T, h, w]. */
+  readonly noise?: Float32Array | undefined;
+  /** Send a preview event after every step; default no. */
+  readonly preview?: boolean | undefined;
+  /** Sees the state after every step; it can be kept and given back as `resume`. */
+  readonly onStep?: ((state: DenoiseState) => void | Promise<void>) | undefined;
+  readonly resume?: DenoiseState | undefined;
+}
+
+/** The result of a denoising run. */
+export interface Denoised {
+  readonly latents: Latents;
+  readonly prompt: EncodedPrompt;
+  /** Only when the guider needs it. */
+  readonly negativePrompt: EncodedPrompt | undefined;
+  readonly timesteps: readonly number[];
+}
+
+/** A loaded model. One job at a time. */
+export class WanPipeline {
+  readonly files: ModelFiles;
+  readonly #options: WanPipelineOptions;
+  readonly #transformers = new Map<string, WanTransformer3DModel>();
+  #gpu: Gpu;
+  #ort: OrtRuntime | undefined;
+  #decoder: { readonly key: string; readonly decoder: TaehvDecoder } | undefined;
+
+  private constructor(files: ModelFiles, gpu: Gpu, options: WanPipelineOptions) {
+    this.files = files;
+    this.#gpu = gpu;
+    this.#options = options;
+  }
+
+  /** Opens the model's files and the device; weights are loaded when the first job needs them. */
+  static async open(options: WanPipelineOptions): Promise<WanPipeline> {
+    const files = await openModel(options.source, options.signal);
+    return new WanPipeline(files, await options.openGpu(), options);
+  }
+
+  /** The device in use. */
+  get gpu(): Gpu {
+    return this.#gpu;
+  }
+
+  /** Completes and checks a user's wishes; throws `InputError`. */
+  resolve(options: RenderOptions): RenderSettings {
+    return resolveSettings(options, this.files.settings);
+  }
+
+  /** A whole render in memory: frames of the prompt. For long videos use `denoise` and `decode`. */
+  async generate(
+    options: RenderOptions,
+    job: DenoiseJob = {},
+  ): Promise<{ settings: RenderSettings; frames: FrameBatch[] }> {
+    const settings = this.resolve(options);
+    const { latents } = await this.denoise(settings, job);
+    const frames: FrameBatch[] = [];
+    for await (const batch of this.decode(latents, job)) frames.push(batch);
+    return { settings, frames };
+  }
+
+  /**
+   * Stages 1 and 2: prompt and noise to latents. A device lost in the middle is opened again once, and the job goes on
+   * from the last step.
+   */
+  async denoise(settings: RenderSettings, job: DenoiseJob = {}): Promise<Denoised> {
+    let resume = job.resume;
+    const onStep = async (state: DenoiseState): Promise<void> => {
+      resume = state;
+      await job.onStep?.(state);
+    };
+    try {
+      return await this.#denoiseOnce(settings, { ...job, onStep, resume });
+    } catch (error) {
+      const cause = await this.#gpu.explain(error);
+      if (!(cause instanceof DeviceLostError)) throw cause;
+      job.onEvent?.({
+        type: "notice",
+        message: `The GPU device was lost; going on from step ${resume?.step ?? 0} on a new one.`,
+      });
+      await this.#reopen();
+      return await this.#denoiseOnce(settings, { ...job, onStep, resume });
+    }
+  }
+
+  /** Stage 3: latents to frames, streamed. */
+  async *decode(latents: Latents, { signal, onEvent = ignore }: JobOptions = {}): AsyncGenerator<FrameBatch> {
+    onEvent({ type: "stage", stage: "decode" });
+    const [, total, latentHeight, latentWidth] = latents.shape;
+    const decoder = await this.#openDecoder(latentHeight, latentWidth, signal);
+    let done = 0;
+    for await (const batch of decodeLatents(decoder, latents, signal)) {
+      yield batch;
+      onEvent({ type: "progress", stage: "decode", done: ++done, total, unit: "frames" });
+    }
+  }
+
+  /** Frees everything. */
+  async dispose(): Promise<void> {
+    await this.#decoder?.decoder.dispose();
+    this.#releaseGpu();
+  }
+
+  async #denoiseOnce(settings: RenderSettings, job: DenoiseJob): Promise<Denoised> {
+    const { signal, onEvent = ignore, preview = false } = job;
+    const stage = (name: Stage): void => onEvent({ type: "stage", stage: name });
+    const guider = createGuider(settings.guidanceScale);
+    const scheduler = createScheduler({
+      config: this.files.schedulerConfig,
+      numInferenceSteps: settings.numInferenceSteps,
+      sigmas: settings.sigmas,
+      shift: settings.flowShift,
+      name: settings.scheduler,
+    });
+    const config = await readTransformerConfig(this.files, settings.transformerFolder, signal);
+    await this.#checkMemory(settings, config, signal);
+
+    stage("load");
+    const transformer = await this.#loadTransformer(settings.transformerFolder, config, { signal, onEvent });
+
+    stage("encode_prompt");
+    const position = { step: 0, numSteps: settings.numInferenceSteps };
+    const needsNegative = passesOf(guider, position).includes("unconditional");
+    const prompts = needsNegative ? [settings.prompt, settings.negativePrompt] : [settings.prompt];
+    const { maxSequenceLength } = settings;
+    const storage = this.#textStorage();
+    const encode = { files: this.files, storage, maxSequenceLength, signal, onEvent };
+    const [conditional, unconditional] = await encodePrompts(this.#gpu, prompts, encode);
+    if (conditional === undefined) throw new Error("The prompt was not encoded.");
+
+    stage("denoise");
+    const size = latentSize(settings);
+    const total = scheduler.steps.length;
+    const shape = [config.in_channels, size.numLatentFrames, size.latentHeight, size.latentWidth] as const;
+    const start = job.resume ?? {
+      step: 0,
+      slots: new Map([["sample", job.noise ?? seedNoise(settings, shape)]]),
+    };
+    const data = await denoise(this.#gpu, start, {
+      transformer,
+      scheduler,
+      guider,
+      embeds: unconditional === undefined ? { conditional } : { conditional, unconditional },
+      size,
+      signal,
+      wantsPreview: preview,
+      onProgress: (done) => onEvent({ type: "progress", stage: "denoise", done, total, unit: "steps" }),
+      onStep: async ({ state, predicted }) => {
+        if (predicted)
+          onEvent(previewEvent(predicted, { shape, step: state.step, steps: total, rgb: this.#latentRgb() }));
+        await job.onStep?.(state);
+      },
+    });
+    return {
+      latents: { data, shape },
+      prompt: conditional,
+      negativePrompt: unconditional,
+      timesteps: scheduler.timesteps,
+    };
+  }
+
+  async #loadTransformer(
+    folder: string,
+    config: WanTransformerConfig,
+    { signal, onEvent }: { signal: AbortSignal | undefined; onEvent: (event: PipelineEvent) => void },
+  ): Promise<WanTransformer3DModel> {
+    const known = this.#transformers.get(folder);
+    if (known !== undefined) return known;
+    const checkpoint = await openCheckpoint(this.files.source, folder, { signal });
+    const total = checkpoint.totalBytes;
+    const transformer = await WanTransformer3DModel.load(this.#gpu, checkpoint, {
+      config,
+      storage: this.#storage(),
+      dtype: this.#dtype(),
+      signal,
+      onBytes: (done) => onEvent({ type: "progress", stage: "load", done, total, unit: "bytes" }),
+    });
+    this.#transformers.set(folder, transformer);
+    return transformer;
+  }
+
+  async #checkMemory(
+    settings: RenderSettings,
+    config: WanTransformerConfig,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const checkpoint = await openCheckpoint(this.files.source, settings.transformerFolder, { signal });
+    checkMemory(this.#gpu, settings, {
+      config,
+      weightBytes: weightBytes(checkpoint, this.#storage()),
+      activationElementBytes: this.#dtype() === "f16" ? 2 : 4,
+    });
+  }
+
+  async #openDecoder(latentHeight: number, latentWidth: number, signal?: AbortSignal): Promise<TaehvDecoder> {
+    const key = `${latentHeight}x${latentWidth}`;
+    if (this.#decoder?.key === key) return this.#decoder.decoder;
+    await this.#decoder?.decoder.dispose();
+    this.#decoder = undefined;
+    this.#ort ??= await this.#options.openOrt(chooseOrtTarget(this.#gpu));
+    const options = { decoder: this.#options.decoder, latentHeight, latentWidth, signal };
+    const decoder = await openDecoder(this.files, this.#ort, options);
+    this.#decoder = { key, decoder };
+    return decoder;
+  }
+
+  async #reopen(): Promise<void> {
+    this.#releaseGpu();
+    this.#decoder = undefined;
+    this.#ort = undefined;
+    this.#gpu = await this.#options.openGpu();
+  }
+
+  #releaseGpu(): void {
+    this.#transformers.clear();
+    this.#gpu.dispose();
+  }
+
+  #storage(): WeightStorage {
+    return this.#options.storage ?? (this.#gpu.capabilities.software ? "f32" : "stored");
+  }
+
+  /** The text encoder is too sensitive for int8. */
+  #textStorage(): WeightStorage {
+    const storage = this.#storage();
+    return storage === "int8" ? "stored" : storage;
+  }
+
+  #dtype(): "f32" | "f16" {
+    return this.#options.dtype ?? (this.#gpu.capabilities.f16 ? "f16" : "f32");
+  }
+
+  /** The model's own latent-to-RGB map (`latent_rgb` in vae/config.json), or Wan 2.1's. */
+  #latentRgb(): LatentRgb {
+    return (this.files.vaeConfig?.["latent_rgb"] as LatentRgb | undefined) ?? WAN21_LATENT_RGB;
+  }
+}
+
+function latentSize(settings: RenderSettings): {
+  numLatentFrames: number;
+  latentHeight: number;
+  latentWidth: number;
+} {
+  const { numLatentFrames, height, width } = settings;
+  return { numLatentFrames, latentHeight: height / 8, latentWidth: width / 8 };
+}
+
+function seedNoise(settings: RenderSettings, shape: readonly [number, number, number, number]): Float32Array {
+  const [channels, numLatentFrames, height, width] = shape;
+  return initialNoise({ seed: settings.seed, channels, numLatentFrames, height, width });
+}
+
+function previewEvent(
+  predicted: Float32Array,
+  { shape, step, steps, rgb }: { shape: Latents["shape"]; step: number; steps: number; rgb: LatentRgb },
+): PipelineEvent {
+  const [, , height, width] = shape;
+  return { type: "preview", step, steps, width, height, frames: latentPreview(predicted, shape, rgb) };
+}
+
+/** Bytes of a checkpoint's weights in a storage; vectors are too small to matter. */
+function weightBytes(checkpoint: Checkpoint, storage: WeightStorage): number {
+  if (storage === "stored") return checkpoint.totalBytes;
+  const elementBytes = { f32: 4, f16: 2, int8: 1.0625 }[storage];
+  return checkpoint.names.reduce(
+    (sum, name) =>
+      sum + elementBytes * checkpoint.info(name).shape.reduce((product, size) => product * size, 1),
+    0,
+  );
+}
+
+function ignore(): void {
+  // Nobody listens.
+}
