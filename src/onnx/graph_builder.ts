@@ -49,7 +49,8 @@ export class GraphBuilder {
   readonly #names = new Map<string, number>(); // name -> how often it was asked for
   readonly #values = new Set<Value>();
   readonly #domains = new Set<string>();
-  readonly #nodes: NodeProto[] = [];
+  readonly #nodes: Node[] = [];
+  readonly #outputNames = new Map<Value, string>(); // values of nodes that became graph outputs
   readonly #initializers: TensorProto[] = [];
   readonly #inputs: ValueInfoProto[] = [];
   readonly #outputs: ValueInfoProto[] = [];
@@ -113,7 +114,11 @@ export class GraphBuilder {
 
   /** Declares `value` to be the graph output of that name. */
   output(name: string, value: Value, dataType: OnnxDataType, dims: readonly Dimension[]): void {
-    this.#addNode("Identity", [value], [this.#exactValue(name)], { name: `output_${name}` });
+    const exact = this.#exactValue(name);
+    const isNodeOutput = this.#nodes.some((node) => node.outputs.includes(value));
+    // A value that a node computes simply takes the output's name; anything else has to be copied.
+    if (isNodeOutput && !this.#outputNames.has(value)) this.#outputNames.set(value, name);
+    else this.#addNode("Identity", [value], [exact], { name: `output_${name}` });
     this.#outputs.push(valueInfo(name, dataType, dims));
   }
 
@@ -130,7 +135,7 @@ export class GraphBuilder {
       ],
       graph: {
         name: this.#name,
-        node: this.#nodes,
+        node: this.#nodes.map((node) => this.#nodeProto(node)),
         initializer: this.#initializers,
         input: this.#inputs,
         output: this.#outputs,
@@ -151,13 +156,23 @@ export class GraphBuilder {
     this.#nodes.push({
       name: this.#uniqueName(`node_${options.name ?? opType}`),
       opType,
-      ...(options.domain === undefined ? {} : { domain: options.domain }),
-      input: inputs.map((input) => input?.name ?? ""),
-      output: outputs.map((output) => output.name),
-      attribute: Object.entries(options.attributes ?? {}).map(([name, attribute]) =>
-        attributeProto(name, attribute),
-      ),
+      inputs,
+      outputs,
+      options,
     });
+  }
+
+  #nodeProto({ name, opType, inputs, outputs, options }: Node): NodeProto {
+    const nameOf = (value: Value | null): string =>
+      value === null ? "" : (this.#outputNames.get(value) ?? value.name);
+    return {
+      name,
+      opType,
+      ...(options.domain === undefined ? {} : { domain: options.domain }),
+      input: inputs.map(nameOf),
+      output: outputs.map(nameOf),
+      attribute: Object.entries(options.attributes ?? {}).map(([key, value]) => attributeProto(key, value)),
+    };
   }
 
   #newValue(wanted: string): Value {
@@ -180,6 +195,14 @@ export class GraphBuilder {
     if (name !== wanted) this.#names.set(name, 0);
     return name;
   }
+}
+
+interface Node {
+  readonly name: string;
+  readonly opType: string;
+  readonly inputs: readonly (Value | null)[];
+  readonly outputs: readonly Value[];
+  readonly options: NodeOptions;
 }
 
 function attributeProto(name: string, attribute: Attribute): AttributeProto {

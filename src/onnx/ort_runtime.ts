@@ -75,6 +75,7 @@ export class OrtRuntime {
         // Off by default on the web; without them every node allocates its outputs anew.
         enableCpuMemArena: true,
         enableMemPattern: true,
+        logSeverityLevel: LOG_ERRORS,
         preferredOutputLocation: Object.fromEntries(onGpu.map((name) => [name, "gpu-buffer"])),
       }),
     );
@@ -93,6 +94,8 @@ export class OrtRuntime {
 // Process-wide: onnxruntime refuses a second WebGPU session while one is being created, and its suspended stack
 // (Asyncify, JSPI) holds one run.
 const ONE_AT_A_TIME = new SerialQueue();
+
+const LOG_ERRORS = 3; // its warnings go to stdout, where `--json` writes
 
 function provider(target: OrtTarget): InferenceSession.ExecutionProviderConfig {
   if (target.provider === "wasm") return "wasm";

@@ -166,9 +166,10 @@ async function writeFrames(parts: DecoderParts, flow: Flow): Promise<void> {
 }
 
 // R + 256 G + 65536 B is below 2^24, hence exact in f32; alpha 255 is added as int32 bits (255 << 24 is negative).
-// No uint8 and no transpose, since the webgpu provider has neither kernel for bytes.
+// No Round, no bytes: the webgpu provider has no kernels for them and would go through the CPU.
 function packRgba(graph: GraphBuilder, video: Value): Value {
-  const levels = graph.node("Round", [graph.node("Mul", [video, graph.scalar("levels", 255)])]);
+  const scaled = graph.node("Mul", [video, graph.scalar("levels", 255)]);
+  const levels = graph.node("Floor", [graph.node("Add", [scaled, graph.scalar("half", 0.5)])]);
   const byte = graph.scalar("byte", 256);
   const [red, green, blue] = graph.nodeWithOutputs("Split", [levels], 3, axis(1));
   if (!red || !green || !blue) throw new Error("Split must give three colours.");

@@ -73,6 +73,25 @@ test("operators of other domains are declared", async () => {
   expect(y![0]).toBeCloseTo(2 / (1 + Math.exp(-1.702 * 2)), 5);
 });
 
+test("inputs, constants and values used twice can be outputs too", async () => {
+  const graph = new GraphBuilder("outputs");
+  const x = graph.input("x", "float32", [1]);
+  const y = graph.node("Neg", [x]);
+  graph.output("same", x, "float32", [1]);
+  graph.output("first", y, "float32", [1]);
+  graph.output("second", y, "float32", [1]);
+  graph.output("after", graph.node("Abs", [y]), "float32", [1]);
+  graph.output("constant", graph.constant("seven", [1], Float32Array.of(7)), "float32", [1]);
+  const fetches = ["same", "first", "second", "after", "constant"];
+  expect(await run(graph, { x: { dims: [1], data: [3] } }, fetches)).toEqual({
+    same: [3],
+    first: [-3],
+    second: [-3],
+    after: [3],
+    constant: [7],
+  });
+});
+
 test("equal names are told apart, and feeds and fetches keep theirs", () => {
   const graph = new GraphBuilder("names");
   const a = graph.scalar("a", 1);
