@@ -1,6 +1,11 @@
 // Stage 3: latents to frames, streamed, one latent frame at a time.
 
-import { createTaehvDecoder, takeLatentFrame, type TaehvDecoder } from "../onnx/taehv_decoder.ts";
+import {
+  createTaehvDecoder,
+  type DecodedVideo,
+  takeLatentFrame,
+  type TaehvDecoder,
+} from "../onnx/taehv_decoder.ts";
 import type { OrtRuntime } from "../onnx/ort_runtime.ts";
 import type { TaehvConfigJson } from "../onnx/taehv_config.ts";
 import { InputError } from "../errors.ts";
@@ -67,5 +72,17 @@ export async function* decodeLatents(
   await decoder.reset();
   for (let frame = 0; frame < shape[1]; frame++) {
     yield await decoder.decode(takeLatentFrame(data, shape, frame), signal);
+  }
+}
+
+/** As `decodeLatents`, with the frames' unrounded colours. */
+export async function* decodeLatentsFloat(
+  decoder: TaehvDecoder,
+  { data, shape }: Latents,
+  signal?: AbortSignal,
+): AsyncGenerator<DecodedVideo> {
+  await decoder.reset();
+  for (let frame = 0; frame < shape[1]; frame++) {
+    yield await decoder.decodeFloat(takeLatentFrame(data, shape, frame), signal);
   }
 }

@@ -9,16 +9,23 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { createGuider } from "../guiders/create_guider.ts";
 import { passesOf } from "../guiders/guider.ts";
 import { chooseOrtTarget, type OrtRuntime, type OrtTarget } from "../onnx/ort_runtime.ts";
-import type { TaehvDecoder } from "../onnx/taehv_decoder.ts";
+import type { DecodedVideo, TaehvDecoder } from "../onnx/taehv_decoder.ts";
 import { createScheduler } from "../schedulers/create_scheduler.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import type { FileSource } from "../weights/file_source.ts";
 import type { WeightStorage } from "../weights/weight_loader.ts";
 import type { FrameBatch } from "../video/frame_batch.ts";
-import { type DecoderFile, decodeLatents, type Latents, openDecoder } from "./decode_latents.ts";
+import {
+  type DecoderFile,
+  decodeLatents,
+  decodeLatentsFloat,
+  type Latents,
+  openDecoder,
+} from "./decode_latents.ts";
 import { denoise, type DenoiseState } from "./denoise.ts";
 import { type EncodedPrompt, encodePrompts } from "./encode_prompt.ts";
 import type { PipelineEvent, Stage } from "./events.ts";
+import { forwardOnce } from "./forward_once.ts";
 import { latentPreview, type LatentRgb, WAN21_LATENT_RGB } from "./latent_preview.ts";
 import { checkMemory } from "./memory_plan.ts";
 import { type ModelFiles, openModel, readTransformerConfig } from "./model_files.ts";
@@ -65,6 +72,17 @@ export interface Denoised {
   /** Only when the guider needs it. */
   readonly negativePrompt: EncodedPrompt | undefined;
   readonly timesteps: readonly number[];
+  /** One more than timesteps, the last one 0. */
+  readonly sigmas: readonly number[];
+}
+
+/** One forward pass, for comparison with other implementations. */
+export interface ForwardOptions {
+  readonly prompt: EncodedPrompt;
+  readonly latents: Latents;
+  /** 0 to 1000. */
+  readonly timestep: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A loaded model. One job at a time. */
@@ -134,14 +152,36 @@ export class WanPipeline {
     }
   }
 
+  /** One conditional forward pass of the transformer that `settings` name, f32 [channels, T, h, w]. */
+  async forward(settings: RenderSettings, options: ForwardOptions): Promise<Float32Array> {
+    const { signal } = options;
+    const folder = settings.transformerFolder;
+    const config = await readTransformerConfig(this.files, folder, signal);
+    const transformer = await this.#loadTransformer(folder, config, { signal, onEvent: ignore });
+    return await forwardOnce(this.#gpu, transformer, options);
+  }
+
   /** Stage 3: latents to frames, streamed. */
-  async *decode(latents: Latents, { signal, onEvent = ignore }: JobOptions = {}): AsyncGenerator<FrameBatch> {
+  async *decode(latents: Latents, job: JobOptions = {}): AsyncGenerator<FrameBatch> {
+    yield* this.#decode(latents, decodeLatents, job);
+  }
+
+  /** As `decode`, with the frames' unrounded colours. */
+  async *decodeFloat(latents: Latents, job: JobOptions = {}): AsyncGenerator<DecodedVideo> {
+    yield* this.#decode(latents, decodeLatentsFloat, job);
+  }
+
+  async *#decode<T>(
+    latents: Latents,
+    decodeWith: (decoder: TaehvDecoder, latents: Latents, signal?: AbortSignal) => AsyncGenerator<T>,
+    { signal, onEvent = ignore }: JobOptions,
+  ): AsyncGenerator<T> {
     onEvent({ type: "stage", stage: "decode" });
     const [, total, latentHeight, latentWidth] = latents.shape;
     const decoder = await this.#openDecoder(latentHeight, latentWidth, signal);
     let done = 0;
-    for await (const batch of decodeLatents(decoder, latents, signal)) {
-      yield batch;
+    for await (const decoded of decodeWith(decoder, latents, signal)) {
+      yield decoded;
       onEvent({ type: "progress", stage: "decode", done: ++done, total, unit: "frames" });
     }
   }
@@ -207,6 +247,7 @@ export class WanPipeline {
       prompt: conditional,
       negativePrompt: unconditional,
       timesteps: scheduler.timesteps,
+      sigmas: scheduler.sigmas,
     };
   }
 

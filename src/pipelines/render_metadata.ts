@@ -1,0 +1,52 @@
+// What a finished file says about itself: everything needed to make the same frames again. The page and the command
+// line write the same object, so that `weft inspect` reads both.
+
+import type { Capabilities } from "../gpu/capabilities.ts";
+import type { RenderSettings } from "./render_options.ts";
+
+/** What the settings do not know. */
+export interface RenderProvenance {
+  /** Version of Weft. */
+  readonly version: string;
+  /** The model's folder or address. */
+  readonly model: string;
+  /** Hash of the model's manifest; undefined for models without one. */
+  readonly modelHash: string | undefined;
+  readonly capabilities: Capabilities;
+}
+
+/** Metadata of a rendered file: plain JSON. */
+export function renderMetadata(
+  settings: RenderSettings,
+  { version, model, modelHash, capabilities }: RenderProvenance,
+): Record<string, unknown> {
+  const { prompt, negativePrompt, seed, sigmas, flowShift, notices: _, ...rest } = settings;
+  return {
+    engine: `weft ${version}`,
+    prompt,
+    negativePrompt,
+    seed,
+    model: modelName(model),
+    modelHash: modelHash ?? null,
+    adapter: adapterName(capabilities),
+    ...rest,
+    flowShift: flowShift ?? null,
+    sigmas: sigmas ?? null,
+  };
+}
+
+/** The adapter in a few words, for people. */
+export function adapterName({ description, vendor, architecture, software }: Capabilities): string {
+  const name = description || [vendor, architecture].filter(Boolean).join(" ") || "unnamed adapter";
+  return software ? `${name} (software)` : name;
+}
+
+/** The last part of a folder or address: where a model lies on one machine is nobody else's business. */
+function modelName(location: string): string {
+  return (
+    location
+      .replace(/[?#].*$/, "")
+      .split(/[/\\]/)
+      .findLast((part) => part !== "") ?? location
+  );
+}
