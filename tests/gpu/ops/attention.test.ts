@@ -1,0 +1,233 @@
+import { describe, expect, test } from "vitest";
+import { Recorder } from "../../../src/gpu/recorder.ts";
+import { attention, type AttentionTiles } from "../../../src/ops/attention.ts";
+import { attention as twin, denseBias, type Tile } from "../../reference/attention.ts";
+import { F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
+import { ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
+import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
+
+const gpu = useGpu();
+const VARIANTS = ["tiled", "direct"] as const;
+
+interface Lists {
+  readonly queries: readonly Tile[];
+  /** [list][query tile]: key tiles; one list for all heads, or one a head. */
+  readonly lists: readonly (readonly (readonly Tile[])[])[];
+}
+
+interface Case extends Lists {
+  readonly variant: "tiled" | "direct";
+  readonly heads?: number;
+  readonly headDim?: number;
+  readonly numQueries: number;
+  readonly numKeys: number;
+  readonly dtype?: "f32" | "f16";
+  readonly scale?: number;
+}
+
+/** The kernel's tables, written down without the code that the pipeline uses for it. */
+function upload(operands: Operands, { queries, lists }: Lists): AttentionTiles {
+  const tileLists = [0];
+  const keyTiles: number[] = [];
+  for (const tiles of lists.flat()) {
+    for (const { start, rows, bias = 0 } of tiles)
+      keyTiles.push(start, rows, new Uint32Array(Float32Array.of(bias).buffer)[0]!, 0);
+    tileLists.push(keyTiles.length / 4);
+  }
+  const table = (
+    label: string,
+    shape: readonly number[],
+    data: readonly number[],
+  ): AttentionTiles["keyTiles"] => operands.upload({ label, dtype: "u32", shape }, Uint32Array.from(data));
+  if (keyTiles.length === 0) keyTiles.push(0, 0, 0, 0);
+  return {
+    numQueryTiles: queries.length,
+    queryTiles: table(
+      "query_tiles",
+      [queries.length, 2],
+      queries.flatMap(({ start, rows }) => [start, rows]),
+    ),
+    tileLists: table("tile_lists", [tileLists.length], tileLists),
+    keyTiles: table("key_tiles", [keyTiles.length / 4, 4], keyTiles),
+    perHead: lists.length > 1,
+    scoreCount: 1,
+  };
+}
+
+interface Distances {
+  readonly out: number;
+  readonly lse: number;
+  readonly values: Float32Array;
+  readonly lseValues: Float32Array;
+}
+
+async function run({ heads = 2, headDim = 32, numQueries, numKeys, ...options }: Case): Promise<Distances> {
+  const { variant, queries, lists, dtype = "f32", scale } = options;
+  let distances: Distances | undefined;
+  await withOperands(gpu(), async (operands) => {
+    const width = heads * headDim;
+    const q = operands.random([numQueries, width], { dtype, scale: 3 });
+    const k = operands.random([numKeys, width], { dtype });
+    const v = operands.random([numKeys, width], { dtype });
+    const tiles = upload(operands, { queries, lists });
+    const [out, lse] = await runOp(gpu(), (recorder) => {
+      const base = { q: q.tensor, k: k.tensor, v: v.tensor, tiles, heads, variant };
+      const result = attention(recorder, scale === undefined ? base : { ...base, scale });
+      return [result.out, result.lse];
+    });
+    const bias = denseBias({ queries, lists }, { heads, numQueries, numKeys });
+    const factor = scale ?? 1 / Math.sqrt(headDim);
+    const wanted = twin({ heads, headDim, q: q.values, k: k.values, v: v.values, bias, scale: factor });
+    distances = {
+      out: relativeL2(out!, wanted.out),
+      lse: relativeL2(lse!, wanted.lse),
+      values: out!,
+      lseValues: lse!,
+    };
+  });
+  return distances!;
+}
+
+async function expectTwin(problem: Case): Promise<void> {
+  const { out, lse } = await run(problem);
+  expect(out).toBeLessThan(tolerance(problem.dtype ?? "f32", F32_EXP_TOLERANCE));
+  expect(lse).toBeLessThan(F32_EXP_TOLERANCE);
+}
+
+/** Two frames of 70 rows, in tiles of at most 64 that do not cross them. */
+const FRAMES: readonly Tile[] = [
+  { start: 0, rows: 64 },
+  { start: 64, rows: 6 },
+  { start: 70, rows: 64 },
+  { start: 134, rows: 6 },
+];
+
+describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
+  const every = (queries: readonly Tile[], keys: readonly Tile[]): Lists => ({
+    queries,
+    lists: [queries.map(() => keys)],
+  });
+
+  test.each([32, 64, 96, 128])("agrees with its twin, heads of %d", async (headDim) => {
+    const keys = [
+      { start: 0, rows: 64 },
+      { start: 64, rows: 3 },
+    ];
+    await expectTwin({
+      variant,
+      headDim,
+      numQueries: 5,
+      numKeys: 67,
+      ...every([{ start: 0, rows: 5 }], keys),
+    });
+  });
+
+  test("walks tiles of several frames, one list for all heads", async () => {
+    const lists = [FRAMES.map((_query, index) => [FRAMES[index]!, FRAMES[(index + 2) % 4]!])];
+    await expectTwin({ variant, numQueries: 140, numKeys: 140, queries: FRAMES, lists });
+  });
+
+  test("walks another list for every head", async () => {
+    const queries = [
+      { start: 0, rows: 3 },
+      { start: 3, rows: 1 },
+    ];
+    const [a, b, c] = [
+      { start: 0, rows: 1 },
+      { start: 1, rows: 7 },
+      { start: 8, rows: 9 },
+    ];
+    const lists = [
+      [[a!], [b!, c!]],
+      [[c!, a!], [b!]],
+      [[], [a!, b!, c!]],
+    ];
+    await expectTwin({ variant, heads: 3, numQueries: 4, numKeys: 17, queries, lists });
+  });
+
+  test("adds each tile's bias to its logits, also huge ones", async () => {
+    const keys = [
+      { start: 0, rows: 4, bias: Math.log(7) },
+      { start: 4, rows: 2, bias: -1.5 },
+      { start: 6, rows: 5 },
+    ];
+    const queries = [{ start: 0, rows: 2 }];
+    await expectTwin({ variant, numQueries: 2, numKeys: 11, ...every(queries, keys) });
+    for (const biases of [
+      [1e4, -1e4, 0],
+      [-1e4, -1e4, -1e4],
+      [-1e4, 0, 1e4],
+    ]) {
+      const huge = keys.map((key, i) => ({ ...key, bias: biases[i]! }));
+      // A logit near 1e4 is stored with steps of 1e-3, which is what is left of the softmax's precision.
+      const { out } = await run({ variant, numQueries: 2, numKeys: 11, ...every(queries, huge) });
+      expect(out).toBeLessThan(1e-3);
+    }
+  });
+
+  test("gives zeros and -Infinity where there is no key", async () => {
+    const lists: Lists = {
+      queries: [
+        { start: 0, rows: 2 },
+        { start: 2, rows: 3 },
+      ],
+      lists: [[[], [{ start: 0, rows: 2 }]]],
+    };
+    const { out, lse, values, lseValues } = await run({ variant, numQueries: 5, numKeys: 2, ...lists });
+    expect(out).toBeLessThan(F32_EXP_TOLERANCE);
+    expect(lse).toBeLessThan(F32_EXP_TOLERANCE);
+    expect(values.subarray(0, 2 * 64).every((value) => value === 0)).toBe(true);
+    expect([lseValues[0], lseValues[1], lseValues[5], lseValues[6]]).toEqual(Array(4).fill(-Infinity));
+    const none = { queries: [{ start: 0, rows: 5 }], lists: [[[]]] };
+    expect((await run({ variant, numQueries: 5, numKeys: 1, ...none })).lseValues).toEqual(
+      new Float32Array(10).fill(-Infinity),
+    );
+  });
+
+  test("is not misled by a tile without rows", async () => {
+    const keys = [
+      { start: 0, rows: 0 },
+      { start: 0, rows: 3 },
+      { start: 0, rows: 0 },
+    ];
+    await expectTwin({ variant, numQueries: 3, numKeys: 3, ...every([{ start: 0, rows: 3 }], keys) });
+  });
+
+  test("takes a scale of the caller's, and survives logits of 1e4", async () => {
+    const problem = every([{ start: 0, rows: 9 }], [{ start: 0, rows: 33 }]);
+    await expectTwin({ variant, numQueries: 9, numKeys: 33, scale: 1, ...problem });
+    const { out } = await run({ variant, numQueries: 9, numKeys: 33, scale: 1e3, ...problem });
+    expect(out).toBeLessThan(1e-2); // steps of a logit near 1e4 are 1e-3, and its sum has errors of several
+  });
+
+  for (const dtype of FLOAT_TYPES.filter((type) => type === "f16")) {
+    test.each([32, 64, 96, 128])("takes and gives f16, heads of %d", async (headDim) => {
+      await expectTwin({
+        variant,
+        headDim,
+        dtype,
+        numQueries: 140,
+        numKeys: 140,
+        ...every(FRAMES, FRAMES.slice(1)),
+      });
+    });
+  }
+});
+
+test("attention refuses operands that do not fit", async () => {
+  await withOperands(gpu(), async (operands) => {
+    const recorder = new Recorder(gpu(), "test");
+    const tile = { start: 0, rows: 2 };
+    const tiles = upload(operands, { queries: [tile], lists: [[[tile]]] });
+    const [q, k] = [operands.random([2, 64]).tensor, operands.random([3, 64]).tensor];
+    expect(() => attention(recorder, { q, k, v: q, tiles, heads: 2 })).toThrow(
+      "Cannot record attention: q is f32 [2, 64], k f32 [3, 64], v f32 [2, 64].",
+    );
+    expect(() => attention(recorder, { q, k: q, v: q, tiles, heads: 4 })).toThrow(
+      "Cannot record attention with head dimension 16: 32, 64, 96 and 128 are supported.",
+    );
+    expect(() =>
+      attention(recorder, { q, k: q, v: q, tiles: { ...tiles, perHead: true }, heads: 2 }),
+    ).toThrow("Cannot record attention: 1 query tiles need 2 lists, the tables are [1, 2] and [2].");
+  });
+});
