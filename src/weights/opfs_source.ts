@@ -1,6 +1,7 @@
 // A cache in the browser's private file system (OPFS) in front of another source, usually a URL. Browser only.
 // Each file is a folder of 4 MiB pieces and its size: a piece is written whole or not at all, so a download that was
 // interrupted goes on where it stopped, a range needs only its own pieces, and no second copy is made to grow a file.
+// Put it in front of a verified source, openOpfsSource(openVerifiedSource(...)): then nothing damaged is ever kept.
 
 import type { ByteRange, FileSource } from "./file_source.ts";
 import { CHUNK_BYTES } from "./manifest.ts";
@@ -14,6 +15,8 @@ export interface CachedSource extends FileSource {
     path: string,
     options?: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void },
   ): Promise<void>;
+  /** How many bytes of `path` are here. */
+  cachedBytes(path: string): Promise<number>;
   /** Deletes everything this cache holds; it may be used again afterwards. */
   purge(): Promise<void>;
 }
@@ -48,6 +51,17 @@ export async function openOpfsSource(
 export async function purgeOpfs(root?: FileSystemDirectoryHandle): Promise<void> {
   const origin = root ?? (await navigator.storage.getDirectory());
   await removeEntry(origin, CACHE_FOLDER);
+}
+
+/** Bytes that the caches of all models take. */
+export async function measureOpfs(root?: FileSystemDirectoryHandle): Promise<number> {
+  const origin = root ?? (await navigator.storage.getDirectory());
+  try {
+    return await folderBytes(await origin.getDirectoryHandle(CACHE_FOLDER));
+  } catch (error) {
+    if (isNamed(error, "NotFoundError")) return 0;
+    throw error;
+  }
 }
 
 class OpfsCache implements CachedSource {
@@ -110,6 +124,17 @@ class OpfsCache implements CachedSource {
       if (!(await this.#hasPiece(path, { index, bytes }))) await this.#piece(path, { index, bytes }, signal);
       onProgress?.(Math.min((index + 1) * CHUNK_BYTES, bytes), bytes);
     }
+  }
+
+  async cachedBytes(path: string): Promise<number> {
+    const bytes = await this.#cachedSize(path);
+    if (bytes === undefined) return 0;
+    let cached = 0;
+    for (let index = 0; index * CHUNK_BYTES < bytes; index++) {
+      const { start, end } = rangeOf({ index, bytes });
+      if (await this.#hasPiece(path, { index, bytes })) cached += end - start;
+    }
+    return cached;
   }
 
   async purge(): Promise<void> {
@@ -179,6 +204,22 @@ interface PiecePlace {
 
 function rangeOf({ index, bytes }: PiecePlace): ByteRange {
   return { start: index * CHUNK_BYTES, end: Math.min((index + 1) * CHUNK_BYTES, bytes) };
+}
+
+async function folderBytes(folder: FileSystemDirectoryHandle): Promise<number> {
+  let bytes = 0;
+  for await (const entry of folder.values()) {
+    bytes += await (isFolder(entry) ? folderBytes(entry) : fileBytes(entry));
+  }
+  return bytes;
+}
+
+async function fileBytes(entry: FileSystemHandle): Promise<number> {
+  return (await (entry as FileSystemFileHandle).getFile()).size;
+}
+
+function isFolder(entry: FileSystemHandle): entry is FileSystemDirectoryHandle {
+  return entry.kind === "directory";
 }
 
 async function removeEntry(folder: FileSystemDirectoryHandle, name: string): Promise<void> {
