@@ -14,12 +14,12 @@ import {
   memoryOutput,
   memoryShapes,
 } from "../../../src/onnx/taehv_decoder_graph.ts";
-import { openCheckpointFile } from "../../../src/weights/checkpoint.ts";
+import { openCheckpointFile, type Checkpoint } from "../../../src/weights/checkpoint.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { readJson } from "../../../src/weights/json_file.ts";
 import { readFixtureTensors } from "../../reference/fixture_tensors.ts";
 import { decodeTaehv } from "../../reference/taehv.ts";
-import { memoryCheckpoint, openProjectFile, randomTaehv } from "./taehv_checkpoints.ts";
+import { memoryCheckpoint, randomTaehv } from "../../reference/random_taehv.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // decoding is arithmetic: it takes as long as the machine is busy
 
@@ -250,3 +250,8 @@ describe("weft_nano", () => {
     expect(maxDifference(levels, wanted)).toBeLessThanOrEqual(6);
   });
 });
+
+// A safetensors file of the project, by its path from the project's root.
+function openProjectFile(path: string): Promise<Checkpoint> {
+  return openCheckpointFile(openFolderSource(fileURLToPath(new URL("../../../", import.meta.url))), path);
+}

@@ -1,15 +1,7 @@
-// Checkpoints for the decoder's tests: the stored fixtures, and random ones of any shape that lie in memory.
-import { fileURLToPath } from "node:url";
-import { openCheckpointFile, type Checkpoint } from "../../../src/weights/checkpoint.ts";
-import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
-import type { TaehvCheckpoint } from "../../../src/onnx/taehv_config.ts";
-import { WeightsError } from "../../../src/errors.ts";
-import type { TaehvWeights } from "../../reference/taehv.ts";
-
-/** A safetensors file of the project, by its path from the project's root. */
-export function openProjectFile(path: string): Promise<Checkpoint> {
-  return openCheckpointFile(openFolderSource(fileURLToPath(new URL("../../../", import.meta.url))), path);
-}
+// TAEHV checkpoints of any shape with random weights, in memory, for tests in Node and in the browser.
+import type { TaehvCheckpoint } from "../../src/onnx/taehv_config.ts";
+import { WeightsError } from "../../src/errors.ts";
+import type { TaehvWeights } from "./taehv.ts";
 
 /** What a random decoder looks like. `groups` are the frames each TGrow has channels for. */
 export interface RandomTaehv {
