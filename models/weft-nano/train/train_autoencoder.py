@@ -1,0 +1,168 @@
+"""Autoencoder training in three parts of one wall-clock budget: both halves with live latent statistics, both with
+frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder."""
+import torch
+import torch._dynamo
+import torch.nn.functional as F
+
+import render
+import world
+from autoencoder import LATENT, VideoAE, MemBlock, initialise, load_ae, encode_latents, decode_latents
+from common import Budget, Flat, Graphed, barrier, log, mean_over_ranks, rank, trapezoid
+
+LIVE, FROZEN = .5, .78             # shares of the budget at which statistics freeze and the encoder is finished
+CLIP = 17
+
+
+def difference(x, dim): return x.narrow(dim, 1, x.shape[dim] - 1) - x.narrow(dim, 0, x.shape[dim] - 1)
+
+
+def pixel_loss(y, x, mask):
+    """L1 + L2 + gradients of space and time, weighted towards objects and edges. y, x [n, t, 3, h, w], mask [n, t, 1, h, w]."""
+    y, x = y.float(), x.float()
+    g = x.mean(2, keepdim=True)
+    edge = F.pad(difference(g, 4).abs(), (0, 1)) + F.pad(difference(g, 3).abs(), (0, 0, 0, 1))
+    w = 1 + 1.5 * mask.float() + 1.5 * (4 * edge).clamp(max=1)
+    d = y - x
+    sharp = difference(d, 4).abs().mean() + difference(d, 3).abs().mean() + .5 * difference(d, 1).abs().mean()
+    return (w * d.abs()).mean() + 4 * (w * d.square()).mean() + .5 * sharp, d.square().mean()
+
+
+def render_pool(n, gen, dev, frames=33):
+    """uint8 [n, frames, 4, 128, 128]: colour and object coverage."""
+    return torch.cat([render.render_frames(world.pack(world.sample_scenes(min(256, n - i), gen, dev), frames), mask=True) for i in range(0, n, 256)])
+
+
+class Trainer:
+    """Everything that one training step touches, with persistent buffers so that steps can be captured as graphs."""
+
+    def __init__(self, dev, vids, batch, compile):
+        torch.manual_seed(0)
+        self.ae = VideoAE()
+        initialise(self.ae)
+        self.ae.to(dev)
+        self.dev, self.vids, self.batch = dev, vids, batch
+        edge = {"0.0.weight", "0.17.weight", "0.1.weight", "0.22.weight"}
+        def matrix(n, p): return p.ndim == 4 and n not in edge
+        self.enc, self.dec = Flat([self.ae.encoder], matrix), Flat([self.ae.decoder], matrix)
+        self.mean, self.var = torch.zeros(LATENT, device=dev), torch.ones(LATENT, device=dev)
+        self.stat = torch.zeros(2, device=dev)
+        self.loss = torch.compile(pixel_loss, dynamic=False) if compile else pixel_loss
+        if compile:
+            torch._dynamo.config.recompile_limit = 256
+            for b in self.ae.modules():
+                if isinstance(b, MemBlock): b.compile(dynamic=False)
+        torch.manual_seed(100 + rank())
+
+    def clip(self):
+        n, t = self.batch, self.vids.shape[1]
+        i = torch.randint(len(self.vids), (n, 1), device=self.dev)
+        k = torch.randint(t - CLIP + 1, (n, 1), device=self.dev) + torch.arange(CLIP, device=self.dev)
+        x = self.vids[i, k].to(self.dec.work.dtype) / 255
+        return x[:, :, :3], x[:, :, 3:]
+
+    def normalised(self, raw, live):
+        if live:
+            m, v = raw.mean((0, 1, 3, 4)), raw.var((0, 1, 3, 4))
+            with torch.no_grad(): self.mean.lerp_(m, .02); self.var.lerp_(v, .02)
+        else: m, v = self.mean, self.var
+        return (raw - m[:, None, None]) / (v[:, None, None] + 1e-5).sqrt()
+
+    def step(self, live, encoder=True):
+        """Loss and gradients of one random batch."""
+        x, mask = self.clip()
+        with torch.set_grad_enabled(encoder): z = self.normalised(self.ae.encode(x).float(), live)
+        noisy = z + torch.randn_like(z) * (.12 * torch.rand(len(z), 1, 1, 1, 1, device=self.dev))
+        loss, mse = self.loss(self.ae.decode(noisy.to(x.dtype)), x, mask)
+        total = loss + 1e-3 * F.relu(z.abs() - 3.).square().mean()
+        if encoder:           # half-size latents must decode to half-size frames: smoother latents are easier to generate
+            k = max(1, self.batch // 4)
+            half = F.avg_pool2d(z[:k].flatten(0, 1), 2).unflatten(0, (k, -1)).to(x.dtype)
+            small = F.avg_pool2d(x[:k].flatten(0, 1), 2).unflatten(0, (k, -1))
+            total = total + .15 * (self.ae.decode(half, eager=True) - small).float().abs().mean()
+        params = (self.enc.params if encoder else []) + self.dec.params
+        grads = torch.autograd.grad(total, params)
+        with torch.no_grad():
+            torch._foreach_copy_((self.enc.grad_views if encoder else []) + self.dec.grad_views, grads)
+            self.stat += torch.stack([mse.detach(), torch.ones_like(mse)])
+
+    def update(self, encoder=True):
+        for f in ((self.enc, self.dec) if encoder else (self.dec,)): f.update(4e-3, 2e-3, clip=.5)
+
+    @torch.no_grad()
+    def exact_statistics(self):
+        """Per-channel mean and variance of the averaged encoder's latents, over all processes."""
+        self.enc.load(self.enc.ema.clone())
+        for b in self.ae.encoder.modules():
+            if isinstance(b, MemBlock): b._compiled_call_impl = None
+        s, q = torch.zeros_like(self.mean), torch.zeros_like(self.mean)
+        for v in (parts := self.vids[:1024].split(64)):
+            z = self.ae.encode(v[:, :, :3].to(self.enc.work.dtype) / 255).float()
+            s += z.mean((0, 1, 3, 4)) / len(parts); q += z.square().mean((0, 1, 3, 4)) / len(parts)
+        mean_over_ranks(s, q)
+        self.mean.copy_(s); self.var.copy_(q - s * s)
+
+
+def state(tr):
+    """fp32 state dict with the normalisation folded into the encoder's last convolution."""
+    sd = {f"encoder.{k}": v for k, v in tr.enc.state().items()} | {f"decoder.{k}": v for k, v in tr.dec.state().items()}
+    std = (tr.var + 1e-5).sqrt()
+    last = f"encoder.{len(tr.ae.encoder) - 1}"
+    sd[last + ".weight"] /= std[:, None, None, None]
+    sd[last + ".bias"] = (sd[last + ".bias"] - tr.mean) / std
+    return sd
+
+
+def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True):
+    """Train within `seconds` (rendering of the pool included) and save to `out`."""
+    budget = Budget(seconds)
+    vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev)
+    tr = Trainer(dev, vids, batch, compile)
+    log("autoencoder pool", tuple(vids.shape))
+    live, frozen, tail = (Graphed(lambda: tr.step(True)), None, None)
+    both, alone = Graphed(tr.update), None
+    log("autoencoder captured")
+    step, part, p = 0, 0, 0.
+    while (p := budget.advance()) < 1:
+        if part == 0 and p > LIVE:
+            mean_over_ranks(tr.mean, tr.var)
+            frozen, part = Graphed(lambda: tr.step(False)), 1
+        if part == 1 and p > FROZEN:
+            tr.exact_statistics()
+            tr.dec.set(0, 1)                          # capturing makes a few calls; let them change nothing
+            tail, alone, part = Graphed(lambda: tr.step(False, encoder=False)), Graphed(lambda: tr.update(False)), 2
+        tr.enc.set(trapezoid(p / FROZEN), min(.998, 1 - 1 / (step + 2)))
+        tr.dec.set(trapezoid(p), min(.998, 1 - 1 / (step + 2)))
+        (live, frozen, tail)[part]()
+        if part < 2: tr.enc.all_reduce()
+        tr.dec.all_reduce()
+        (both if part < 2 else alone)()
+        step += 1
+        if step % 500 == 0:
+            mse, n = tr.stat.tolist()
+            log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * torch.log10(torch.tensor(mse / n)).item():.2f}")
+            tr.stat.zero_()
+    if part < 2: tr.exact_statistics()
+    if rank() == 0: torch.save({k: v.half().cpu() for k, v in state(tr).items()}, out)
+    barrier()
+    log(f"autoencoder done, {step} steps")
+
+
+def held_out(ae, dev, n=64, frames=33, size=(128, 128)):
+    """PSNR per clip on fresh renders, and the last batch with its reconstruction."""
+    gen, out, stats = torch.Generator().manual_seed(99), [], []
+    for _ in range(n // 16):
+        x = render.render_frames(world.pack(world.sample_scenes(16, gen, dev), frames), size)
+        z = encode_latents(ae, x)
+        y = decode_latents(ae, z)
+        stats.append(z.float())
+        out.append(-10 * (y.float() / 255 - x.float() / 255).square().mean((1, 2, 3, 4)).log10())
+    z = torch.cat(stats)
+    return torch.cat(out), z.mean((0, 2, 3, 4)), z.std((0, 2, 3, 4)), (x, y)
+
+
+def report(out, dev):
+    """Log held-out quality of a saved autoencoder."""
+    ae = load_ae(out, dev)
+    psnr, mean, std, _ = held_out(ae, dev)
+    log(f"held-out psnr {psnr.mean():.2f} (worst {psnr.min():.2f}); latent mean |{mean.abs().max():.3f}| std {std.min():.3f}..{std.max():.3f}")
+    return ae
