@@ -27,6 +27,7 @@ export class BufferPool {
   readonly #invalid = new WeakSet<GPUBuffer>();
   #checks: Promise<void>[] = [];
   #failure: GpuOutOfMemoryError | undefined;
+  #isDisposed = false;
   #usedBytes = 0;
   #peakBytes = 0;
   #freeBytes = 0;
@@ -50,8 +51,9 @@ export class BufferPool {
     return buffer;
   }
 
-  /** Takes a buffer back for reuse by commands recorded later. */
+  /** Takes a buffer back for reuse by commands recorded later. After `dispose`, which took all, it does nothing. */
   release(buffer: GPUBuffer): void {
+    if (this.#isDisposed) return;
     if (!this.#used.delete(buffer))
       throw new Error(`Buffer "${buffer.label}" is not in use; it was released twice.`);
     this.#usedBytes -= buffer.size;
@@ -94,6 +96,7 @@ export class BufferPool {
 
   /** Destroys everything, in use or not. */
   dispose(): void {
+    this.#isDisposed = true;
     this.#holds.clear();
     this.trim();
     for (const buffer of this.#used) buffer.destroy();

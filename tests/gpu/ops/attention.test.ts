@@ -3,7 +3,7 @@ import { Recorder } from "../../../src/gpu/recorder.ts";
 import { attention, type AttentionTiles } from "../../../src/ops/attention.ts";
 import { attention as twin, denseBias, type Tile } from "../../reference/attention.ts";
 import { F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
-import { ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
+import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
 
 const gpu = useGpu();
@@ -108,7 +108,9 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
     lists: [queries.map(() => keys)],
   });
 
-  test.each([32, 64, 96, 128])("agrees with its twin, heads of %d", async (headDim) => {
+  // A software adapter takes 8 s to compile a tiled variant.
+  const headDims = ADAPTER.software && variant === "tiled" ? [32, 96] : [32, 64, 96, 128];
+  test.each(headDims)("agrees with its twin, heads of %d", async (headDim) => {
     const keys = [
       { start: 0, rows: 64 },
       { start: 64, rows: 3 },
