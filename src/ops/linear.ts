@@ -14,6 +14,7 @@ import {
 import source from "../../shaders/linear.wgsl?raw";
 import { ACTIVATIONS, type Activation } from "./activation.ts";
 import { linearDirect } from "./linear_direct.ts";
+import { linearF16 } from "./linear_f16.ts";
 import type { LinearVariant } from "./linear_variant.ts";
 import { requireRow } from "./operand_checks.ts";
 
@@ -24,11 +25,13 @@ export interface LinearOptions {
   /** Element type of the result; default x's. */
   readonly dtype?: DType;
   readonly label?: string;
-  /** Which kernel; default "direct" on software adapters, otherwise "tiled". */
-  readonly variant?: "tiled" | "direct";
+  /** Which kernel; default "direct" on software adapters, otherwise "f16" for f16 operands and "tiled" for f32. */
+  readonly variant?: keyof typeof VARIANTS;
 }
 
 const KERNEL = { stem: "linear", source };
+
+const VARIANTS = { tiled: linearTiled, direct: linearDirect, f16: linearF16 } as const;
 
 /** Records y [m, n] = activation(x [m, k] W^T + b). */
 export function linear(
@@ -53,8 +56,8 @@ export function linear(
   }
   requireRow("linear", bias, { columns: n });
   const out = temporaryTensor(recorder, { label, dtype, shape: [...x.shape.slice(0, -1), n] });
-  const kind = options.variant ?? (recorder.gpu.capabilities.software ? "direct" : "tiled");
-  const { kernel, constants, workgroups } = kind === "direct" ? linearDirect(m, n) : linearTiled(m, n);
+  const variant = options.variant ?? defaultVariant(recorder.gpu.capabilities.software, x.dtype);
+  const { kernel, constants, workgroups } = VARIANTS[variant](m, n);
   recorder.dispatch({
     kernel,
     constants: { elem: x.dtype, out_elem: dtype, ACTIVATION: ACTIVATIONS[activation], ...constants },
@@ -73,6 +76,11 @@ export function linear(
     bytes: tensorBytes(x) + tensorBytes(out) + tensorBytes(weight.data),
   });
   return out;
+}
+
+function defaultVariant(software: boolean, dtype: DType): keyof typeof VARIANTS {
+  if (software) return "direct";
+  return dtype === "f16" ? "f16" : "tiled";
 }
 
 /** Tiles of linear.wgsl: big ones re-use operands more, small problems need many workgroups. */
