@@ -9,11 +9,14 @@ import type {
 } from "onnxruntime-web";
 import { SerialQueue } from "./serial_queue.ts";
 
+/** More wasm threads than this gain nothing on images of this size, and each is a worker. */
+export const MAX_WASM_THREADS = 16;
+
 /** Where a model computes: WebAssembly on the CPU, or WebGPU on a device shared with our own kernels. */
 export type OrtTarget =
   | {
       readonly provider: "wasm";
-      /** Default: every core; 1 in a page that is not cross-origin isolated. */
+      /** Default: every core, at most `MAX_WASM_THREADS`; 1 in a page that is not cross-origin isolated. */
       readonly numThreads?: number | undefined;
     }
   | { readonly provider: "webgpu"; readonly device: GPUDevice };

@@ -2,7 +2,7 @@
 import asyncifyUrl from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url";
 import jspiUrl from "onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm?url";
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
-import { OrtRuntime, type OrtModule, type OrtTarget } from "./ort_runtime.ts";
+import { MAX_WASM_THREADS, OrtRuntime, type OrtModule, type OrtTarget } from "./ort_runtime.ts";
 
 /** Opens onnxruntime for the target; downloads 14 to 27 MB the first time. Rejects when the download fails. */
 export async function openOrtInBrowser(target: OrtTarget): Promise<OrtRuntime> {
@@ -15,7 +15,8 @@ export async function openOrtInBrowser(target: OrtTarget): Promise<OrtRuntime> {
 function wasmRuntime(ort: OrtModule, target: OrtTarget & { provider: "wasm" }): OrtRuntime {
   ort.env.wasm.wasmPaths = { wasm: wasmUrl };
   // Threads need shared memory, which only a cross-origin isolated page has.
-  ort.env.wasm.numThreads = crossOriginIsolated ? (target.numThreads ?? navigator.hardwareConcurrency) : 1;
+  const cores = Math.min(MAX_WASM_THREADS, navigator.hardwareConcurrency);
+  ort.env.wasm.numThreads = crossOriginIsolated ? (target.numThreads ?? cores) : 1;
   return new OrtRuntime(ort, target);
 }
 

@@ -1,16 +1,13 @@
 // Opens onnxruntime-web in Node, and lends it what it expects of a browser when it computes on Dawn's device.
 // The wasm provider comes from the package's Node entry, the only bundle whose threads work in Node.
 import { availableParallelism } from "node:os";
-import { OrtRuntime, type OrtModule, type OrtTarget } from "./ort_runtime.ts";
-
-/** More wasm threads than this gain nothing on images of this size. */
-const MAX_THREADS = 16;
+import { MAX_WASM_THREADS, OrtRuntime, type OrtModule, type OrtTarget } from "./ort_runtime.ts";
 
 /** Opens onnxruntime for the target. Its threads do not keep the process alive. */
 export async function openOrtInNode(target: OrtTarget): Promise<OrtRuntime> {
   if (target.provider === "wasm") {
     const ort: OrtModule = await import("onnxruntime-web");
-    ort.env.wasm.numThreads = target.numThreads ?? Math.min(MAX_THREADS, availableParallelism());
+    ort.env.wasm.numThreads = target.numThreads ?? Math.min(MAX_WASM_THREADS, availableParallelism());
     return new OrtRuntime(ort, target);
   }
   copySharedViews(target.device.queue);
@@ -48,7 +45,7 @@ function pretendToHaveAdapter(ort: OrtModule, device: GPUDevice): void {
   const host: { navigator?: { gpu?: unknown } } = globalThis;
   if (host.navigator?.gpu === undefined)
     Object.defineProperty(globalThis, "navigator", {
-      value: { gpu: {} },
+      value: { gpu: { requestAdapter: async () => null } },
       configurable: true,
       writable: true,
     });

@@ -4,6 +4,8 @@ import { expect, test } from "vitest";
 import { GraphBuilder } from "../../../src/onnx/graph_builder.ts";
 import { chooseOrtTarget } from "../../../src/onnx/ort_runtime.ts";
 import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
+import { startDawn } from "../../../src/cli/dawn_node.ts";
+import { Gpu } from "../../../src/gpu/gpu.ts";
 import { useGpu } from "../device.ts";
 
 const gpu = useGpu();
@@ -43,4 +45,26 @@ test("a software adapter is passed over for the CPU, a hardware one is used", ()
     provider: "webgpu",
     device,
   });
+});
+
+test("a run on a lost device rejects instead of hanging, and another device still works", async () => {
+  const graph = new GraphBuilder("increment");
+  const x = graph.input("x", "float32", [1]);
+  graph.output("y", graph.node("Add", [x, graph.scalar("one", 1)]), "float32", [1]);
+  const doomed = await Gpu.open({ gpu: startDawn() });
+  const results: unknown[] = [];
+  for (const { device } of [doomed, gpu()]) {
+    const ort = await openOrtInNode({ provider: "webgpu", device });
+    const session = await ort.createSession(graph.encode());
+    if (device === doomed.device) device.destroy();
+    const run = session.run({ x: ort.tensor(Float32Array.of(1), [1]) }, ["y"]);
+    results.push(
+      await run.then(
+        (outputs) => Array.from(outputs["y"]!.data as Float32Array),
+        () => "rejected",
+      ),
+    );
+    await session.release();
+  }
+  expect(results).toEqual(["rejected", [2]]);
 });
