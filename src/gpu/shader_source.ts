@@ -67,6 +67,7 @@ function repeatBlocks(lines: readonly string[], constants: ShaderConstants): str
     const line = lines[i] ?? "";
     const open = /^\s*#repeat (\w+) (\w+)$/.exec(line);
     if (open === null) {
+      if (line.trim() === "#end") throw new Error(`#end on line ${i + 1} ends no #repeat.`);
       output.push(line);
       continue;
     }
