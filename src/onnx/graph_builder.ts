@@ -11,8 +11,8 @@ import {
   type ValueInfoProto,
 } from "./onnx_proto.ts";
 
-/** Operators mean what they mean in this version of the default operator set. */
-export const OPSET_VERSION = 17;
+// Operators mean what they mean in this version of the default operator set.
+const OPSET_VERSION = 17;
 const IR_VERSION = 8; // the oldest that carries opset 17
 
 /** A tensor that flows through one graph; made only by that graph's builder. */
