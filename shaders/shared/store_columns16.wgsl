@@ -1,4 +1,5 @@
-// Writes a thread's sums of one row: bias, activation, bounds. Expects: params.m, params.n, bias, out, out_elem, activate.
+// Writes a thread's sums of one row: bias, activation, bounds.
+// Expects: params.m, params.n, bias, out, out_elem, activate.
 
 // The four columns of a sum are 16 apart.
 fn store(row: u32, column: u32, sum: vec4<f32>) {

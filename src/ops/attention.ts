@@ -1,6 +1,7 @@
 // Multi-head attention over lists of key tiles, without an n x n matrix in memory. What the lists mean (full,
 // Attention Tile, dual-scope, text) is src/attention's business.
 
+import type { Capabilities } from "../gpu/capabilities.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/attention.wgsl?raw";
@@ -35,7 +36,7 @@ export interface AttentionOperands {
   readonly heads: number;
   /** Factor of the logits; default 1 / sqrt(head_dim). */
   readonly scale?: number;
-  /** Which kernel; default "direct" on software adapters, otherwise "tiled". */
+  /** Which kernel; default "direct" on software adapters and those with less than 32 KiB a workgroup. */
   readonly variant?: "tiled" | "direct";
 }
 
@@ -46,6 +47,9 @@ export interface AttentionResult {
   /** f32 [heads, num_queries]. */
   readonly lse: Tensor;
 }
+
+/** What the tiled kernel takes, rounded up to a size that adapters have; WebGPU only promises 16 KiB. */
+const TILED_WORKGROUP_BYTES = 32_768;
 
 const KERNEL = { stem: "attention", source };
 
@@ -76,7 +80,7 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   }
   const out = temporaryTensor(recorder, { ...q, label: "attention" });
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
-  const kind = operands.variant ?? (recorder.gpu.capabilities.software ? "direct" : "tiled");
+  const kind = operands.variant ?? defaultVariant(recorder.gpu.capabilities);
   const scores = tiles.perHead ? tiles.scoreCount : heads * tiles.scoreCount;
   recorder.dispatch({
     ...(kind === "direct"
@@ -109,4 +113,8 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
     bytes: tensorBytes(q) + tensorBytes(k) + tensorBytes(v) + tensorBytes(out),
   });
   return { out, lse };
+}
+
+function defaultVariant({ software, maxWorkgroupBytes }: Capabilities): "tiled" | "direct" {
+  return software || maxWorkgroupBytes < TILED_WORKGROUP_BYTES ? "direct" : "tiled";
 }

@@ -1,6 +1,7 @@
 // Linear layer: y = activation(x W^T + b), for every weight storage. Chooses tile sizes and arithmetic by capability.
 
 import { WeightsError } from "../errors.ts";
+import type { Capabilities } from "../gpu/capabilities.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { LinearWeights } from "../tensor/linear_weights.ts";
 import {
@@ -31,6 +32,9 @@ export interface LinearOptions {
 
 const KERNEL = { stem: "linear", source };
 
+/** Workgroup memory of a tile with 8 rows and 2 times 4 columns a thread; WebGPU only promises 16 KiB. */
+const BIG_TILE_BYTES = 20_480;
+
 const VARIANTS = { tiled: linearTiled, direct: linearDirect, f16: linearF16 } as const;
 
 /** Records y [m, n] = activation(x [m, k] W^T + b). */
@@ -57,7 +61,7 @@ export function linear(
   requireRow("linear", bias, { columns: n });
   const out = temporaryTensor(recorder, { label, dtype, shape: [...x.shape.slice(0, -1), n] });
   const variant = options.variant ?? defaultVariant(recorder.gpu.capabilities.software, x.dtype);
-  const { kernel, constants, workgroups } = VARIANTS[variant](m, n);
+  const { kernel, constants, workgroups } = VARIANTS[variant](m, n, recorder.gpu.capabilities);
   recorder.dispatch({
     kernel,
     constants: { elem: x.dtype, out_elem: dtype, ACTIVATION: ACTIVATIONS[activation], ...constants },
@@ -84,8 +88,8 @@ function defaultVariant(software: boolean, dtype: DType): keyof typeof VARIANTS 
 }
 
 /** Tiles of linear.wgsl: big ones re-use operands more, small problems need many workgroups. */
-function linearTiled(m: number, n: number): LinearVariant {
-  const big = m >= 1024 && n >= 512;
+function linearTiled(m: number, n: number, { maxWorkgroupBytes }: Capabilities): LinearVariant {
+  const big = m >= 1024 && n >= 512 && maxWorkgroupBytes >= BIG_TILE_BYTES;
   const rows = big ? 8 : m > 16 ? 4 : 1;
   const columns = big ? 2 : 1;
   return {

@@ -1,6 +1,6 @@
 // Reads small safetensors fixtures in tests, independently of src/weights. F32, BF16, I32 and I64 only.
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { repoPath } from "../repo_path.ts";
 
 /** A tensor of a fixture, all values as f64-safe numbers. */
 export interface FixtureTensor {
@@ -10,7 +10,7 @@ export interface FixtureTensor {
 
 /** The path of a file under tests/fixtures. */
 export function fixturePath(path: string): string {
-  return fileURLToPath(new URL(`../fixtures/${path}`, import.meta.url));
+  return repoPath(`tests/fixtures/${path}`);
 }
 
 /** A parsed JSON fixture. */

@@ -1,0 +1,159 @@
+// Every op in every variant it can choose, on tiny tensors: what shaders.test.ts compiles. A new variant goes here.
+import type { Recorder } from "../../src/gpu/recorder.ts";
+import { ACTIVATIONS, activation, type Activation } from "../../src/ops/activation.ts";
+import { attention } from "../../src/ops/attention.ts";
+import { attentionRelative } from "../../src/ops/attention_relative.ts";
+import { gateResidual } from "../../src/ops/gate_residual.ts";
+import { geluGate } from "../../src/ops/gelu_gate.ts";
+import { layerNorm } from "../../src/ops/layer_norm.ts";
+import { linear, type LinearOptions } from "../../src/ops/linear.ts";
+import { linearCombine } from "../../src/ops/linear_combine.ts";
+import { modulation } from "../../src/ops/modulation.ts";
+import { patchify } from "../../src/ops/patchify.ts";
+import { rmsNorm } from "../../src/ops/rms_norm.ts";
+import { rope3d } from "../../src/ops/rope_3d.ts";
+import { unpatchify } from "../../src/ops/unpatchify.ts";
+import type { LinearStorage } from "../../src/tensor/linear_weights.ts";
+import { type DType, type Tensor, temporaryTensor } from "../../src/tensor/tensor.ts";
+
+/** Records one op. */
+export interface ShaderCase {
+  readonly name: string;
+  readonly record: (recorder: Recorder) => void;
+}
+
+const FLOATS = ["f32", "f16"] as const;
+const STORAGES = ["f32", "f16", "int8"] as const;
+const ACTIVATION_NAMES = Object.keys(ACTIVATIONS) as Activation[];
+
+/** All cases. */
+export const SHADER_CASES: readonly ShaderCase[] = [
+  ...FLOATS.flatMap(elementCases),
+  ...FLOATS.flatMap((from) => FLOATS.map((to) => rmsNormCase(from, to))),
+  ...FLOATS.flatMap((dtype) => [32, 64, 96, 128].flatMap((headDim) => attentionCases(dtype, headDim))),
+  ...FLOATS.flatMap((from) => FLOATS.flatMap((to) => linearCases(from, to))),
+  ...f32Cases(),
+];
+
+function tensor(recorder: Recorder, shape: readonly number[], dtype: DType = "f32"): Tensor {
+  return temporaryTensor(recorder, { label: "operand", dtype, shape });
+}
+
+function elementCases(dtype: "f32" | "f16"): ShaderCase[] {
+  const named = (name: string, record: ShaderCase["record"]): ShaderCase => ({
+    name: `${name} ${dtype}`,
+    record,
+  });
+  const patch = { patchSize: [1, 2, 2] as const };
+  return [
+    ...ACTIVATION_NAMES.map((kind) =>
+      named(`activation ${kind}`, (recorder) => activation(recorder, tensor(recorder, [2, 4], dtype), kind)),
+    ),
+    named("gate_residual", (recorder) =>
+      gateResidual(recorder, tensor(recorder, [2, 4]), {
+        x: tensor(recorder, [2, 4], dtype),
+        gate: { tensor: tensor(recorder, [4]) },
+      }),
+    ),
+    named("layer_norm", (recorder) => {
+      const vector = { tensor: tensor(recorder, [4]) };
+      layerNorm(recorder, tensor(recorder, [2, 4]), { scale: vector, shift: vector, eps: 1, dtype });
+    }),
+    named("rope_3d", (recorder) => {
+      const table = tensor(recorder, [2 * 4]);
+      const rotary = { table, frames: 1, gridHeight: 1, gridWidth: 1, pairs: [2, 1, 1] as const };
+      rope3d(recorder, tensor(recorder, [1, 8], dtype), rotary);
+    }),
+    named("patchify", (recorder) => patchify(recorder, tensor(recorder, [1, 1, 2, 2]), { ...patch, dtype })),
+    named("unpatchify", (recorder) =>
+      unpatchify(recorder, tensor(recorder, [1, 4], dtype), { ...patch, shape: [1, 1, 2, 2] }),
+    ),
+  ];
+}
+
+function f32Cases(): ShaderCase[] {
+  return [
+    {
+      name: "gelu_gate",
+      record: (recorder) => geluGate(recorder, tensor(recorder, [2, 4]), tensor(recorder, [2, 4])),
+    },
+    {
+      name: "modulation",
+      record: (recorder) => {
+        const [table, projection] = [tensor(recorder, [6, 4]), tensor(recorder, [6, 4])];
+        modulation(recorder, { table, projection, scaleSlots: [1] });
+      },
+    },
+    {
+      name: "linear_combine",
+      record: (recorder) => linearCombine(recorder, [{ coefficient: 1, tensor: tensor(recorder, [3]) }]),
+    },
+    {
+      name: "attention_relative",
+      record: (recorder) => {
+        const [q, bias] = [tensor(recorder, [3, 8]), tensor(recorder, [2, 5])];
+        attentionRelative(recorder, { q, k: q, v: q, bias, heads: 2 });
+      },
+    },
+  ];
+}
+
+function rmsNormCase(from: DType, to: DType): ShaderCase {
+  return {
+    name: `rms_norm ${from} to ${to}`,
+    record: (recorder) =>
+      rmsNorm(recorder, tensor(recorder, [2, 4], from), { weight: tensor(recorder, [4]), eps: 1, dtype: to }),
+  };
+}
+
+function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
+  return (["tiled", "direct"] as const).map((variant) => ({
+    name: `attention ${variant} ${dtype} ${headDim}`,
+    record: (recorder) => {
+      const q = tensor(recorder, [2, headDim], dtype);
+      const tiles = {
+        numQueryTiles: 1,
+        queryTiles: tensor(recorder, [1, 2], "u32"),
+        tileLists: tensor(recorder, [2], "u32"),
+        keyTiles: tensor(recorder, [1, 4], "u32"),
+        perHead: false,
+        scoreCount: 4,
+      };
+      attention(recorder, { q, k: q, v: q, tiles, heads: 1, variant });
+    },
+  }));
+}
+
+/** Numbers of rows and columns at which `linear` changes its tiles. */
+const LINEAR_SIZES = [
+  [1, 4],
+  [17, 4],
+  [512, 4],
+  [1024, 512],
+] as const;
+
+function linearCases(from: DType, to: DType): ShaderCase[] {
+  const variants: NonNullable<LinearOptions["variant"]>[] = ["tiled", "direct"];
+  if (from === "f16") variants.push("f16");
+  return variants.flatMap((variant) =>
+    STORAGES.flatMap((storage) =>
+      ACTIVATION_NAMES.map((kind) => ({
+        name: `linear ${variant} ${from} to ${to}, ${storage} weights, ${kind}`,
+        record: (recorder) => {
+          for (const [m, n] of LINEAR_SIZES) {
+            const weight = linearStorage(recorder, storage, n);
+            const weights = { label: "layer", n, k: 64, weight, bias: tensor(recorder, [n]) };
+            const options = { activation: kind, dtype: to, variant };
+            linear(recorder, tensor(recorder, [m, 64], from), weights, options);
+          }
+        },
+      })),
+    ),
+  );
+}
+
+function linearStorage(recorder: Recorder, storage: LinearStorage["storage"], n: number): LinearStorage {
+  if (storage !== "int8") return { storage, data: tensor(recorder, [n, 64], storage) };
+  const [data, scaleBias] = [tensor(recorder, [n, 16], "u32"), tensor(recorder, [n, 1], "u32")];
+  return { storage, data, scaleBias };
+}
