@@ -6,6 +6,7 @@ import { access, copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/p
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import type { Command } from "commander";
 import * as v from "valibot";
 import { InputError } from "../errors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
@@ -16,6 +17,7 @@ import {
   quantizeCheckpoint,
   type TensorFormat,
 } from "../weights/quantize_checkpoint.ts";
+import { withInterrupt } from "./interrupt.ts";
 
 /** A pattern for "folder/tensor name" and the format of what it matches; the first match decides, without one: keep. */
 export type QuantizeRule = readonly [pattern: string, format: TensorFormat];
@@ -47,6 +49,33 @@ const COPIED = /(\.(json|txt|md|model)|^(LICENSE|NOTICE)[^/]*)$/;
 const rulesSchema = v.array(
   v.tuple([v.string(), v.picklist(["keep", "drop", "int8", "int7", "int6", "int5", "int4"])]),
 );
+
+/** Adds the command to the program. */
+export function addQuantizeCommand(program: Command): void {
+  program
+    .command("quantize")
+    .summary("store a model's matrices as integers, with a manifest")
+    .description(
+      "Copies a model folder with its transformers' matrices in affine int8 and hashes of all files.",
+    )
+    .argument("<source>", "a model folder")
+    .argument("<destination>", "a new or empty folder")
+    .option("--rules <file>", 'JSON: [["^transformer/.*weight$", "int8"], ...]; the first match decides')
+    .action(async (source: string, destination: string, { rules: file }: { rules?: string }) => {
+      const rules = file === undefined ? DEFAULT_RULES : await readRules(file);
+      const onFolder = (folder: string): void => void process.stderr.write(`${folder}\n`);
+      const {
+        bytes,
+        modelHash: hash,
+        errors,
+      } = await withInterrupt((signal) => quantizeModel(source, destination, { rules, onFolder, signal }));
+      const worst = errors.reduce((most, { relative }) => Math.max(most, relative), 0);
+      process.stdout.write(
+        `${destination}: ${(bytes / 1e6).toFixed(1)} MB, ${errors.length} tensors quantised ` +
+          `(worst relative error ${worst.toFixed(4)}), model hash ${hash}\n`,
+      );
+    });
+}
 
 /**
  * Writes the model of folder `source` to the new or empty folder `destination`, each component as one safetensors file.

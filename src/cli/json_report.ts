@@ -1,0 +1,60 @@
+// `--json`: what a run did, as one object on stdout.
+
+import type { Capabilities } from "../gpu/capabilities.ts";
+import type { ProfileRow } from "../gpu/profiler.ts";
+import { adapterName } from "../pipelines/render_metadata.ts";
+import type { JobResult } from "./render_job.ts";
+
+/** What the report is made of. */
+export interface ReportParts {
+  readonly version: string;
+  readonly capabilities: Capabilities;
+  readonly model: { readonly location: string; readonly hash: string | undefined };
+  /** Bytes of the weights files that the run read, and the most GPU memory in use at a time. */
+  readonly bytes: { readonly weights: number; readonly peakGpu: number };
+  readonly results: readonly JobResult[];
+  readonly profile: readonly ProfileRow[] | undefined;
+}
+
+/** The report: for one job its fields stand at the top, for several they are the elements of `jobs`. */
+export function jsonReport(parts: ReportParts): Record<string, unknown> {
+  const { version, capabilities, model, bytes, results, profile } = parts;
+  const [first, ...others] = results.map(jobReport);
+  return {
+    engine: `weft ${version}`,
+    adapter: { name: adapterName(capabilities), ...capabilities },
+    model: { location: model.location, hash: model.hash ?? null },
+    bytes,
+    ...(others.length === 0 ? first : { jobs: [first, ...others] }),
+    ...(profile && { profile }),
+  };
+}
+
+function jobReport({
+  settings,
+  seconds,
+  output,
+  outputBytes,
+  dump,
+  preview,
+}: JobResult): Record<string, unknown> {
+  return {
+    settings,
+    seconds: {
+      load: rounded(seconds.load),
+      encodePrompt: rounded(seconds.encode_prompt),
+      denoise: rounded(seconds.denoise),
+      decode: rounded(seconds.decode),
+      encodeVideo: rounded(seconds.encode_video),
+      total: rounded(seconds.total),
+    },
+    output: output ?? null,
+    outputBytes: outputBytes ?? null,
+    dump: dump ?? null,
+    preview: preview ?? null,
+  };
+}
+
+function rounded(seconds: number | undefined): number | null {
+  return seconds === undefined ? null : Math.round(seconds * 1000) / 1000;
+}

@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+// Entry of `weft`: the commands, and how the process ends. Nothing else happens here.
+
+import { Command } from "commander";
+import { releaseDawn } from "./dawn_node.ts";
+import { EXIT, explainError } from "./exit_code.ts";
+import { addInfoCommand } from "./info_command.ts";
+import { addInspectCommand } from "./inspect_command.ts";
+import { VERSION } from "./package_files.ts";
+import { addQuantizeCommand } from "./quantize_command.ts";
+import { addRenderCommand } from "./render_command.ts";
+import { addServeCommand } from "./serve_command.ts";
+
+function createProgram(): Command {
+  const program = new Command("weft")
+    .description("Text-to-video diffusion on WebGPU.")
+    .version(VERSION)
+    .exitOverride();
+  addRenderCommand(program);
+  addInspectCommand(program);
+  addInfoCommand(program);
+  addServeCommand(program);
+  addQuantizeCommand(program);
+  return program;
+}
+
+/** Says what went wrong, if anything, and returns the exit code. */
+function report(error: unknown): number {
+  const { text, code } = explainError(error);
+  if (text !== undefined) process.stderr.write(`${text}\n`);
+  return code;
+}
+
+/** WebGPU and onnxruntime's threads would keep the process alive: it ends here, with everything written. */
+function end(code: number): void {
+  releaseDawn();
+  process.exit(code);
+}
+
+process.on("uncaughtException", (error) => end(report(error)));
+process.stdout.on("error", () => end(EXIT.failure)); // its reader has gone
+createProgram()
+  .parseAsync()
+  .then(
+    () => end(Number(process.exitCode ?? EXIT.ok)),
+    (error: unknown) => end(report(error)),
+  );

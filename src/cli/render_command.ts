@@ -1,0 +1,138 @@
+// `weft render`: the options, and the way from them to a request. What happens then is render_run.ts.
+
+import { type Command, Option } from "commander";
+import { InputError } from "../errors.ts";
+import { openHost } from "./adapter_node.ts";
+import { readBatch } from "./batch_file.ts";
+import { withInterrupt } from "./interrupt.ts";
+import { anyNumber, byteSize, moreTimesteps, wholeNumber } from "./option_values.ts";
+import { isFolder, numberedPath } from "./output_path.ts";
+import { packagePath } from "./package_files.ts";
+import { checkRequest } from "./render_plan.ts";
+import type { RenderJob, RenderRequest, RenderRun } from "./render_request.ts";
+import { runRender } from "./render_run.ts";
+
+/** Options of the command line: those of a job without its prompt, those of a run, and where more jobs are. */
+type RenderFlags = Omit<RenderJob, "prompt"> &
+  Partial<Omit<RenderRun, "model">> & { readonly model: string; readonly batch?: string };
+
+/** Adds the command to the program. */
+export function addRenderCommand(program: Command): void {
+  const command = program
+    .command("render")
+    .summary("turn sentences into videos")
+    .description(
+      "Renders a video for every prompt, with the weights loaded once. The path of each file is printed on stdout.",
+    )
+    .argument("[prompt...]", "what the video should show; put each sentence in quotes");
+  addVideoOptions(command);
+  addFileOptions(command);
+  addRunOptions(command);
+  command.action(async (prompts: string[], flags: RenderFlags) => {
+    const request = await requestOf(prompts, flags);
+    await checkRequest(request);
+    const host = await openHost();
+    if (host.type === "elsewhere") process.exitCode = host.code;
+    else await withInterrupt((signal) => runRender(request, host.gpu, signal));
+  });
+}
+
+function addVideoOptions(command: Command): void {
+  command
+    .optionsGroup("Video:")
+    .option("--frames <n>", "frames, 4k+1 (default: the model's)", wholeNumber)
+    .option("--height <pixels>", "a multiple of 16 (default: the model's)", wholeNumber)
+    .option("--width <pixels>", "a multiple of 16 (default: the model's)", wholeNumber)
+    .option("--fps <n>", "frames a second of the file; changes no frame (default: the model's)", anyNumber)
+    .option("--steps <n>", "denoising steps (default: the model's)", wholeNumber)
+    .option("--guidance <g>", "above 1: classifier-free guidance, with the base model", anyNumber)
+    .option("--negative <text>", "what to steer away from; needs guidance")
+    .option(
+      "--seed <n>",
+      "the same seed gives the same video (default: random, for each prompt)",
+      wholeNumber,
+    )
+    .option("--scheduler <name>", "unipc or euler (default: the model's)")
+    .option("--shift <s>", "moves the steps towards noise (default: the model's)", anyNumber)
+    .option("--max-sequence-length <n>", "tokens the text is padded to (default: the model's)", wholeNumber);
+}
+
+function addFileOptions(command: Command): void {
+  command
+    .optionsGroup("Files:")
+    .addOption(
+      new Option("--model <dir|url>", "model folder in diffusers' layout, or its http(s) address").default(
+        packagePath("models", "weft-nano"),
+        "weft-nano, which comes with Weft",
+      ),
+    )
+    .option("--vae <file>", "TAEHV decoder (.safetensors) in place of the model's own")
+    .option(
+      "--out <file>",
+      "video (.mp4, .webm, .gif), contact sheet (.png), or a folder (default: PROMPT-SEED.mp4)",
+    )
+    .option(
+      "--crf <n>",
+      "quality of .mp4 (1 to 51, default 18) and .webm (0 to 63, default 24); lower is better",
+      wholeNumber,
+    )
+    .option("--batch <file>", "JSON Lines: one job a line, with these options' names as keys")
+    .option("--noise <file>", "start from the tensor initial_noise of a .safetensors file")
+    .option("--dump <file>", "write prompts' embeddings, all latents and frames to a .safetensors file")
+    .option("--dump-forward <t>", "also dump one forward pass at timestep t; may be repeated", moreTimesteps)
+    .option("--preview", "refresh a small picture NAME.preview.png after every step");
+}
+
+function addRunOptions(command: Command): void {
+  command
+    .optionsGroup("Computing:")
+    .addOption(
+      new Option(
+        "--weights <storage>",
+        "matrices in GPU memory (default: as stored; f32 on software)",
+      ).choices(["stored", "f32", "f16", "int8"]),
+    )
+    .addOption(
+      new Option("--arithmetic <type>", "default: f16 where the adapter has it; f32 with --dump").choices([
+        "f32",
+        "f16",
+      ]),
+    )
+    .option("--max-memory <size>", 'most GPU memory to use, such as "8GiB"', byteSize)
+    .option("--profile", "GPU time by kernel")
+    .optionsGroup("Output:")
+    .option("--json", "print one JSON object on stdout")
+    .option("--quiet", "no progress on stderr");
+}
+
+/** Command line options to plain data. Throws `InputError` when there is nothing to render. */
+export async function requestOf(prompts: readonly string[], flags: RenderFlags): Promise<RenderRequest> {
+  const { model, vae, weights, arithmetic, maxMemory, batch, preview, json, quiet, profile, ...job } = flags;
+  if (prompts.length > 0 && batch !== undefined) {
+    throw new InputError("Give prompts or --batch FILE.jsonl, not both.");
+  }
+  if (prompts.length === 0 && batch === undefined) {
+    throw new InputError('There is no prompt: weft render "a red ball bounces on grass".');
+  }
+  const jobs =
+    batch === undefined ? prompts.map((prompt) => ({ ...job, prompt })) : await readBatch(batch, job);
+  const run: RenderRun = {
+    model,
+    vae,
+    weights,
+    arithmetic,
+    maxMemory,
+    preview: preview ?? false,
+    json: json ?? false,
+    quiet: quiet ?? false,
+    profile: profile ?? false,
+  };
+  return { run, jobs: jobs.map((one, index) => (jobs.length > 1 ? withOwnFiles(one, index, job) : one)) };
+}
+
+/** Several jobs cannot share a file: what the command line names for all of them is numbered. */
+function withOwnFiles(job: RenderJob, index: number, shared: Omit<RenderJob, "prompt">): RenderJob {
+  const own = (path: string | undefined, common: string | undefined): string | undefined =>
+    path !== undefined && path === common && !isFolder(path) ? numberedPath(path, index) : path;
+  return { ...job, out: own(job.out, shared.out), dump: own(job.dump, shared.dump) };
+}

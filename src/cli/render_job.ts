@@ -1,0 +1,170 @@
+// One video from its plan to its files: denoise, decode, encode, write; and the dump beside it.
+
+import { basename } from "node:path";
+import type { Latents } from "../pipelines/decode_latents.ts";
+import type { PipelineEvent, Stage } from "../pipelines/events.ts";
+import { renderMetadata } from "../pipelines/render_metadata.ts";
+import type { Denoised, WanPipeline } from "../pipelines/wan_pipeline.ts";
+import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
+import type { FrameBatch } from "../video/frame_batch.ts";
+import { createVideoEncoder, type VideoEncoder } from "../video/video_encoder.ts";
+import { writeFileAtomically } from "./atomic_file.ts";
+import { Dump } from "./dump.ts";
+import { VERSION } from "./package_files.ts";
+import { createPreviewFile } from "./preview_file.ts";
+import type { JobPlan } from "./render_plan.ts";
+
+/** What a job works with. */
+export interface JobContext {
+  readonly pipeline: WanPipeline;
+  readonly ffmpeg: FfmpegRuntime;
+  readonly signal: AbortSignal;
+  readonly preview: boolean;
+  readonly onEvent: (event: PipelineEvent) => void;
+}
+
+/** What a job did. */
+export interface JobResult {
+  readonly settings: JobPlan["settings"];
+  /** Wall time of each stage, and of the whole job. */
+  readonly seconds: Readonly<Partial<Record<Stage | "total", number>>>;
+  readonly output: string | undefined;
+  readonly outputBytes: number | undefined;
+  readonly dump: string | undefined;
+  readonly preview: string | undefined;
+}
+
+/** Runs a job. Throws what its stages throw; no file is left half written. */
+export async function renderJob(plan: JobPlan, context: JobContext): Promise<JobResult> {
+  const { settings, output, noise } = plan;
+  const { pipeline, ffmpeg, signal } = context;
+  const clock = createStageClock();
+  const dump = plan.dump === undefined ? undefined : new Dump();
+  const besides = output?.path ?? plan.dump?.path;
+  const preview =
+    context.preview && besides !== undefined ? createPreviewFile(besides, ffmpeg, signal) : undefined;
+  const onEvent = (event: PipelineEvent): void => {
+    clock.onEvent(event);
+    if (event.type === "preview") preview?.show(event);
+    context.onEvent(event);
+  };
+  const denoised = await pipeline.denoise(settings, {
+    signal,
+    onEvent,
+    noise: noise?.data,
+    preview: preview !== undefined,
+    onStep: ({ slots }) => dump?.addStep(slots.get("sample") ?? new Float32Array()),
+  });
+  await preview?.finish();
+  if (dump && noise) await addDenoised(dump, { plan, denoised, noise }, context);
+
+  const toFiles = { ...context, onEvent };
+  const outputBytes =
+    output === undefined ? undefined : await writeVideo(output, { plan, denoised, dump }, toFiles);
+  if (plan.dump !== undefined) await dump?.write(plan.dump.path, dumpMetadata(plan, pipeline), signal);
+  return {
+    settings,
+    seconds: clock.end(),
+    output: output?.path,
+    outputBytes,
+    dump: plan.dump?.path,
+    preview: preview?.path,
+  };
+}
+
+async function addDenoised(
+  dump: Dump,
+  { plan, denoised, noise }: { plan: JobPlan; denoised: Denoised; noise: Latents },
+  { pipeline, signal }: JobContext,
+): Promise<void> {
+  dump.addNoise(noise);
+  dump.addDenoised(denoised);
+  for (const timestep of plan.dump?.timesteps ?? []) {
+    const options = { prompt: denoised.prompt, latents: noise, timestep, signal };
+    dump.addForward(timestep, await pipeline.forward(plan.settings, options), noise.shape);
+  }
+}
+
+async function writeVideo(
+  { path, format, crf }: NonNullable<JobPlan["output"]>,
+  { plan, denoised, dump }: { plan: JobPlan; denoised: Denoised; dump: Dump | undefined },
+  context: JobContext,
+): Promise<number> {
+  const { pipeline, ffmpeg: runtime, signal, onEvent } = context;
+  const { width, height, fps, numFrames: total } = plan.settings;
+  const encoder = createVideoEncoder({
+    format,
+    width,
+    height,
+    fps,
+    crf,
+    runtime,
+    metadata: metadataOf(plan, pipeline),
+    onProgress: (done) => onEvent({ type: "progress", stage: "encode_video", done, total, unit: "frames" }),
+  });
+  await decodeInto(encoder, { latents: denoised.latents, dump }, context);
+  onEvent({ type: "stage", stage: "encode_video" });
+  return await writeFileAtomically(path, [await encoder.finish(signal)], signal);
+}
+
+async function decodeInto(
+  encoder: VideoEncoder,
+  { latents, dump }: { latents: Latents; dump: Dump | undefined },
+  { pipeline, signal, onEvent }: JobContext,
+): Promise<void> {
+  if (dump === undefined) {
+    for await (const frames of pipeline.decode(latents, { signal, onEvent })) await encode(frames);
+    return;
+  }
+  for await (const { frames, video } of pipeline.decodeFloat(latents, { signal, onEvent })) {
+    dump.addFrames(video, frames);
+    await encode(frames);
+  }
+
+  async function encode(frames: FrameBatch): Promise<void> {
+    await encoder.write(frames, signal);
+    await breathe();
+  }
+}
+
+/** onnxruntime's wasm provider blocks the thread; between frames signals and timers get their turn. */
+async function breathe(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** What goes into the file's comment. */
+function metadataOf({ settings, noiseFile }: JobPlan, { files, gpu }: WanPipeline): Record<string, unknown> {
+  const metadata = renderMetadata(settings, {
+    version: VERSION,
+    model: files.source.location,
+    modelHash: files.hash,
+    capabilities: gpu.capabilities,
+  });
+  return noiseFile === undefined ? metadata : { ...metadata, seed: null, noise: basename(noiseFile) };
+}
+
+function dumpMetadata(plan: JobPlan, pipeline: WanPipeline): Record<string, string> {
+  return { format: "pt", weft: JSON.stringify(metadataOf(plan, pipeline)) };
+}
+
+/** Adds up the wall time of the stages that events announce. */
+function createStageClock(): { onEvent: (event: PipelineEvent) => void; end: () => JobResult["seconds"] } {
+  const seconds: Partial<Record<Stage | "total", number>> = {};
+  const startedAt = performance.now();
+  let current: { stage: Stage; since: number } | undefined;
+  const close = (): void => {
+    const now = performance.now();
+    if (current) seconds[current.stage] = (seconds[current.stage] ?? 0) + (now - current.since) / 1000;
+  };
+  return {
+    onEvent(event) {
+      if (event.type !== "stage") return;
+      close();
+      current = { stage: event.stage, since: performance.now() };
+    },
+    end() {
+      close();
+      return { ...seconds, total: (performance.now() - startedAt) / 1000 };
+    },
+  };
+}

@@ -1,0 +1,136 @@
+// Everything about a run that can be decided and refused before a weight is read: files, sizes, settings, names.
+
+import { existsSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import { InputError } from "../errors.ts";
+import { type DecoderFile, type Latents, whyNotDecodable } from "../pipelines/decode_latents.ts";
+import { type ModelFiles, readTransformerConfig } from "../pipelines/model_files.ts";
+import { initialNoise } from "../pipelines/noise.ts";
+import type { RenderSettings } from "../pipelines/render_options.ts";
+import { resolveSettings } from "../pipelines/resolve_settings.ts";
+import { cleanPrompt } from "../text/prompt_clean.ts";
+import { checkSpec, formatOfFileName, type VideoFormat } from "../video/video_format.ts";
+import type { FileSource } from "../weights/file_source.ts";
+import { openFolderSource } from "../weights/folder_source_node.ts";
+import { openUrlSource } from "../weights/url_source.ts";
+import { requireFolderOf } from "./atomic_file.ts";
+import { readNoise, requireChannels, withNoiseSize } from "./noise_file.ts";
+import { chooseOutput, isFolder } from "./output_path.ts";
+import { type RenderJob, renderOptionsOf, type RenderRequest } from "./render_request.ts";
+
+/** One video, decided. */
+export interface JobPlan {
+  readonly settings: RenderSettings;
+  /** The noise to start from, where it was given or goes into a dump; else the seed's. */
+  readonly noise: Latents | undefined;
+  /** The file it was given in; the seed has no effect then. */
+  readonly noiseFile: string | undefined;
+  /** Where the video goes; undefined when this model's latents cannot be decoded. */
+  readonly output:
+    | { readonly path: string; readonly format: VideoFormat; readonly crf: number | undefined }
+    | undefined;
+  readonly dump: { readonly path: string; readonly timesteps: readonly number[] } | undefined;
+  readonly notices: readonly string[];
+}
+
+/** Refuses what can be refused without the model. Throws `InputError`. */
+export async function checkRequest({ run, jobs }: RenderRequest): Promise<void> {
+  for (const file of [run.vae, ...jobs.map(({ noise }) => noise)]) {
+    if (file !== undefined && !existsSync(file)) throw new InputError(`There is no file ${file}.`);
+  }
+  if (!isUrl(run.model) && !existsSync(run.model)) {
+    throw new InputError(
+      `There is no model folder ${run.model}; give a folder or an http(s) URL with --model.`,
+    );
+  }
+  for (const { prompt, out, dump, dumpForward } of jobs) {
+    if (cleanPrompt(prompt) === "") {
+      throw new InputError("The prompt is empty: say in a sentence what the video should show.");
+    }
+    if (out !== undefined) await requireFolderOf(isFolder(out) ? `${out}/video` : out);
+    if (out !== undefined && !isFolder(out)) formatOfFileName(out);
+    if (dump !== undefined) await requireFolderOf(dump);
+    if (dump !== undefined && isFolder(dump))
+      throw new InputError(`${dump} is a folder; give the name of a file.`);
+    if (dump === undefined && dumpForward !== undefined) {
+      throw new InputError("--dump-forward needs --dump FILE.safetensors, the file that it writes to.");
+    }
+  }
+}
+
+/** The model's files: a folder or a URL. */
+export function modelSource(model: string): FileSource {
+  return isUrl(model) ? openUrlSource(model) : openFolderSource(model);
+}
+
+/** The file that stands in for the model's own decoder. */
+export function decoderFile(vae: string | undefined): DecoderFile | undefined {
+  return vae === undefined ? undefined : { source: openFolderSource(dirname(vae)), path: basename(vae) };
+}
+
+/** Decides all jobs of a run. Throws `InputError` before any of them has begun. */
+export async function planJobs(
+  { run, jobs }: RenderRequest,
+  files: ModelFiles,
+  signal: AbortSignal,
+): Promise<JobPlan[]> {
+  const whyNot = whyNotDecodable(files, decoderFile(run.vae));
+  const taken = new Set<string>();
+  const dumps = new Set<string>();
+  const plans: JobPlan[] = [];
+  for (const job of jobs) {
+    if (whyNot !== undefined && job.dump === undefined) {
+      throw new InputError(`${whyNot} With --dump FILE.safetensors it runs up to the latents.`);
+    }
+    if (job.dump !== undefined && dumps.has(job.dump)) {
+      throw new InputError(`Two jobs dump to ${job.dump}; give each its own "dump".`);
+    }
+    if (job.dump !== undefined) dumps.add(job.dump);
+    plans.push(await planJob(job, { files, whyNot, taken, signal }));
+  }
+  return plans;
+}
+
+interface PlanContext {
+  readonly files: ModelFiles;
+  readonly whyNot: string | undefined;
+  readonly taken: Set<string>;
+  readonly signal: AbortSignal;
+}
+
+async function planJob(wanted: RenderJob, { files, whyNot, taken, signal }: PlanContext): Promise<JobPlan> {
+  const given = wanted.noise === undefined ? undefined : await readNoise(wanted.noise, signal);
+  const job = given === undefined ? wanted : withNoiseSize(wanted, given);
+  const settings = resolveSettings(renderOptionsOf(job), files.settings);
+  const { in_channels: channels } = await readTransformerConfig(files, settings.transformerFolder, signal);
+  if (given !== undefined && job.noise !== undefined) requireChannels(job.noise, given, channels);
+  const { out, prompt, crf } = job;
+  const path = whyNot === undefined ? chooseOutput({ out, prompt, seed: settings.seed }, taken) : undefined;
+  const format = path === undefined ? undefined : formatOfFileName(path);
+  if (format !== undefined) checkSpec({ ...settings, format, crf });
+  return {
+    settings,
+    noiseFile: given && job.noise,
+    noise: given ?? (job.dump === undefined ? undefined : seedNoise(settings, channels)),
+    output: path === undefined || format === undefined ? undefined : { path, format, crf },
+    dump: job.dump === undefined ? undefined : { path: job.dump, timesteps: job.dumpForward ?? [] },
+    notices: [...settings.notices, ...undecodedNotices(whyNot, job)],
+  };
+}
+
+function undecodedNotices(whyNot: string | undefined, { out, dump }: RenderJob): string[] {
+  if (whyNot === undefined) return [];
+  const video = out === undefined ? "no video is" : `${out} is not`;
+  return [`${whyNot} ${dump} gets everything up to the latents; ${video} written.`];
+}
+
+function seedNoise(settings: RenderSettings, channels: number): Latents {
+  const { seed, numLatentFrames } = settings;
+  const [height, width] = [settings.height / 8, settings.width / 8];
+  const data = initialNoise({ seed, channels, numLatentFrames, height, width });
+  return { data, shape: [channels, numLatentFrames, height, width] };
+}
+
+function isUrl(model: string): boolean {
+  return /^https?:\/\//i.test(model);
+}

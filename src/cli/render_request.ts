@@ -1,0 +1,67 @@
+// What `weft render` is asked to do, as plain data: jobs, and what they share. Commander and batch files both end here.
+
+import type { RenderOptions } from "../pipelines/render_options.ts";
+
+/** One video. Paths are as the user gave them, relative to the working directory. */
+export interface RenderJob {
+  readonly prompt: string;
+  readonly negative?: string | undefined;
+  readonly frames?: number | undefined;
+  readonly height?: number | undefined;
+  readonly width?: number | undefined;
+  readonly steps?: number | undefined;
+  readonly guidance?: number | undefined;
+  readonly seed?: number | undefined;
+  readonly scheduler?: string | undefined;
+  readonly shift?: number | undefined;
+  readonly fps?: number | undefined;
+  readonly maxSequenceLength?: number | undefined;
+  readonly crf?: number | undefined;
+  /** A file, or a folder (ending in "/", or existing) for the default name. */
+  readonly out?: string | undefined;
+  /** A safetensors file with the tensor `initial_noise`. */
+  readonly noise?: string | undefined;
+  /** A safetensors file to write the numbers of the run to. */
+  readonly dump?: string | undefined;
+  /** Timesteps for `forward_t<T>` in the dump. */
+  readonly dumpForward?: readonly number[] | undefined;
+}
+
+/** What all jobs of one run share. */
+export interface RenderRun {
+  /** A folder or an http(s) URL. */
+  readonly model: string;
+  readonly vae?: string | undefined;
+  readonly weights?: "stored" | "f32" | "f16" | "int8" | undefined;
+  readonly arithmetic?: "f32" | "f16" | undefined;
+  readonly maxMemory?: number | undefined;
+  readonly preview: boolean;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly profile: boolean;
+}
+
+/** A whole command. */
+export interface RenderRequest {
+  readonly run: RenderRun;
+  /** At least one. */
+  readonly jobs: readonly RenderJob[];
+}
+
+/** A job in the pipeline's words. */
+export function renderOptionsOf(job: RenderJob): RenderOptions {
+  return {
+    prompt: job.prompt,
+    negativePrompt: job.negative,
+    numFrames: job.frames,
+    height: job.height,
+    width: job.width,
+    numInferenceSteps: job.steps,
+    guidanceScale: job.guidance,
+    seed: job.seed,
+    scheduler: job.scheduler,
+    flowShift: job.shift,
+    maxSequenceLength: job.maxSequenceLength,
+    fps: job.fps,
+  };
+}

@@ -1,0 +1,106 @@
+// Runs a request on an opened WebGPU: one pipeline, whose weights all jobs share, and one ffmpeg.
+
+import { Gpu } from "../gpu/gpu.ts";
+import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
+import type { PipelineEvent } from "../pipelines/events.ts";
+import { WanPipeline } from "../pipelines/wan_pipeline.ts";
+import { createNodeFfmpeg } from "../video/ffmpeg_node.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
+import { jsonReport } from "./json_report.ts";
+import { VERSION } from "./package_files.ts";
+import { profileTable } from "./profile_table.ts";
+import { createProgressLine, duration, type ProgressLine } from "./progress_line.ts";
+import { type JobResult, renderJob } from "./render_job.ts";
+import { decoderFile, type JobPlan, modelSource, planJobs } from "./render_plan.ts";
+import type { RenderRequest, RenderRun } from "./render_request.ts";
+
+/** Renders every job, one after the other. Throws at the first that fails; files of earlier ones stay. */
+export async function runRender(request: RenderRequest, webgpu: GPU, signal: AbortSignal): Promise<void> {
+  const { run } = request;
+  const progress = createProgressLine(process.stderr, { quiet: run.quiet });
+  const ffmpeg = createNodeFfmpeg();
+  const pipeline = await openPipeline(request, webgpu, signal);
+  try {
+    const plans = await planJobs(request, pipeline.files, signal);
+    const results: JobResult[] = [];
+    for (const [index, plan] of plans.entries()) {
+      announce(plan, { index, count: plans.length, progress });
+      const onEvent = (event: PipelineEvent): void => progress.onEvent(event);
+      const result = await renderJob(plan, { pipeline, ffmpeg, signal, preview: run.preview, onEvent });
+      results.push(result);
+      progress.end();
+      progress.say(summary(result));
+      if (!run.json) printPaths(result);
+    }
+    if (run.json) await printReport(run, pipeline, results);
+    else if (run.profile) progress.say(profileTable(pipeline.gpu.profiler?.rows));
+  } finally {
+    progress.end();
+    ffmpeg.dispose();
+    await pipeline.dispose();
+  }
+}
+
+/** A dump is for comparing numbers: it is computed in f32 unless the user says otherwise. */
+async function openPipeline(
+  { run, jobs }: RenderRequest,
+  webgpu: GPU,
+  signal: AbortSignal,
+): Promise<WanPipeline> {
+  const isDump = jobs.some(({ dump }) => dump !== undefined);
+  return await WanPipeline.open({
+    source: modelSource(run.model),
+    openGpu: () => Gpu.open({ gpu: webgpu, memoryCapBytes: run.maxMemory, profile: run.profile }),
+    openOrt: openOrtInNode,
+    decoder: decoderFile(run.vae),
+    storage: run.weights,
+    dtype: run.arithmetic ?? (isDump ? "f32" : undefined),
+    signal,
+  });
+}
+
+function announce(
+  { settings, notices }: JobPlan,
+  { index, count, progress }: { index: number; count: number; progress: ProgressLine },
+): void {
+  if (count > 1) progress.say(`${index + 1}/${count}: ${settings.prompt}`);
+  for (const message of notices) progress.onEvent({ type: "notice", message });
+}
+
+function summary({ settings, seconds, output, outputBytes, dump }: JobResult): string {
+  const { numFrames, width, height, fps, seed } = settings;
+  const took = `seed ${seed}, took ${duration(1000 * (seconds.total ?? 0))}`;
+  if (output === undefined) return `${dump}: ${settings.numInferenceSteps} steps, ${took}`;
+  const kilobytes = Math.max(1, Math.round((outputBytes ?? 0) / 1000));
+  return `${output}: ${numFrames} frames of ${width}x${height} at ${fps} fps, ${kilobytes} kB, ${took}`;
+}
+
+function printPaths({ output, dump }: JobResult): void {
+  for (const path of [output, dump]) if (path !== undefined) process.stdout.write(`${path}\n`);
+}
+
+async function printReport(
+  run: RenderRun,
+  pipeline: WanPipeline,
+  results: readonly JobResult[],
+): Promise<void> {
+  const { files, gpu } = pipeline;
+  const report = jsonReport({
+    version: VERSION,
+    capabilities: gpu.capabilities,
+    model: { location: files.source.location, hash: files.hash },
+    bytes: { weights: await weightBytes(pipeline, results), peakGpu: gpu.memory.use.peakBytes },
+    results,
+    profile: run.profile ? (gpu.profiler?.rows ?? []) : undefined,
+  });
+  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+}
+
+/** Bytes of the text encoder's and the used transformers' weights, as stored. */
+async function weightBytes({ files }: WanPipeline, results: readonly JobResult[]): Promise<number> {
+  const folders = new Set(["text_encoder", ...results.map(({ settings }) => settings.transformerFolder)]);
+  const checkpoints = await Promise.all(
+    Array.from(folders, (folder) => openCheckpoint(files.source, folder)),
+  );
+  return checkpoints.reduce((sum, { totalBytes }) => sum + totalBytes, 0);
+}
