@@ -1,7 +1,10 @@
 // One config for every product: the page (default), the command line (`--mode cli`), the same tests and
 // benches as one module for a bare GPU machine (`--mode device`), and vitest.
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { fileURLToPath } from "node:url";
-import { build, defineConfig, type Plugin, type UserConfig } from "vite";
+import { build, type Connect, defineConfig, type Plugin, type UserConfig } from "vite";
 import type { ViteUserConfig } from "vitest/config";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -34,6 +37,44 @@ const nodeWorker: Plugin = {
     return `export default ${JSON.stringify(bundle.output[0].code)};`;
   },
 };
+
+/**
+ * `/models/` in dev and preview, as `weft serve` has it: byte ranges, and 404 rather than the page for what is not there.
+ * Nothing is copied into the build.
+ */
+const models: Plugin = {
+  name: "weft:models",
+  configureServer: ({ middlewares }) => void middlewares.use("/models", serveModelFile),
+  configurePreviewServer: ({ middlewares }) => void middlewares.use("/models", serveModelFile),
+};
+
+function serveModelFile(
+  request: Connect.IncomingMessage,
+  response: ServerResponse<IncomingMessage>,
+  next: Connect.NextFunction,
+): void {
+  const folder = new URL("models/", import.meta.url);
+  const file = new URL(`.${new URL(request.url ?? "/", "http://localhost").pathname}`, folder);
+  if (!file.href.startsWith(folder.href)) return next();
+  stat(file).then(
+    ({ size }) => {
+      const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
+      const start = Number(from ?? 0);
+      const end = Math.min(to ? Number(to) : size - 1, size - 1);
+      const headers: Record<string, string | number> = {
+        ...ISOLATION_HEADERS,
+        "Content-Type": file.pathname.endsWith(".json") ? "application/json" : "application/octet-stream",
+        "Content-Length": end - start + 1,
+        "Cache-Control": "no-cache",
+      };
+      if (from !== undefined) headers["Content-Range"] = `bytes ${start}-${end}/${size}`;
+      response.writeHead(from === undefined ? 200 : 206, headers);
+      if (request.method === "HEAD") response.end();
+      else createReadStream(file, { start, end }).pipe(response);
+    },
+    () => response.writeHead(404).end(),
+  );
+}
 
 const page: UserConfig = {
   build: { outDir: "dist/page", target: "es2022" },
@@ -82,5 +123,5 @@ const test: ViteUserConfig["test"] = {
 };
 
 export default defineConfig(
-  ({ mode }) => ({ ...(mode === "cli" ? cli : page), plugins: [nodeWorker], test }) as UserConfig,
+  ({ mode }) => ({ ...(mode === "cli" ? cli : page), plugins: [nodeWorker, models], test }) as UserConfig,
 );

@@ -1,0 +1,123 @@
+// The render service across a thread boundary, through Comlink: `exposeRenderService` in the worker,
+// `connectRenderService` in the page. AbortSignals and error classes do not cross; both are rebuilt here.
+import * as Comlink from "comlink";
+import {
+  DeviceLostError,
+  GpuOutOfMemoryError,
+  InputError,
+  WebGPUUnavailableError,
+  WeightsError,
+} from "../errors.ts";
+import type {
+  ModelSummary,
+  RenderRequest,
+  RenderResult,
+  RenderServiceApi,
+  ServiceDescription,
+  ServiceEvent,
+} from "./render_protocol.ts";
+
+/** A worker, a MessagePort, or anything with their methods. */
+export type Endpoint = Comlink.Endpoint;
+
+/** The service as the page sees it. Rejections have the classes of errors.ts; an abort is an AbortError. */
+export interface RenderClient {
+  describe(): Promise<ServiceDescription>;
+  load(modelUrl: string, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary>;
+  render(
+    request: Omit<RenderRequest, "jobId">,
+    options?: { readonly signal?: AbortSignal; readonly onEvent?: (event: ServiceEvent) => void },
+  ): Promise<RenderResult>;
+  cachedBytes(): Promise<number>;
+  purgeCache(): Promise<void>;
+}
+
+/** On the worker's side a call of a proxied callback answers with a promise. */
+type Callback = ((event: ServiceEvent) => void | Promise<void>) & Partial<Comlink.ProxyMethods>;
+
+/** Offers `service` to the other side of `endpoint`; in a worker by default to the page that started it. */
+export function exposeRenderService(service: RenderServiceApi, endpoint?: Endpoint): void {
+  const exposed: RenderServiceApi = {
+    describe: () => service.describe(),
+    load: (modelUrl, onEvent) => withCallback(onEvent, (listener) => service.load(modelUrl, listener)),
+    render: (request, onEvent) =>
+      withCallback(onEvent, async (listener) => {
+        const result = await service.render(request, listener);
+        const arrays = [result.file, result.contactSheet].filter((array) => array !== undefined);
+        return Comlink.transfer(
+          result,
+          arrays.map(({ buffer }) => buffer as ArrayBuffer),
+        );
+      }),
+    cancel: (jobId) => service.cancel(jobId),
+    cachedBytes: () => service.cachedBytes(),
+    purgeCache: () => service.purgeCache(),
+  };
+  Comlink.expose(exposed, endpoint);
+}
+
+/**
+ * Wraps the service behind `endpoint`. `failed` rejects when the other side is gone (a worker that does not load or is
+ * ended): calls that wait for it then reject with the same reason.
+ */
+export function connectRenderService(endpoint: Endpoint, failed: Promise<never>): RenderClient {
+  const remote = Comlink.wrap<RenderServiceApi>(endpoint);
+  failed.catch(() => undefined); // every call reports it
+  const answer = async <T>(call: Promise<T>): Promise<T> => {
+    try {
+      return await Promise.race([call, failed]);
+    } catch (error) {
+      throw restoreError(error);
+    }
+  };
+  return {
+    describe: () => answer(remote.describe()),
+    load: (modelUrl, onEvent = ignore) => answer(remote.load(modelUrl, Comlink.proxy(onEvent))),
+    async render(request, { signal, onEvent = ignore } = {}) {
+      signal?.throwIfAborted();
+      const jobId = crypto.randomUUID();
+      const cancel = (): void => void remote.cancel(jobId);
+      signal?.addEventListener("abort", cancel, { once: true });
+      try {
+        return await answer(remote.render({ ...request, jobId }, Comlink.proxy(onEvent)));
+      } finally {
+        signal?.removeEventListener("abort", cancel);
+      }
+    },
+    cachedBytes: () => answer(remote.cachedBytes()),
+    purgeCache: () => answer(remote.purgeCache()),
+  };
+}
+
+/** Runs `work` with the caller's callback and closes the message port behind it afterwards. */
+async function withCallback<T>(
+  callback: Callback,
+  work: (listener: (event: ServiceEvent) => void) => Promise<T>,
+): Promise<T> {
+  try {
+    // Nobody waits for the answer: events must not slow the work down.
+    return await work((event) => void callback(event));
+  } finally {
+    callback[Comlink.releaseProxy]?.();
+  }
+}
+
+const ERROR_CLASSES = {
+  DeviceLostError,
+  GpuOutOfMemoryError,
+  InputError,
+  WebGPUUnavailableError,
+  WeightsError,
+} as const;
+
+/** Comlink keeps an error's name and message only. */
+function restoreError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  if (error.name === "AbortError") return new DOMException(error.message, "AbortError");
+  if (!Object.hasOwn(ERROR_CLASSES, error.name)) return error;
+  return new ERROR_CLASSES[error.name as keyof typeof ERROR_CLASSES](error.message, { cause: error });
+}
+
+function ignore(): void {
+  // Nobody listens.
+}

@@ -1,0 +1,77 @@
+// What the page and the worker that renders tell each other: types only, all plain data. The worker's side is
+// render_service.ts, the page's side RenderClient in render_endpoint.ts.
+import type { Capabilities } from "../gpu/capabilities.ts";
+import type { PipelineEvent, Stage } from "../pipelines/events.ts";
+import type { ModelSettings } from "../pipelines/model_index.ts";
+import type { RenderOptions, RenderSettings } from "../pipelines/render_options.ts";
+import type { VideoFormat } from "../video/video_format.ts";
+
+/** What there is to render with. */
+export interface ServiceDescription {
+  readonly gpu:
+    | { readonly available: true; readonly capabilities: Capabilities }
+    | { readonly available: false; readonly reason: string };
+  /** Without isolation onnxruntime has one thread only. */
+  readonly crossOriginIsolated: boolean;
+  readonly threads: number;
+  /** The origin's storage, in bytes; undefined where the browser does not say. */
+  readonly storage: { readonly usage: number; readonly quota: number } | undefined;
+}
+
+/** Bytes of the files one variant needs, and how many of them are cached. */
+export interface DownloadSize {
+  readonly total: number;
+  readonly cached: number;
+}
+
+/** An opened model. */
+export interface ModelSummary {
+  readonly location: string;
+  /** Undefined for a model without a manifest; its sizes are unknown then, and nothing is cached. */
+  readonly hash: string | undefined;
+  readonly settings: ModelSettings;
+  readonly downloads: { readonly base: DownloadSize; readonly fewstep: DownloadSize | undefined } | undefined;
+}
+
+/** One job. */
+export interface RenderRequest extends RenderOptions {
+  /** Chosen by the caller; names the job for `cancel`. */
+  readonly jobId: string;
+  readonly format: VideoFormat;
+  /** Send a picture of the latents after every step. */
+  readonly preview?: boolean;
+  /** Make a PNG with up to 16 of the frames. */
+  readonly contactSheet?: boolean;
+}
+
+/** What a running job or load says: progress at most ten times a second. */
+export type ServiceEvent =
+  | PipelineEvent
+  | { readonly type: "download"; readonly done: number; readonly total: number };
+
+/** A finished job. Its arrays are transferred, not copied. */
+export interface RenderResult {
+  readonly file: Uint8Array;
+  readonly mimeType: string;
+  readonly settings: RenderSettings;
+  /** PNG; only when asked for. */
+  readonly contactSheet: Uint8Array | undefined;
+  /** Of the whole job, and of each stage it went through. */
+  readonly seconds: { readonly total: number; readonly stages: Readonly<Partial<Record<Stage, number>>> };
+  readonly modelHash: string | undefined;
+}
+
+/** What the worker offers. Event callbacks are Comlink proxies on the other side: pass one per call. */
+export interface RenderServiceApi {
+  describe(): Promise<ServiceDescription>;
+  /** Opens a model folder (reads its small files only) and makes it the one that `render` uses. */
+  load(modelUrl: string, onEvent: (event: ServiceEvent) => void): Promise<ModelSummary>;
+  /** One job at a time. Rejects with an AbortError after `cancel`. */
+  render(request: RenderRequest, onEvent: (event: ServiceEvent) => void): Promise<RenderResult>;
+  /** Stops the job of this name; without effect when it is over. */
+  cancel(jobId: string): void;
+  /** Bytes of all cached models. */
+  cachedBytes(): Promise<number>;
+  /** Deletes all cached models. */
+  purgeCache(): Promise<void>;
+}

@@ -1,0 +1,244 @@
+// Rendering as a service for another thread: owns the pipeline, the encoder and the model cache, runs one job at a time.
+// Knows no page and no transport; render_endpoint.ts puts it behind Comlink.
+import { DeviceLostError, InputError, WebGPUUnavailableError } from "../errors.ts";
+import { readCapabilities } from "../gpu/capabilities.ts";
+import { requestAdapter } from "../gpu/gpu.ts";
+import type { Stage } from "../pipelines/events.ts";
+import type { RenderSettings } from "../pipelines/render_options.ts";
+import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
+import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
+import { createVideoEncoder, type VideoEncoder } from "../video/video_encoder.ts";
+import type { VideoFormat } from "../video/video_format.ts";
+import type { FileSource } from "../weights/file_source.ts";
+import { measureOpfs, purgeOpfs } from "../weights/opfs_source.ts";
+import { throttleEvents } from "./event_throttle.ts";
+import { type ModelStore, openModelStore } from "./model_store.ts";
+import { renderMetadata } from "./render_metadata.ts";
+import type {
+  ModelSummary,
+  RenderRequest,
+  RenderResult,
+  RenderServiceApi,
+  ServiceDescription,
+  ServiceEvent,
+} from "./render_protocol.ts";
+
+/** What the service needs of a pipeline. */
+export type ServicePipeline = Pick<WanPipeline, "files" | "resolve" | "denoise" | "decode" | "dispose">;
+
+/** What the host thread provides. */
+export interface RenderServiceParts {
+  readonly openPipeline: (source: FileSource) => Promise<ServicePipeline>;
+  readonly ffmpeg: FfmpegRuntime;
+  /** @default a URL with a cache in OPFS */
+  readonly openStore?: (modelUrl: string, onNotice: (message: string) => void) => Promise<ModelStore>;
+}
+
+type Listener = (event: ServiceEvent) => void;
+
+interface LoadedModel {
+  readonly url: string;
+  readonly store: ModelStore;
+  readonly pipeline: ServicePipeline;
+}
+
+interface Job {
+  readonly request: RenderRequest;
+  readonly signal: AbortSignal;
+  readonly onEvent: Listener;
+}
+
+const MIME_TYPES: Readonly<Record<VideoFormat, string>> = {
+  mp4: "video/mp4",
+  webm: "video/webm",
+  gif: "image/gif",
+  png: "image/png",
+};
+
+/** Makes the service; nothing is opened before the first call. */
+export function createRenderService(parts: RenderServiceParts): RenderServiceApi {
+  return new RenderService(parts);
+}
+
+class RenderService implements RenderServiceApi {
+  readonly #parts: RenderServiceParts;
+  #model: LoadedModel | undefined;
+  /** The model to open again before the next job, when it had to be closed. */
+  #closedModelUrl: string | undefined;
+  #running: { readonly jobId: string; readonly controller: AbortController } | undefined;
+
+  constructor(parts: RenderServiceParts) {
+    this.#parts = parts;
+  }
+
+  async describe(): Promise<ServiceDescription> {
+    const { navigator } = globalThis;
+    const { usage, quota } = (await navigator?.storage?.estimate?.()) ?? {};
+    return {
+      gpu: await describeGpu(),
+      crossOriginIsolated: globalThis.crossOriginIsolated ?? false,
+      threads: navigator?.hardwareConcurrency ?? 1,
+      storage: usage === undefined || quota === undefined ? undefined : { usage, quota },
+    };
+  }
+
+  async load(modelUrl: string, onEvent: Listener): Promise<ModelSummary> {
+    if (this.#running !== undefined) throw busy();
+    const { store, pipeline } = await this.#openOrKeep(modelUrl, onEvent);
+    const { files } = pipeline;
+    return {
+      location: store.source.location,
+      hash: files.hash,
+      settings: files.settings,
+      downloads: await store.sizes(files.settings),
+    };
+  }
+
+  async render(request: RenderRequest, onEvent: Listener): Promise<RenderResult> {
+    if (this.#running !== undefined) throw busy();
+    const controller = new AbortController();
+    this.#running = { jobId: request.jobId, controller };
+    try {
+      return await this.#render({ request, signal: controller.signal, onEvent: throttleEvents(onEvent) });
+    } catch (error) {
+      if (error instanceof DeviceLostError) await this.#closeModel();
+      throw error;
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  cancel(jobId: string): void {
+    if (this.#running?.jobId === jobId) this.#running.controller.abort();
+  }
+
+  async cachedBytes(): Promise<number> {
+    return await measureOpfs();
+  }
+
+  async purgeCache(): Promise<void> {
+    if (this.#running !== undefined) throw busy();
+    // An open model holds handles of folders that are about to disappear.
+    await this.#closeModel();
+    await purgeOpfs();
+  }
+
+  /** Opening the model in use again keeps its weights in memory, unless the server now has others. */
+  async #openOrKeep(modelUrl: string, onEvent: Listener): Promise<LoadedModel> {
+    const store = await (this.#parts.openStore ?? openModelStore)(modelUrl, (message) =>
+      onEvent({ type: "notice", message }),
+    );
+    const current = this.#model;
+    if (current?.url === modelUrl && store.hash !== undefined && current.store.hash === store.hash) {
+      return current;
+    }
+    await this.#closeModel();
+    this.#model = { url: modelUrl, store, pipeline: await this.#parts.openPipeline(store.source) };
+    this.#closedModelUrl = undefined;
+    return this.#model;
+  }
+
+  async #render(job: Job): Promise<RenderResult> {
+    const { request, signal } = job;
+    const clock = new StageClock();
+    const onEvent = (event: ServiceEvent): void => {
+      if (event.type === "stage") clock.begin(event.stage);
+      job.onEvent(event);
+    };
+    const { store, pipeline } = await this.#currentModel(onEvent);
+    const settings = pipeline.resolve(request);
+    for (const message of settings.notices) onEvent({ type: "notice", message });
+    await store.download(settings.transformerFolder, {
+      settings: pipeline.files.settings,
+      signal,
+      onProgress: (done, total) => onEvent({ type: "download", done, total }),
+    });
+    const { latents } = await pipeline.denoise(settings, {
+      signal,
+      onEvent,
+      preview: request.preview ?? false,
+    });
+    const encoders = this.#createEncoders(request, settings, onEvent);
+    try {
+      for await (const batch of pipeline.decode(latents, { signal, onEvent })) {
+        for (const encoder of encoders) await encoder.write(batch, signal);
+      }
+      onEvent({ type: "stage", stage: "encode_video" });
+      const files: Uint8Array[] = [];
+      for (const encoder of encoders) files.push(await encoder.finish(signal));
+      const [file = new Uint8Array(), contactSheet] = files;
+      const mimeType = MIME_TYPES[request.format];
+      const modelHash = pipeline.files.hash;
+      return { file, mimeType, settings, contactSheet, seconds: clock.end(), modelHash };
+    } finally {
+      for (const encoder of encoders) encoder.dispose();
+    }
+  }
+
+  /** The video's encoder and, when asked for, the contact sheet's. */
+  #createEncoders(request: RenderRequest, settings: RenderSettings, onEvent: Listener): VideoEncoder[] {
+    const { width, height, fps, numFrames } = settings;
+    const { store, pipeline } = this.#model ?? {};
+    const location = store?.source.location ?? "";
+    const metadata = renderMetadata(settings, { hash: pipeline?.files.hash, location });
+    const spec = { width, height, fps, metadata, runtime: this.#parts.ffmpeg };
+    const video = createVideoEncoder({
+      ...spec,
+      format: request.format,
+      onProgress: (done) =>
+        onEvent({ type: "progress", stage: "encode_video", done, total: numFrames, unit: "frames" }),
+    });
+    return request.contactSheet === true ? [video, createVideoEncoder({ ...spec, format: "png" })] : [video];
+  }
+
+  async #currentModel(onEvent: Listener): Promise<LoadedModel> {
+    if (this.#model !== undefined) return this.#model;
+    if (this.#closedModelUrl !== undefined) return await this.#openOrKeep(this.#closedModelUrl, onEvent);
+    throw new InputError("No model is loaded: load one before rendering.");
+  }
+
+  async #closeModel(): Promise<void> {
+    const closed = this.#model;
+    this.#model = undefined;
+    this.#closedModelUrl = closed?.url ?? this.#closedModelUrl;
+    // After a device loss there may be nothing left to free: that failure does not matter.
+    await closed?.pipeline.dispose().catch(() => undefined);
+  }
+}
+
+/** How long each stage took. */
+class StageClock {
+  readonly #start = performance.now();
+  readonly #stages: Partial<Record<Stage, number>> = {};
+  #current: { stage: Stage; since: number } | undefined;
+
+  begin(stage: Stage): void {
+    this.#close();
+    this.#current = { stage, since: performance.now() };
+  }
+
+  end(): RenderResult["seconds"] {
+    this.#close();
+    return { total: (performance.now() - this.#start) / 1000, stages: this.#stages };
+  }
+
+  #close(): void {
+    if (this.#current === undefined) return;
+    const { stage, since } = this.#current;
+    this.#stages[stage] = (this.#stages[stage] ?? 0) + (performance.now() - since) / 1000;
+    this.#current = undefined;
+  }
+}
+
+async function describeGpu(): Promise<ServiceDescription["gpu"]> {
+  try {
+    return { available: true, capabilities: readCapabilities(await requestAdapter()) };
+  } catch (error) {
+    if (!(error instanceof WebGPUUnavailableError)) throw error;
+    return { available: false, reason: error.message };
+  }
+}
+
+function busy(): InputError {
+  return new InputError("A render is running: wait for it, or cancel it first.");
+}

@@ -1,0 +1,176 @@
+// The page: what happens between the visitor, the worker and the views.
+import type { ModelSummary, RenderResult, ServiceEvent } from "../parallel/render_protocol.ts";
+import type { RenderSettings } from "../pipelines/render_options.ts";
+import { showCapability } from "./capability_view.ts";
+import { explainError } from "./explain_error.ts";
+import { type FinishedVideo, keepResult } from "./finished_video.ts";
+import { type FormValues, presetsOf, toRequest } from "./form_values.ts";
+import { createHistory } from "./history_view.ts";
+import { createMessages } from "./messages.ts";
+import { showModel, showModelError } from "./model_view.ts";
+import { createProgressView } from "./progress_view.ts";
+import { createRenderForm } from "./render_form.ts";
+import type { RenderHost } from "./render_host.ts";
+import { hideResult, showResult } from "./result_view.ts";
+import { createScreen } from "./screen.ts";
+import { scaleSeconds, type StageSeconds, type Work } from "./time_left.ts";
+
+/** What the page needs from outside. */
+export interface AppOptions {
+  readonly host: RenderHost;
+  readonly modelUrl: string;
+  readonly query: URLSearchParams;
+}
+
+/** Starts the page. */
+export async function startApp(options: AppOptions): Promise<void> {
+  await new App(options).start();
+}
+
+class App {
+  readonly #options: AppOptions;
+  readonly #messages = createMessages();
+  readonly #screen = createScreen();
+  readonly #progress = createProgressView();
+  readonly #history = createHistory((video) => this.#open(video));
+  readonly #form = createRenderForm({
+    onGenerate: () => void this.#generate(),
+    onCancel: () => this.#abort?.abort(),
+  });
+  #summary: ModelSummary | undefined;
+  #abort: AbortController | undefined;
+  #shown: FinishedVideo | undefined;
+  #last: { readonly work: Work; readonly seconds: StageSeconds } | undefined;
+
+  constructor(options: AppOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const { host, modelUrl, query } = this.#options;
+    try {
+      const description = await host.describe();
+      showCapability(description);
+      if (!description.gpu.available) {
+        this.#screen.empty("This browser cannot make videos yet.");
+        this.#messages.error(description.gpu.reason);
+        showModelError("Not opened, as there is nothing to run it on.");
+        return;
+      }
+      this.#summary = await host.load(modelUrl, (event) => this.#see(event));
+      await this.#showModel();
+      this.#form.setModel(this.#summary.settings, presetsOf(query));
+      this.#form.setState("ready");
+    } catch (error) {
+      const sentence = explainError(error) ?? "The page was stopped while it started: reload it.";
+      showModelError("Not opened.");
+      this.#messages.error(sentence);
+    }
+  }
+
+  async #generate(): Promise<void> {
+    const values = this.#form.read();
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#messages.clear();
+    this.#form.setState("rendering");
+    this.#screen.setShape(values.width, values.height);
+    this.#screen.empty("Threading the loom…");
+    hideResult();
+    this.#progress.begin(this.#expected(values));
+    let ending = "The render was cancelled.";
+    try {
+      const onEvent = (event: ServiceEvent): void => {
+        if (!abort.signal.aborted) this.#see(event);
+      };
+      const result = await this.#options.host.render(toRequest(values), { signal: abort.signal, onEvent });
+      this.#finish(result);
+      ending = "The video is finished.";
+    } catch (error) {
+      const sentence = explainError(error);
+      if (sentence !== undefined) {
+        ending = "";
+        this.#messages.error(sentence);
+      }
+      this.#showPrevious(sentence === undefined ? "Cancelled." : "No video this time.");
+    } finally {
+      this.#abort = undefined;
+      this.#progress.end(ending);
+      this.#form.setState("ready");
+      await this.#refreshModel();
+    }
+  }
+
+  #see(event: ServiceEvent): void {
+    this.#progress.see(event);
+    if (event.type === "notice") this.#messages.notice(event.message);
+    if (event.type === "preview") {
+      this.#screen.preview(event, {
+        fps: this.#form.read().fps,
+        label: `Preview · step ${event.step} of ${event.steps}`,
+      });
+    }
+  }
+
+  #finish(result: RenderResult): void {
+    const video = keepResult(result);
+    this.#last = { work: workOf(result.settings), seconds: result.seconds.stages };
+    this.#history.add(video);
+    this.#open(video);
+  }
+
+  #open(video: FinishedVideo): void {
+    this.#shown = video;
+    if (this.#abort !== undefined && this.#abort.signal.aborted) return;
+    this.#screen.play(video, () =>
+      this.#messages.notice(
+        "This browser has no decoder for this file: download it to play it elsewhere, or choose another file type.",
+      ),
+    );
+    showResult(video, () => this.#form.restore(video.settings));
+  }
+
+  #showPrevious(message: string): void {
+    if (this.#shown === undefined) this.#screen.empty(message);
+    else this.#open(this.#shown);
+  }
+
+  #expected(values: FormValues): StageSeconds {
+    if (this.#last === undefined) return {};
+    const fewsteps = (this.#summary?.settings.fewstep?.sigmas.length ?? 1) - 1;
+    const steps = values.variant === "fewstep" ? fewsteps : 2 * values.numInferenceSteps;
+    const to = { pixels: values.numFrames * values.width * values.height, steps };
+    return scaleSeconds(this.#last.seconds, this.#last.work, to);
+  }
+
+  async #refreshModel(): Promise<void> {
+    const { host, modelUrl } = this.#options;
+    try {
+      this.#summary = await host.load(modelUrl);
+      await this.#showModel();
+    } catch (error) {
+      showModelError(explainError(error) ?? "Not opened.");
+    }
+  }
+
+  async #showModel(): Promise<void> {
+    if (this.#summary === undefined) return;
+    const { host } = this.#options;
+    const cachedBytes = await host.cachedBytes();
+    const onRemove = (): void => void host.purgeCache().then(() => this.#refreshModel(), this.#report);
+    showModel(this.#summary, { cachedBytes, onRemove });
+  }
+
+  readonly #report = (error: unknown): void => {
+    const sentence = explainError(error);
+    if (sentence !== undefined) this.#messages.error(sentence);
+  };
+}
+
+/** Guidance runs the model twice a step. */
+function workOf({ numFrames, width, height, numInferenceSteps, guidanceScale }: RenderSettings): Work {
+  return {
+    pixels: numFrames * width * height,
+    steps: numInferenceSteps * (guidanceScale > 1 ? 2 : 1),
+  };
+}

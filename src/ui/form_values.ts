@@ -1,0 +1,120 @@
+// The settings form as data: what may be chosen for a model, what the address may preset, and the request that comes
+// out. Pure; render_form.ts shows it.
+import type { RenderRequest } from "../parallel/render_protocol.ts";
+import type { ModelSettings } from "../pipelines/model_index.ts";
+import type { VideoFormat } from "../video/video_format.ts";
+
+/** What the form holds. NaN stands for a number field with something else in it. */
+export interface FormValues {
+  readonly prompt: string;
+  /** The student distilled to a few steps, or the base model with guidance. */
+  readonly variant: "fewstep" | "base";
+  readonly numFrames: number;
+  readonly width: number;
+  readonly height: number;
+  /** Undefined: a new one each time. */
+  readonly seed: number | undefined;
+  readonly numInferenceSteps: number;
+  readonly guidanceScale: number;
+  readonly negativePrompt: string;
+  readonly fps: number;
+  readonly format: VideoFormat;
+}
+
+/** A choice of a list. */
+export interface SizeChoice {
+  readonly width: number;
+  readonly height: number;
+  readonly label: string;
+}
+
+const MULTIPLE = 16;
+
+/** The values a model itself asks for. */
+export function defaultValues(model: ModelSettings): FormValues {
+  return {
+    prompt: "",
+    variant: model.fewstep ? "fewstep" : "base",
+    numFrames: model.numFrames,
+    width: model.width,
+    height: model.height,
+    seed: undefined,
+    numInferenceSteps: model.numInferenceSteps,
+    guidanceScale: model.guidanceScale,
+    negativePrompt: "",
+    fps: model.fps,
+    format: "mp4",
+  };
+}
+
+/** The model's length and half of it, both 4k+1. */
+export function frameChoices(model: ModelSettings): number[] {
+  const half = 4 * Math.round((model.numFrames - 1) / 8) + 1;
+  return [...new Set([half, model.numFrames])];
+}
+
+/** The model's size first, then others of similar work. */
+export function sizeChoices({ width, height }: ModelSettings): SizeChoice[] {
+  const rounded = (pixels: number): number => Math.max(MULTIPLE, MULTIPLE * Math.round(pixels / MULTIPLE));
+  const named = (w: number, h: number, name: string): SizeChoice => ({
+    width: rounded(w),
+    height: rounded(h),
+    label: `${rounded(w)} × ${rounded(h)} · ${name}`,
+  });
+  return [
+    named(width, height, "the model’s own"),
+    named(width * 0.75, height * 0.75, "faster"),
+    named(width * 1.5, height, "wide"),
+    named(width, height * 1.5, "tall"),
+  ];
+}
+
+/** The request of a filled form. Fields that belong to the other variant are left out. */
+export function toRequest(values: FormValues): Omit<RenderRequest, "jobId"> {
+  const { prompt, numFrames, width, height, seed, fps, format } = values;
+  const base = {
+    numInferenceSteps: values.numInferenceSteps,
+    guidanceScale: values.guidanceScale,
+    negativePrompt: values.negativePrompt,
+  };
+  return {
+    prompt,
+    numFrames,
+    width,
+    height,
+    seed,
+    fps,
+    format,
+    preview: true,
+    contactSheet: true,
+    ...(values.variant === "base" ? base : {}),
+  };
+}
+
+/** What an address such as `?prompt=…&frames=17&seed=7` presets; unknown and malformed parts are ignored. */
+export function presetsOf(query: URLSearchParams): Partial<FormValues> {
+  const presets: { -readonly [K in keyof FormValues]?: FormValues[K] } = {};
+  const prompt = query.get("prompt");
+  const negative = query.get("negative");
+  const variant = query.get("variant");
+  const format = query.get("format");
+  if (prompt !== null) presets.prompt = prompt;
+  if (negative !== null) presets.negativePrompt = negative;
+  if (variant === "base" || variant === "fewstep") presets.variant = variant;
+  if (format === "mp4" || format === "webm" || format === "gif") presets.format = format;
+  for (const [name, field] of Object.entries(NUMBERS)) {
+    const text = query.get(name);
+    if (text !== null && text.trim() !== "" && Number.isFinite(Number(text))) presets[field] = Number(text);
+  }
+  return presets;
+}
+
+const NUMBERS = {
+  frames: "numFrames",
+  width: "width",
+  height: "height",
+  seed: "seed",
+  steps: "numInferenceSteps",
+  guidance: "guidanceScale",
+  fps: "fps",
+} as const;

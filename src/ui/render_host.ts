@@ -1,0 +1,77 @@
+// The worker that renders, with its lifetime: started when needed, ended and started again when it does not answer a
+// cancel in time. Everything else is parallel/render_endpoint.ts.
+import { connectRenderService, type RenderClient } from "../parallel/render_endpoint.ts";
+import type { ModelSummary, ServiceEvent } from "../parallel/render_protocol.ts";
+
+/** A cancelled job that still runs after this is ended with its worker: a long step on a slow adapter cannot hear. */
+const CANCEL_GRACE_MS = 2000;
+
+interface Started {
+  readonly worker: Worker;
+  readonly client: RenderClient;
+  readonly fail: (reason: unknown) => void;
+}
+
+/** A `RenderClient` that survives its worker. */
+export class RenderHost implements RenderClient {
+  #started: Started | undefined;
+  #modelUrl: string | undefined;
+
+  describe: RenderClient["describe"] = () => this.#client().describe();
+  cachedBytes: RenderClient["cachedBytes"] = () => this.#client().cachedBytes();
+  purgeCache: RenderClient["purgeCache"] = () => this.#client().purgeCache();
+
+  async load(modelUrl: string, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary> {
+    const summary = await this.#client().load(modelUrl, onEvent);
+    this.#modelUrl = modelUrl;
+    return summary;
+  }
+
+  render: RenderClient["render"] = async (request, options = {}) => {
+    const { signal, onEvent } = options;
+    const isFresh = this.#started === undefined;
+    const client = this.#client();
+    if (isFresh && this.#modelUrl !== undefined) await client.load(this.#modelUrl, onEvent);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const startTimer = (): void => {
+      timer = setTimeout(
+        () => this.#stop(new DOMException("The render was cancelled.", "AbortError")),
+        CANCEL_GRACE_MS,
+      );
+    };
+    signal?.addEventListener("abort", startTimer, { once: true });
+    try {
+      return await client.render(request, options);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", startTimer);
+    }
+  };
+
+  #client(): RenderClient {
+    this.#started ??= this.#start();
+    return this.#started.client;
+  }
+
+  #start(): Started {
+    const worker = new Worker(new URL("./render_worker.ts", import.meta.url), {
+      type: "module",
+      name: "weft-render",
+    });
+    let fail: (reason: unknown) => void = () => undefined;
+    const failed = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    worker.addEventListener("error", (event) => {
+      this.#stop(new Error(`the render worker stopped: ${event.message || "its script did not load"}`));
+    });
+    return { worker, client: connectRenderService(worker, failed), fail };
+  }
+
+  /** Ends the worker; whoever waits for it gets `reason`. The next call starts a fresh one. */
+  #stop(reason: unknown): void {
+    this.#started?.worker.terminate();
+    this.#started?.fail(reason);
+    this.#started = undefined;
+  }
+}

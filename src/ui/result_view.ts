@@ -1,0 +1,84 @@
+// What stands below a finished video: its prompt, facts, download, contact sheet and settings.
+import { byId, element } from "./dom.ts";
+import type { FinishedVideo } from "./finished_video.ts";
+import { formatBytes, formatSeconds } from "./format.ts";
+
+/** Shows the result; `onAgain` puts its settings, seed included, back into the form. */
+export function showResult(video: FinishedVideo, onAgain: () => void): void {
+  const root = byId("result", HTMLDivElement);
+  const { settings, seconds, bytes } = video;
+  const sampling = settings.variant === "fewstep" ? "" : `, guidance ${settings.guidanceScale}`;
+  const facts = [
+    `${settings.width} × ${settings.height}`,
+    `${settings.numFrames} frames at ${settings.fps} a second`,
+    `seed ${settings.seed}`,
+    `${settings.numInferenceSteps} steps${sampling}`,
+    formatBytes(bytes),
+    `made in ${formatSeconds(seconds.total)}`,
+  ];
+  root.replaceChildren(
+    element("p", { className: "prompt", textContent: settings.prompt }),
+    element(
+      "p",
+      { className: "facts-line" },
+      ...facts.map((textContent) => element("span", { textContent })),
+    ),
+    buttons(video, onAgain),
+    ...contactSheet(video),
+    element(
+      "details",
+      {},
+      element("summary", { textContent: "All settings" }),
+      element("pre", { tabIndex: 0, textContent: settingsText(video) }),
+    ),
+  );
+  root.hidden = false;
+}
+
+/** Hides the result while another is made. */
+export function hideResult(): void {
+  byId("result", HTMLDivElement).hidden = true;
+}
+
+function buttons(video: FinishedVideo, onAgain: () => void): HTMLElement {
+  const download = element("a", { className: "button primary", id: "download", href: video.url });
+  download.download = video.fileName;
+  download.textContent = `Download ${(video.mimeType.split("/")[1] ?? "").toUpperCase()}`;
+  const again = element("button", { type: "button", id: "again", textContent: "Same seed again" });
+  again.title = "Puts these settings and this seed into the form";
+  again.addEventListener("click", onAgain);
+  const copy = element("button", { type: "button", id: "copy", textContent: "Copy settings" });
+  copy.addEventListener("click", () => void copySettings(video, copy));
+  return element("div", { className: "buttons" }, download, again, copy);
+}
+
+async function copySettings(video: FinishedVideo, button: HTMLButtonElement): Promise<void> {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(settingsText(video));
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Not allowed to copy";
+  }
+  setTimeout(() => {
+    button.textContent = label;
+  }, 1500);
+}
+
+function contactSheet({ sheetUrl, settings }: FinishedVideo): HTMLElement[] {
+  if (sheetUrl === undefined) return [];
+  const sheet = element("img", { className: "sheet", src: sheetUrl });
+  sheet.alt = `Frames of “${settings.prompt}” in order`;
+  const save = element("a", { href: sheetUrl, download: "contact-sheet.png", className: "link hint" });
+  save.textContent = "Save as PNG";
+  return [element("details", {}, element("summary", { textContent: "Contact sheet" }), sheet, save)];
+}
+
+function settingsText({ settings, modelHash, seconds }: FinishedVideo): string {
+  const { notices: _, ...kept } = settings;
+  return JSON.stringify({ ...kept, modelHash, seconds }, rounded, 2);
+}
+
+function rounded(_: string, value: unknown): unknown {
+  return typeof value === "number" ? Number(value.toFixed(3)) : value;
+}
