@@ -1,11 +1,9 @@
 // One config for every product: the page (default), the command line (`--mode cli`), the same tests and
 // benches as one module for a bare GPU machine (`--mode device`), and vitest.
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { fileURLToPath } from "node:url";
 import { build, type Connect, defineConfig, type Plugin, type UserConfig } from "vite";
 import type { ViteUserConfig } from "vitest/config";
+import { createStaticServer } from "./src/cli/static_server.ts";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -38,43 +36,19 @@ const nodeWorker: Plugin = {
   },
 };
 
-/**
- * `/models/` in dev and preview, as `weft serve` has it: byte ranges, and 404 rather than the page for what is not there.
- * Nothing is copied into the build.
- */
+/** `/models/` in dev and preview, by the server that `weft serve` uses; nothing is copied into the build. */
 const models: Plugin = {
   name: "weft:models",
-  configureServer: ({ middlewares }) => void middlewares.use("/models", serveModelFile),
-  configurePreviewServer: ({ middlewares }) => void middlewares.use("/models", serveModelFile),
+  configureServer: ({ middlewares }) => void middlewares.use(serveModels),
+  configurePreviewServer: ({ middlewares }) => void middlewares.use(serveModels),
 };
 
-function serveModelFile(
-  request: Connect.IncomingMessage,
-  response: ServerResponse<IncomingMessage>,
-  next: Connect.NextFunction,
-): void {
-  const folder = new URL("models/", import.meta.url);
-  const file = new URL(`.${new URL(request.url ?? "/", "http://localhost").pathname}`, folder);
-  if (!file.href.startsWith(folder.href)) return next();
-  stat(file).then(
-    ({ size }) => {
-      const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
-      const start = Number(from ?? 0);
-      const end = Math.min(to ? Number(to) : size - 1, size - 1);
-      const headers: Record<string, string | number> = {
-        ...ISOLATION_HEADERS,
-        "Content-Type": file.pathname.endsWith(".json") ? "application/json" : "application/octet-stream",
-        "Content-Length": end - start + 1,
-        "Cache-Control": "no-cache",
-      };
-      if (from !== undefined) headers["Content-Range"] = `bytes ${start}-${end}/${size}`;
-      response.writeHead(from === undefined ? 200 : 206, headers);
-      if (request.method === "HEAD") response.end();
-      else createReadStream(file, { start, end }).pipe(response);
-    },
-    () => response.writeHead(404).end(),
-  );
-}
+const modelServer = createStaticServer({ "/models/": at("models") });
+
+const serveModels: Connect.NextHandleFunction = (request, response, next) => {
+  if (request.url?.startsWith("/models/")) modelServer.emit("request", request, response);
+  else next();
+};
 
 const page: UserConfig = {
   build: { outDir: "dist/page", target: "es2022" },
@@ -95,6 +69,37 @@ const cli: UserConfig = {
     },
   },
 };
+
+/** The benches as one module that runs where nothing but Node and npm `webgpu` is (BENCHMARKS.md). */
+const bench: UserConfig = {
+  ssr: { noExternal: true, external: ["webgpu"] },
+  build: {
+    ssr: true,
+    outDir: "dist/bench",
+    target: "node20",
+    rolldownOptions: {
+      input: { bench: at("tests/bench/main.ts") },
+      output: { entryFileNames: "[name].mjs" },
+    },
+  },
+};
+
+/** One module without imports but `webgpu`'s; onnxruntime, which some files name, is not called there. */
+const device: UserConfig = {
+  ssr: { noExternal: true, external: ["webgpu", "onnxruntime-web"] },
+  resolve: { alias: [{ find: /^vitest$/, replacement: at("tests/device/vitest_shim.ts") }] },
+  build: {
+    ssr: true,
+    outDir: "dist/device",
+    target: "node20",
+    rolldownOptions: {
+      input: { checks: at("tests/device/checks.ts") },
+      output: { entryFileNames: "[name].mjs", codeSplitting: false },
+    },
+  },
+};
+
+const MODES: Readonly<Record<string, UserConfig>> = { cli, bench, device };
 
 const test: ViteUserConfig["test"] = {
   projects: [
@@ -123,5 +128,5 @@ const test: ViteUserConfig["test"] = {
 };
 
 export default defineConfig(
-  ({ mode }) => ({ ...(mode === "cli" ? cli : page), plugins: [nodeWorker, models], test }) as UserConfig,
+  ({ mode }) => ({ ...(MODES[mode] ?? page), plugins: [nodeWorker, models], test }) as UserConfig,
 );

@@ -1,0 +1,108 @@
+// Benchmarks on a real GPU: `node dist/device/bench.mjs [linear] [attention] [forward] [profile]`. Prints tables, and
+// writes everything as JSON to the file named by WEFT_BENCH_JSON.
+import { writeFileSync } from "node:fs";
+import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
+import { benchAttention } from "./attention.ts";
+import { benchForward, type ForwardCase } from "./forward.ts";
+import { benchLinear } from "./linear.ts";
+
+const FORWARD_CASES: readonly ForwardCase[] = [
+  { numFrames: 33, height: 480, width: 832 },
+  { numFrames: 81, height: 480, width: 832 },
+];
+const LINEAR_SHAPES = [
+  [32_760, 1536, 1536],
+  [32_760, 8960, 1536],
+  [32_760, 1536, 8960],
+] as const;
+
+const wanted = process.argv.slice(2);
+const has = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
+const report: Record<string, unknown> = {};
+
+async function openGpu(profile = false): Promise<Gpu> {
+  return await Gpu.open({ gpu: startDawn(), profile });
+}
+
+function print(title: string, rows: readonly object[]): void {
+  report[title] = rows;
+  console.log(`\n${title}`);
+  console.table(rows);
+}
+
+async function linearTable(): Promise<void> {
+  const gpu = await openGpu();
+  const rows = [];
+  for (const shape of LINEAR_SHAPES) {
+    rows.push(await benchLinear(gpu, shape, { variant: "tiled", dtype: "f32", repetitions: 5 }));
+    if (gpu.capabilities.f16)
+      rows.push(await benchLinear(gpu, shape, { variant: "f16", dtype: "f16", repetitions: 5 }));
+  }
+  gpu.dispose();
+  print(
+    "linear",
+    rows.map((row) => ({ ...row, shape: row.shape.join(" x ") })),
+  );
+}
+
+async function attentionTable(): Promise<void> {
+  const gpu = await openGpu();
+  const rows = [];
+  for (const frames of [9, 21]) {
+    rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f32", repetitions: 3 }));
+    if (gpu.capabilities.f16)
+      rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f16", repetitions: 3 }));
+  }
+  gpu.dispose();
+  print("attention", rows);
+}
+
+async function forwardTable(): Promise<void> {
+  const rows = [];
+  const combinations = [
+    { dtype: "f16", storage: "f16" },
+    { dtype: "f16", storage: "int8" },
+    { dtype: "f32", storage: "f16" },
+  ] as const;
+  for (const { dtype, storage } of combinations) {
+    const gpu = await openGpu();
+    if (dtype === "f16" && !gpu.capabilities.f16) continue;
+    rows.push(...(await benchForward(gpu, FORWARD_CASES, { dtype, storage, repetitions: 3 })));
+    gpu.dispose();
+  }
+  print("forward", rows);
+}
+
+async function profileTable(): Promise<void> {
+  const gpu = await openGpu(true);
+  await benchForward(gpu, FORWARD_CASES.slice(0, 1), {
+    dtype: gpu.capabilities.f16 ? "f16" : "f32",
+    storage: "f16",
+    repetitions: 1,
+  });
+  print(
+    "profile",
+    (gpu.profiler?.rows ?? []).slice(0, 25).map((row) => ({
+      label: row.label,
+      count: row.count,
+      ms: row.nanoseconds / 1e6,
+      tflops: row.flops / row.nanoseconds / 1e3,
+      gbs: row.bytes / row.nanoseconds,
+    })),
+  );
+  gpu.dispose();
+}
+
+const gpu = await openGpu();
+console.log(JSON.stringify(gpu.capabilities));
+report["capabilities"] = gpu.capabilities;
+gpu.dispose();
+if (has("linear")) await linearTable();
+if (has("attention")) await attentionTable();
+if (has("forward")) await forwardTable();
+if (has("profile")) await profileTable();
+const jsonPath = process.env["WEFT_BENCH_JSON"];
+if (jsonPath !== undefined) writeFileSync(jsonPath, JSON.stringify(report, null, 1));
+releaseDawn();
+process.exit(0);
