@@ -13,6 +13,13 @@ import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
 
 const gpu = useGpu();
 const VARIANTS = ["tiled", "direct"] as const;
+
+/**
+ * With f16 products: eight roundings of up to 2^-11 of a partial sum before it goes to f32, in both directions, and one
+ * of the int8 weight.
+ */
+const F16_PRODUCTS_TOLERANCE = 2e-3;
+
 type Storage = LinearWeights["weight"]["storage"];
 
 /** [m, n, k]: one row; tails in every axis; more than one tile; every row count the tiled variant knows. */
@@ -49,7 +56,7 @@ function layer(operands: Operands, storage: Storage, [n, k]: readonly [number, n
 interface Case {
   readonly shape: readonly [number, number, number];
   readonly storage: Storage;
-  readonly variant: "tiled" | "direct";
+  readonly variant: "tiled" | "direct" | "f16";
   readonly activation?: Activation;
   readonly dtype?: "f32" | "f16";
   readonly outDtype?: "f32" | "f16";
@@ -104,6 +111,19 @@ describe.each(VARIANTS)(`linear, %s, on ${ADAPTER_TITLE}`, (variant) => {
     });
   }
 });
+
+for (const dtype of FLOAT_TYPES.filter((type) => type === "f16")) {
+  describe(`linear with f16 products, on ${ADAPTER_TITLE}`, () => {
+    test.each(["f32", "f16", "int8"] as const)("agrees with its twin, %s weights", async (storage) => {
+      for (const shape of [...SHAPES, [600, 70, 128]] as const) {
+        for (const outDtype of FLOAT_TYPES) {
+          const error = await distance({ shape, storage, variant: "f16", dtype, outDtype });
+          expect(error, `${shape} to ${outDtype}`).toBeLessThan(F16_PRODUCTS_TOLERANCE);
+        }
+      }
+    });
+  });
+}
 
 test("linear's big tiles agree with the twin", async () => {
   const error = await distance({ shape: [1025, 513, 4], storage: "f32", variant: "tiled" });
