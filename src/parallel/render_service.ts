@@ -1,9 +1,10 @@
 // Rendering as a service for another thread: owns the pipeline, the encoder and the model cache, runs one job at a time.
 // Knows no page and no transport; render_endpoint.ts puts it behind Comlink.
 import { DeviceLostError, InputError, WebGPUUnavailableError } from "../errors.ts";
-import { readCapabilities } from "../gpu/capabilities.ts";
+import { type Capabilities, readCapabilities } from "../gpu/capabilities.ts";
 import { requestAdapter } from "../gpu/gpu.ts";
 import type { Stage } from "../pipelines/events.ts";
+import { renderMetadata } from "../pipelines/render_metadata.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
@@ -13,7 +14,6 @@ import type { FileSource } from "../weights/file_source.ts";
 import { measureOpfs, purgeOpfs } from "../weights/opfs_source.ts";
 import { throttleEvents } from "./event_throttle.ts";
 import { type ModelStore, openModelStore } from "./model_store.ts";
-import { renderMetadata } from "./render_metadata.ts";
 import type {
   ModelSummary,
   RenderRequest,
@@ -24,12 +24,16 @@ import type {
 } from "./render_protocol.ts";
 
 /** What the service needs of a pipeline. */
-export type ServicePipeline = Pick<WanPipeline, "files" | "resolve" | "denoise" | "decode" | "dispose">;
+export type ServicePipeline = Pick<WanPipeline, "files" | "resolve" | "denoise" | "decode" | "dispose"> & {
+  readonly gpu: { readonly capabilities: Capabilities };
+};
 
 /** What the host thread provides. */
 export interface RenderServiceParts {
   readonly openPipeline: (source: FileSource) => Promise<ServicePipeline>;
   readonly ffmpeg: FfmpegRuntime;
+  /** Of Weft, for the file's metadata. */
+  readonly version: string;
   /** @default a URL with a cache in OPFS */
   readonly openStore?: (modelUrl: string, onNotice: (message: string) => void) => Promise<ModelStore>;
 }
@@ -145,7 +149,8 @@ class RenderService implements RenderServiceApi {
       if (event.type === "stage") clock.begin(event.stage);
       job.onEvent(event);
     };
-    const { store, pipeline } = await this.#currentModel(onEvent);
+    const model = await this.#currentModel(onEvent);
+    const { store, pipeline } = model;
     const settings = pipeline.resolve(request);
     for (const message of settings.notices) onEvent({ type: "notice", message });
     await store.download(settings.transformerFolder, {
@@ -158,7 +163,7 @@ class RenderService implements RenderServiceApi {
       onEvent,
       preview: request.preview ?? false,
     });
-    const encoders = this.#createEncoders(request, settings, onEvent);
+    const encoders = this.#createEncoders(model, settings, { request, signal, onEvent });
     try {
       for await (const batch of pipeline.decode(latents, { signal, onEvent })) {
         for (const encoder of encoders) await encoder.write(batch, signal);
@@ -176,12 +181,16 @@ class RenderService implements RenderServiceApi {
   }
 
   /** The video's encoder and, when asked for, the contact sheet's. */
-  #createEncoders(request: RenderRequest, settings: RenderSettings, onEvent: Listener): VideoEncoder[] {
+  #createEncoders(model: LoadedModel, settings: RenderSettings, { request, onEvent }: Job): VideoEncoder[] {
     const { width, height, fps, numFrames } = settings;
-    const { store, pipeline } = this.#model ?? {};
-    const location = store?.source.location ?? "";
-    const metadata = renderMetadata(settings, { hash: pipeline?.files.hash, location });
-    const spec = { width, height, fps, metadata, runtime: this.#parts.ffmpeg };
+    const { version, ffmpeg: runtime } = this.#parts;
+    const metadata = renderMetadata(settings, {
+      version,
+      model: model.url,
+      modelHash: model.pipeline.files.hash,
+      capabilities: model.pipeline.gpu.capabilities,
+    });
+    const spec = { width, height, fps, metadata, runtime };
     const video = createVideoEncoder({
       ...spec,
       format: request.format,

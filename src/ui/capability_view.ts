@@ -1,5 +1,6 @@
 // The line that says what there is to compute with, before anything is downloaded.
 import type { ServiceDescription } from "../parallel/render_protocol.ts";
+import { adapterName } from "../pipelines/render_metadata.ts";
 import { byId, element } from "./dom.ts";
 import { formatMemory } from "./format.ts";
 
@@ -13,15 +14,14 @@ export function showCapability({ gpu, threads, crossOriginIsolated }: ServiceDes
     );
     return;
   }
-  const { description, vendor, architecture, software, f16, maxBufferBytes } = gpu.capabilities;
-  const name = description || [vendor, architecture].filter(Boolean).join(" ") || "unnamed adapter";
+  const { software, f16, maxBufferBytes } = gpu.capabilities;
   const facts = [
-    f16 ? "16-bit floats" : "32-bit floats only",
-    `buffers to ${formatMemory(maxBufferBytes)}`,
-    `${threads} CPU ${threads === 1 ? "thread" : "threads"}`,
+    `f16 ${f16 ? "yes" : "no"}`,
+    `buffers up to ${formatMemory(maxBufferBytes)}`,
+    `${threads} ${threads === 1 ? "thread" : "threads"}`,
   ];
   place.replaceChildren(
-    element("p", { className: software ? "dot slow" : "dot", textContent: name }),
+    element("p", { className: software ? "dot slow" : "dot", textContent: adapterName(gpu.capabilities) }),
     element("p", { className: "note", textContent: facts.join(" · ") }),
   );
   const note = (textContent: string): void => place.append(element("p", { textContent }));

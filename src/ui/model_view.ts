@@ -3,6 +3,9 @@ import type { DownloadSize, ModelSummary } from "../parallel/render_protocol.ts"
 import { byId, element } from "./dom.ts";
 import { formatBytes } from "./format.ts";
 
+/** The few small files that every visit reads are not worth a button. */
+const WORTH_REMOVING_BYTES = 500_000;
+
 /** Shows the model. `onRemove` is called when the visitor wants the cached files gone. */
 export function showModel(
   summary: ModelSummary,
@@ -14,7 +17,7 @@ export function showModel(
     element("p", { textContent: name, title: summary.location }),
     element("p", { className: "note", textContent: describeDownload(summary.downloads) }),
   );
-  if (cachedBytes === 0) return;
+  if (cachedBytes < WORTH_REMOVING_BYTES) return;
   const remove = element("button", { type: "button", className: "link", textContent: "remove" });
   remove.ariaLabel = "Remove the cached model files";
   remove.addEventListener("click", onRemove);

@@ -69,8 +69,9 @@ export function createRenderForm({ onGenerate, onCancel }: FormActions): RenderF
     setState(next) {
       state = next;
       fields.generate.disabled = next !== "ready";
-      fields.generate.textContent = next === "rendering" ? "Generating…" : "Generate";
+      fields.generate.textContent = next === "rendering" ? "Working…" : "Generate";
       fields.cancel.hidden = next !== "rendering";
+      byId("generate-key", HTMLSpanElement).hidden = next === "rendering";
     },
   };
 }

@@ -1,4 +1,5 @@
 // The worker that owns GPU, pipeline, decoder and encoder. Wiring only; the work is parallel/render_service.ts.
+import { version } from "../../package.json";
 import { Gpu } from "../gpu/gpu.ts";
 import { openOrtInBrowser } from "../onnx/ort_runtime_browser.ts";
 import { exposeRenderService } from "../parallel/render_endpoint.ts";
@@ -10,5 +11,6 @@ const service = createRenderService({
   openPipeline: (source) =>
     WanPipeline.open({ source, openGpu: () => Gpu.open(), openOrt: openOrtInBrowser }),
   ffmpeg: createBrowserFfmpeg(),
+  version,
 });
 exposeRenderService(service);

@@ -3,6 +3,9 @@ import { byId, element } from "./dom.ts";
 import type { FinishedVideo } from "./finished_video.ts";
 import { formatBytes, formatSeconds } from "./format.ts";
 
+/** From here on the contact sheet does not push everything else out of sight. */
+const WIDE_PX = 900;
+
 /** Shows the result; `onAgain` puts its settings, seed included, back into the form. */
 export function showResult(video: FinishedVideo, onAgain: () => void): void {
   const root = byId("result", HTMLDivElement);
@@ -71,7 +74,8 @@ function contactSheet({ sheetUrl, settings }: FinishedVideo): HTMLElement[] {
   sheet.alt = `Frames of “${settings.prompt}” in order`;
   const save = element("a", { href: sheetUrl, download: "contact-sheet.png", className: "link hint" });
   save.textContent = "Save as PNG";
-  return [element("details", {}, element("summary", { textContent: "Contact sheet" }), sheet, save)];
+  const summary = element("summary", { textContent: "Contact sheet" });
+  return [element("details", { open: innerWidth >= WIDE_PX }, summary, sheet, save)];
 }
 
 function settingsText({ settings, modelHash, seconds }: FinishedVideo): string {

@@ -8,8 +8,11 @@ export type StageSeconds = Readonly<Partial<Record<Stage, number>>>;
 
 const STAGES: readonly Stage[] = ["load", "encode_prompt", "denoise", "decode", "encode_video"];
 
-/** Seconds of a stage per second of denoising, for a first render. */
-const USUAL_SHARE: StageSeconds = { decode: 0.3, encode_video: 0.1 };
+/** What a stage costs in a first render: seconds to start its engine, and seconds per second of denoising. */
+const USUAL_COST: Readonly<Partial<Record<Stage, { readonly start: number; readonly share: number }>>> = {
+  decode: { start: 2, share: 0.3 },
+  encode_video: { start: 1, share: 0.1 },
+};
 
 /** Where on the bar each stage ends. */
 const BAR_ENDS: Readonly<Record<Stage, number>> = {
@@ -56,8 +59,8 @@ export class TimeLeft {
     const denoise = this.#stage === "denoise" ? whole : this.#denoiseSeconds;
     let left = Math.max(0, whole - (now - this.#began));
     for (const stage of STAGES.slice(STAGES.indexOf(this.#stage) + 1)) {
-      const usual = denoise === undefined ? undefined : denoise * (USUAL_SHARE[stage] ?? 0);
-      const expected = this.#expected[stage] ?? usual;
+      const { start, share } = USUAL_COST[stage] ?? { start: 0, share: 0 };
+      const expected = this.#expected[stage] ?? (denoise === undefined ? undefined : start + share * denoise);
       if (expected === undefined) return undefined;
       left += expected;
     }

@@ -3,7 +3,7 @@
 // even half written by another process; so it is unpacked by a child with a TMPDIR of its own and renamed.
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,9 +28,23 @@ export async function launchChromium(options: { args?: readonly string[] } = {})
       LD_LIBRARY_PATH: [join(folder, "al2023", "lib"), process.env["LD_LIBRARY_PATH"]]
         .filter(Boolean)
         .join(":"),
-      FONTCONFIG_PATH: join(folder, "fonts"),
+      FONTCONFIG_FILE: await writeFontConfig(folder),
     },
   });
+}
+
+/** The package's own fonts.conf looks for its font in /tmp/fonts: pages would have no text at all. */
+async function writeFontConfig(folder: string): Promise<string> {
+  const file = join(folder, "weft_fonts.conf");
+  const families = ["sans-serif", "serif", "monospace", "system-ui"];
+  const alias = (family: string): string =>
+    `<alias><family>${family}</family><prefer><family>Open Sans</family></prefer></alias>`;
+  await writeFile(
+    file,
+    `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig><dir>${join(folder, "fonts")}</dir>` +
+      `<cachedir>${join(folder, "fonts-cache")}</cachedir>${families.map(alias).join("")}</fontconfig>`,
+  );
+  return file;
 }
 
 /** Unpacks browser, libraries, fonts and SwiftShader once (2 s, 206 MB); returns the folder they are in. */
