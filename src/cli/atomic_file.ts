@@ -1,7 +1,7 @@
 // Files that are either whole or not there: written under a temporary name in the same folder, renamed at the end.
 
 import { rmSync } from "node:fs";
-import { open, rename, rm, stat } from "node:fs/promises";
+import { access, constants, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../errors.ts";
 
@@ -34,7 +34,7 @@ export async function writeFileAtomically(
   }
 }
 
-/** Throws `InputError` unless the folder that `path` lies in exists. */
+/** Throws `InputError` unless the folder that `path` lies in exists and may be written to. */
 export async function requireFolderOf(path: string): Promise<void> {
   const folder = dirname(path);
   const info = await stat(folder).catch(() => undefined);
@@ -44,6 +44,11 @@ export async function requireFolderOf(path: string): Promise<void> {
     );
   }
   if (!info.isDirectory()) throw new InputError(`${folder} is not a folder, so ${path} cannot be written.`);
+  try {
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    throw explainWriteError(path, error);
+  }
 }
 
 /** Removes what is half written, at once: for a process that ends without unwinding. */
@@ -89,7 +94,10 @@ function explainWriteError(path: string, error: unknown): unknown {
       return new Error(`${path} is larger than this system lets a file be, so it was not written.`, cause);
     case "ENOENT":
     case "ENOTDIR":
-      return new InputError(`The folder ${dirname(path)} of ${path} does not exist; create it first.`, cause);
+      return new InputError(
+        `The folder ${dirname(path)} of ${path} is gone or takes no files; choose another.`,
+        cause,
+      );
     case "EACCES":
     case "EPERM":
     case "EROFS":

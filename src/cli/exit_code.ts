@@ -6,6 +6,9 @@ import { InputError } from "../errors.ts";
 /** Exit codes of `weft`. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;
 
+/** What is said after Ctrl-C. */
+export const INTERRUPTED = "Interrupted; no unfinished file was left.";
+
 /** Set it to see where an error comes from. */
 const DEBUG_VARIABLE = "WEFT_DEBUG";
 
@@ -26,7 +29,7 @@ export function explainError(
   // Commander has printed its sentence already; help and --version also end in one of these.
   if (error instanceof CommanderError)
     return { text: undefined, code: error.exitCode === 0 ? 0 : EXIT.usage };
-  if (isAbort(error)) return { text: "Interrupted; no unfinished file was left.", code: EXIT.interrupted };
+  if (isAbort(error)) return { text: INTERRUPTED, code: EXIT.interrupted };
   const code = error instanceof InputError ? EXIT.usage : EXIT.failure;
   if (!(error instanceof Error)) return { text: `error: ${String(error)}`, code };
   if (env[DEBUG_VARIABLE]) return { text: `error: ${error.stack ?? error.message}`, code };

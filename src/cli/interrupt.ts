@@ -2,14 +2,23 @@
 // that were being written are gone.
 
 import { removePartialFiles } from "./atomic_file.ts";
-import { EXIT } from "./exit_code.ts";
+import { EXIT, INTERRUPTED } from "./exit_code.ts";
 
 /** Time the work has to stop by itself. */
-const GRACE_MS = 700;
+const GRACE_MS = 500;
 /** A terminal's Ctrl-C reaches parent and child, and the parent passes its own on: the second is not impatience. */
 const REPEAT_MS = 150;
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Ends the process at a signal that no work under way handles: quietly, without node's own last words. */
+export function endOnSignals(): void {
+  for (const name of SIGNALS) {
+    process.on(name, () => {
+      if (process.listenerCount(name) === 1) endNow();
+    });
+  }
+}
 
 /** Runs `work` with a signal that Ctrl-C aborts. */
 export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -34,5 +43,6 @@ export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>
 
 function endNow(): void {
   removePartialFiles();
+  process.stderr.write(`${INTERRUPTED}\n`);
   process.exit(EXIT.interrupted);
 }

@@ -6,6 +6,7 @@ import { releaseDawn } from "./dawn_node.ts";
 import { EXIT, explainError } from "./exit_code.ts";
 import { addInfoCommand } from "./info_command.ts";
 import { addInspectCommand } from "./inspect_command.ts";
+import { endOnSignals } from "./interrupt.ts";
 import { VERSION } from "./package_files.ts";
 import { addQuantizeCommand } from "./quantize_command.ts";
 import { addRenderCommand } from "./render_command.ts";
@@ -37,6 +38,7 @@ function end(code: number): void {
   process.exit(code);
 }
 
+endOnSignals();
 process.on("uncaughtException", (error) => end(report(error)));
 process.stdout.on("error", () => end(EXIT.failure)); // its reader has gone
 createProgram()

@@ -10,13 +10,13 @@ const MAX_SLUG = 60;
 /** The default name without ending: the prompt's words and the seed, "a-red-ball-42". */
 export function defaultStem(prompt: string, seed: number): string {
   const slug = prompt
-    .normalize("NFKD")
+    .normalize("NFC")
     .toLowerCase()
-    .replace(/\p{Mark}/gu, "")
-    .replace(/[^\p{Letter}\p{Number}]+/gu, "-")
+    .replace(/[^\p{Letter}\p{Mark}\p{Number}]+/gu, "-")
     .replace(/^-|-$/g, "");
   const short = slug.length <= MAX_SLUG ? slug : slug.slice(0, MAX_SLUG + 1).replace(/-[^-]*$/, "");
-  return `${short.slice(0, MAX_SLUG) || "video"}-${seed}`;
+  const whole = short.slice(0, MAX_SLUG).replace(/[\ud800-\udbff]$/, ""); // not half a character
+  return `${whole || "video"}-${seed}`;
 }
 
 /** Whether `--out` names a folder for files with default names. */
