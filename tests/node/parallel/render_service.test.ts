@@ -1,0 +1,164 @@
+// The render service behind Comlink over a real MessageChannel, with a fake engine and the real encoder.
+import { afterAll, afterEach, beforeEach, expect, test } from "vitest";
+import { DeviceLostError, InputError } from "../../../src/errors.ts";
+import {
+  connectRenderService,
+  exposeRenderService,
+  type RenderClient,
+} from "../../../src/parallel/render_endpoint.ts";
+import type { RenderRequest, ServiceEvent } from "../../../src/parallel/render_protocol.ts";
+import { createRenderService } from "../../../src/parallel/render_service.ts";
+import { createNodeFfmpeg } from "../../../src/video/ffmpeg_node.ts";
+import { probe, readMetadata } from "../../../src/video/inspect.ts";
+import { createFakePipeline, type FakePipeline } from "./fake_pipeline.ts";
+
+const REQUEST: Omit<RenderRequest, "jobId"> = {
+  prompt: "a red ball",
+  numFrames: 5,
+  width: 32,
+  height: 32,
+  seed: 7,
+  format: "mp4",
+};
+const URL_A = "http://models.test/weft-nano";
+
+const ffmpeg = createNodeFfmpeg();
+const channels: MessageChannel[] = [];
+let pipelines: FakePipeline[];
+let storeHash: string;
+let client: RenderClient;
+let fail: (reason: unknown) => void;
+
+beforeEach(() => {
+  pipelines = [];
+  storeHash = "a";
+  const service = createRenderService({
+    ffmpeg,
+    version: "0.0.0-test",
+    openPipeline: async () => {
+      const pipeline = await createFakePipeline();
+      pipelines.push(pipeline);
+      return pipeline;
+    },
+    openStore: async () => {
+      const { files } = await createFakePipeline();
+      return {
+        source: files.source,
+        hash: storeHash,
+        sizes: async () => ({ base: { total: 2, cached: 1 }, fewstep: undefined }),
+        async download(_, { signal, onProgress }) {
+          signal.throwIfAborted();
+          onProgress(2, 2);
+        },
+      };
+    },
+  });
+  const channel = new MessageChannel();
+  channels.push(channel);
+  exposeRenderService(service, channel.port1);
+  client = connectRenderService(
+    channel.port2,
+    new Promise((_, reject) => {
+      fail = reject;
+    }),
+  );
+});
+
+afterEach(() => {
+  for (const { port1, port2 } of channels.splice(0)) {
+    port1.close();
+    port2.close();
+  }
+});
+afterAll(() => ffmpeg.dispose());
+
+test("without WebGPU it says what is missing", async () => {
+  const { gpu } = await client.describe();
+  expect(gpu).toEqual({ available: false, reason: expect.stringMatching(/WebGPU/) });
+});
+
+test("a job gives a playable file that knows its settings, a contact sheet, and its events", async () => {
+  const summary = await client.load(URL_A);
+  expect(summary).toMatchObject({
+    settings: { numFrames: 33 },
+    downloads: { base: { total: 2, cached: 1 } },
+  });
+  const events: ServiceEvent[] = [];
+  const result = await client.render(
+    { ...REQUEST, preview: true, contactSheet: true },
+    { onEvent: (event) => events.push(event) },
+  );
+  expect(result).toMatchObject({ mimeType: "video/mp4", settings: { seed: 7, numFrames: 5 } });
+  expect(probe(result.file)).toMatchObject({ codec: "h264", frames: 5, width: 32, height: 32 });
+  expect(readMetadata(result.file)).toMatchObject({ prompt: "a red ball", seed: 7, model: "weft-nano" });
+  expect(probe(result.contactSheet!)).toMatchObject({ container: "png", width: 100, height: 66 });
+  expect(Object.keys(result.seconds.stages)).toEqual(["denoise", "decode", "encode_video"]);
+  const seen = events.map((event) => (event.type === "stage" ? event.stage : event.type));
+  expect(seen).toEqual(expect.arrayContaining(["download", "denoise", "preview", "decode", "encode_video"]));
+});
+
+test("bad input comes back as an InputError with its sentence", async () => {
+  await expect(client.render(REQUEST)).rejects.toThrow(/No model is loaded/);
+  await client.load(URL_A);
+  const rejection = expect(client.render({ ...REQUEST, prompt: " " })).rejects;
+  await rejection.toBeInstanceOf(InputError);
+  await expect(client.render({ ...REQUEST, prompt: " " })).rejects.toThrow(/^The prompt is empty/);
+  await expect(client.render({ ...REQUEST, numFrames: 6 })).rejects.toThrow(/use 5 or 9/);
+});
+
+test("an aborted job rejects with an AbortError, and the next one works", async () => {
+  await client.load(URL_A);
+  pipelines[0]!.onDenoise = (_, signal) =>
+    new Promise((_resolve, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason));
+    });
+  const abort = new AbortController();
+  const job = client.render(REQUEST, {
+    signal: abort.signal,
+    onEvent: (event) => {
+      if (event.type === "stage") abort.abort();
+    },
+  });
+  await expect(job).rejects.toMatchObject({ name: "AbortError" });
+  pipelines[0]!.onDenoise = () => Promise.resolve();
+  expect((await client.render(REQUEST)).file.length).toBeGreaterThan(500);
+});
+
+test("one job at a time: a second is refused, and does not disturb the first", async () => {
+  await client.load(URL_A);
+  let release = (): void => undefined;
+  pipelines[0]!.onDenoise = () =>
+    new Promise((resolve) => {
+      release = resolve;
+    });
+  const first = client.render(REQUEST, { onEvent: () => undefined });
+  await expect(client.render(REQUEST)).rejects.toThrow(/A render is running/);
+  await expect(client.load(URL_A)).rejects.toThrow(/A render is running/);
+  release();
+  expect((await first).file.length).toBeGreaterThan(500);
+});
+
+test("loading the same model again keeps it; a changed one is opened anew and the old one freed", async () => {
+  await client.load(URL_A);
+  await client.load(URL_A);
+  expect(pipelines).toHaveLength(1);
+  storeHash = "b";
+  await client.load(URL_A);
+  expect(pipelines.map(({ disposed }) => disposed)).toEqual([true, false]);
+});
+
+test("after a device lost for good the next job opens the model again", async () => {
+  await client.load(URL_A);
+  pipelines[0]!.onDenoise = () => Promise.reject(new DeviceLostError("gone"));
+  await expect(client.render(REQUEST)).rejects.toBeInstanceOf(DeviceLostError);
+  expect((await client.render(REQUEST)).file.length).toBeGreaterThan(500);
+  expect(pipelines.map(({ disposed }) => disposed)).toEqual([true, false]);
+});
+
+test("a worker that is gone rejects the calls that wait for it", async () => {
+  await client.load(URL_A);
+  pipelines[0]!.onDenoise = () => new Promise(() => undefined);
+  const job = client.render(REQUEST);
+  fail(new InputError("the worker is gone"));
+  await expect(job).rejects.toThrow("the worker is gone");
+});
