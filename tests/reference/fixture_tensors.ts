@@ -1,5 +1,6 @@
 // Reads small safetensors fixtures in tests, independently of src/weights. F32, BF16, I32 and I64 only.
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { repoPath } from "../repo_path.ts";
 
 /** A tensor of a fixture, all values as f64-safe numbers. */
@@ -8,9 +9,9 @@ export interface FixtureTensor {
   readonly data: Float32Array;
 }
 
-/** The path of a file under tests/fixtures. */
+/** The path of a file under tests/fixtures; absolute paths stay as they are. */
 export function fixturePath(path: string): string {
-  return repoPath(`tests/fixtures/${path}`);
+  return resolve(repoPath("tests/fixtures"), path);
 }
 
 /** A parsed JSON fixture. */

@@ -8,9 +8,11 @@ import type { DenoiseState } from "../../../src/pipelines/denoise.ts";
 import type { PipelineEvent } from "../../../src/pipelines/events.ts";
 import { WanPipeline, type WanPipelineOptions } from "../../../src/pipelines/wan_pipeline.ts";
 import {
+  availableFixtures,
   expectedTensors,
+  fixtureFolder,
   fixtureSource,
-  WAN_FIXTURES,
+  FIXTURES_TITLE,
   type WanFixture,
 } from "../../reference/model_fixture.ts";
 import { readFixtureJson } from "../../reference/fixture_tensors.ts";
@@ -51,7 +53,7 @@ function settingsOf(
   name: WanFixture,
   promptIndex: number,
 ): ReturnType<WanPipeline["resolve"]> {
-  const { meta } = readFixtureJson(`${name}/expected.json`) as FixtureMeta;
+  const { meta } = readFixtureJson(`${fixtureFolder(name)}/expected.json`) as FixtureMeta;
   return pipe.resolve({
     prompt: meta.prompts[promptIndex] ?? "",
     negativePrompt: meta.guidance_scale > 1 ? (meta.negative_prompt ?? undefined) : undefined,
@@ -65,7 +67,7 @@ function settingsOf(
   });
 }
 
-describe.each(WAN_FIXTURES)("%s", (name) => {
+describe.each(availableFixtures())(`%s (of ${FIXTURES_TITLE})`, (name) => {
   it("takes every step as diffusers does", async () => {
     const expected = expectedTensors(name);
     const pipe = await openPipeline(name);

@@ -5,32 +5,32 @@ import { consecutivePositions, ropePairs, ropeTables, type RopeAxis } from "../.
 import { timestepEmbedding } from "../../../src/dit/timestep_embedding.ts";
 import { innerDim, parseWanTransformerConfig } from "../../../src/dit/transformer_config.ts";
 import { readdirSync } from "node:fs";
+import { readFixtureJson, readFixtureTensors, type FixtureTensor } from "../../reference/fixture_tensors.ts";
 import {
-  fixturePath,
-  readFixtureJson,
-  readFixtureTensors,
-  type FixtureTensor,
-} from "../../reference/fixture_tensors.ts";
+  availableFixtures,
+  fixtureFolder,
+  FIXTURES_TITLE,
+  type WanFixture,
+} from "../../reference/model_fixture.ts";
 import * as la from "../../reference/linear_algebra.ts";
 
 const TOLERANCE = 1e-5;
 
-function load(model: string): {
+function load(model: WanFixture): {
   config: ReturnType<typeof parseWanTransformerConfig>;
   weight: (name: string) => Float32Array;
   expected: Map<string, FixtureTensor>;
 } {
-  const config = parseWanTransformerConfig(readFixtureJson(`${model}/transformer/config.json`));
-  const files = readdirSync(fixturePath(`${model}/transformer`)).filter((file) =>
-    file.endsWith(".safetensors"),
-  );
-  const weights = new Map(files.flatMap((file) => [...readFixtureTensors(`${model}/transformer/${file}`)]));
-  const expected = readFixtureTensors(`${model}/expected.safetensors`);
+  const folder = fixtureFolder(model);
+  const config = parseWanTransformerConfig(readFixtureJson(`${folder}/transformer/config.json`));
+  const files = readdirSync(`${folder}/transformer`).filter((file) => file.endsWith(".safetensors"));
+  const weights = new Map(files.flatMap((file) => [...readFixtureTensors(`${folder}/transformer/${file}`)]));
+  const expected = readFixtureTensors(`${folder}/expected.safetensors`);
   return { config, weight: (name) => weights.get(name)!.data, expected };
 }
 
-test.each(["wan_tiny", "wan_head128"])(
-  "timestepEmbedding() leads to temb and timestep_proj of %s",
+test.each(availableFixtures())(
+  `timestepEmbedding() leads to temb and timestep_proj of %s (of ${FIXTURES_TITLE})`,
   (model) => {
     const { config, weight, expected } = load(model);
     const vector = timestepEmbedding(737, config.freq_dim);
@@ -72,35 +72,41 @@ function rotate(x: la.Matrix, headDim: number, grid: readonly number[]): la.Matr
   return out;
 }
 
-test.each(["wan_tiny", "wan_head128"])("ropeTables() lead to block 0's self-attention of %s", (model) => {
-  const { config, weight, expected } = load(model);
-  const dim = innerDim(config);
-  const { shape, data } = expected.get("forward.patch")!; // [1, dim, frames, rows, columns]
-  const grid = shape.slice(2);
-  const tokens = grid.reduce((a, b) => a * b, 1);
-  const x = la.matrix(tokens, dim, (r, c) => data[c * tokens + r]!);
-  const modulation = expected
-    .get("forward.timestep_proj")!
-    .data.map((v, i) => v + weight("blocks.0.scale_shift_table")[i]!);
-  const h = la.map(la.layerNorm(x, config.eps), (v, _, c) => v * (1 + modulation[dim + c]!) + modulation[c]!);
-  const project = (name: string): la.Matrix =>
-    la.linear(h, weight(`blocks.0.attn1.${name}.weight`), weight(`blocks.0.attn1.${name}.bias`));
-  const [q, k] = ["q", "k"].map((name) =>
-    rotate(
-      la.rmsNorm(project(`to_${name}`), weight(`blocks.0.attn1.norm_${name}.weight`), config.eps),
-      config.attention_head_dim,
-      grid,
-    ),
-  );
-  const heads = { q: q!, k: k!, v: project("to_v"), count: config.num_attention_heads };
-  const mixed = la.attention(heads, (dot) => dot / Math.sqrt(config.attention_head_dim));
-  const out = la.linear(
-    mixed,
-    weight("blocks.0.attn1.to_out.0.weight"),
-    weight("blocks.0.attn1.to_out.0.bias"),
-  );
-  expect(la.relativeError(out.data, expected.get("forward.block0.attn1")!.data)).toBeLessThan(TOLERANCE);
-});
+test.each(availableFixtures())(
+  `ropeTables() lead to block 0's self-attention of %s (of ${FIXTURES_TITLE})`,
+  (model) => {
+    const { config, weight, expected } = load(model);
+    const dim = innerDim(config);
+    const { shape, data } = expected.get("forward.patch")!; // [1, dim, frames, rows, columns]
+    const grid = shape.slice(2);
+    const tokens = grid.reduce((a, b) => a * b, 1);
+    const x = la.matrix(tokens, dim, (r, c) => data[c * tokens + r]!);
+    const modulation = expected
+      .get("forward.timestep_proj")!
+      .data.map((v, i) => v + weight("blocks.0.scale_shift_table")[i]!);
+    const h = la.map(
+      la.layerNorm(x, config.eps),
+      (v, _, c) => v * (1 + modulation[dim + c]!) + modulation[c]!,
+    );
+    const project = (name: string): la.Matrix =>
+      la.linear(h, weight(`blocks.0.attn1.${name}.weight`), weight(`blocks.0.attn1.${name}.bias`));
+    const [q, k] = ["q", "k"].map((name) =>
+      rotate(
+        la.rmsNorm(project(`to_${name}`), weight(`blocks.0.attn1.norm_${name}.weight`), config.eps),
+        config.attention_head_dim,
+        grid,
+      ),
+    );
+    const heads = { q: q!, k: k!, v: project("to_v"), count: config.num_attention_heads };
+    const mixed = la.attention(heads, (dot) => dot / Math.sqrt(config.attention_head_dim));
+    const out = la.linear(
+      mixed,
+      weight("blocks.0.attn1.to_out.0.weight"),
+      weight("blocks.0.attn1.to_out.0.bias"),
+    );
+    expect(la.relativeError(out.data, expected.get("forward.block0.attn1")!.data)).toBeLessThan(TOLERANCE);
+  },
+);
 
 test("ropePairs() gives time the rest of the head", () => {
   expect(ropePairs(128)).toEqual({ time: 22, rows: 21, columns: 21 });

@@ -6,6 +6,8 @@ import type { ByteRange, FileSource } from "../../../src/weights/file_source.ts"
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { packBits } from "../../../src/weights/packed_bits.ts";
 import { type TensorToWrite, writeSafetensors } from "../../../src/weights/safetensors.ts";
+import { availableFixtures, fixtureTransformer, FIXTURES_TITLE } from "../../reference/model_fixture.ts";
+import { wanShapes } from "../../reference/random_wan.ts";
 import {
   expectWeightsError,
   f32Tensor,
@@ -307,12 +309,15 @@ test("a single file that is no component folder opens by its path; a pickle neve
   await expectWeightsError(openCheckpointFile(sourceOf({ "lora.pt": shardA }), "lora.pt"), /Python pickle/);
 });
 
-test("the diffusers fixtures open: one file, 27 shards, bf16", async () => {
-  const tiny = await openCheckpoint(openFolderSource("tests/fixtures/wan_tiny"), "transformer");
-  expect(tiny.info("blocks.2.ffn.net.2.weight").storage).toBe("f32");
-  const sharded = await openCheckpoint(openFolderSource("tests/fixtures/wan_head128"), "transformer");
-  expect(sharded.names.length).toBe(2 * 27 + 15);
-  expect((await sharded.readF32("proj_out.weight", { shape: [64, 256] })).length).toBe(64 * 256);
+test.each(availableFixtures())(`the transformer of %s opens (of ${FIXTURES_TITLE})`, async (name) => {
+  const { config, checkpoint } = await fixtureTransformer(name); // wan_head128: 27 shards
+  expect(checkpoint.names.length).toBe(config.num_layers * 27 + 15);
+  for (const [tensor, shape] of wanShapes(config))
+    expect([tensor, checkpoint.info(tensor)]).toMatchObject([tensor, { storage: "f32", shape }]);
+  expect((await checkpoint.readF32("proj_out.bias", { shape: [64] })).length).toBe(64);
+});
+
+test("a text encoder in bf16 opens", async () => {
   const text = await openCheckpoint(openFolderSource("tests/fixtures/wan_head128"), "text_encoder");
   expect(text.info("shared.weight").storage).toBe("bf16");
 });

@@ -1,8 +1,9 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { quantizeModel, readRules, writeManifest } from "../../../src/cli/quantize_command.ts";
+import { parseWanTransformerConfig } from "../../../src/dit/transformer_config.ts";
 import { InputError } from "../../../src/errors.ts";
 import { openCheckpoint } from "../../../src/weights/checkpoint.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
@@ -10,6 +11,8 @@ import { modelHash, readManifest } from "../../../src/weights/manifest.ts";
 import { packBits, unpackBits } from "../../../src/weights/packed_bits.ts";
 import { quantizeCheckpoint } from "../../../src/weights/quantize_checkpoint.ts";
 import { openVerifiedSource } from "../../../src/weights/verified_source.ts";
+import { readFixtureJson } from "../../reference/fixture_tensors.ts";
+import { randomWan, shardedFiles } from "../../reference/random_wan.ts";
 import {
   expectWeightsError,
   f32Tensor,
@@ -18,6 +21,19 @@ import {
   sourceOf,
   transformerOf,
 } from "./model_files.ts";
+
+/** wan_head128 with a random transformer in two shards. */
+let sharded: string;
+beforeAll(async () => {
+  sharded = await mkdtemp(join(tmpdir(), "weft-sharded-"));
+  await cp("tests/fixtures/wan_head128", sharded, { recursive: true });
+  const config = parseWanTransformerConfig(readFixtureJson("wan_head128/transformer/config.json"));
+  for (const [path, bytes] of shardedFiles(randomWan(config, 1), 2)) {
+    await rm(join(sharded, "transformer", path), { force: true }); // the fixture's index, maybe read-only
+    await writeFile(join(sharded, "transformer", path), bytes);
+  }
+});
+afterAll(() => rm(sharded, { recursive: true }));
 
 let folder: string;
 beforeEach(async () => {
@@ -41,7 +57,7 @@ test("packing is MLX's: lowest bits first, across bytes", () => {
 
 test("a whole model: matrices become int8, the rest keeps every byte, the manifest verifies, shards become one file", async () => {
   const folders: string[] = [];
-  const result = await quantizeModel("tests/fixtures/wan_head128", folder, {
+  const result = await quantizeModel(sharded, folder, {
     onFolder: (name) => folders.push(name),
   });
   expect(folders).toEqual(["scheduler", "text_encoder", "tokenizer", "transformer"]);
@@ -56,7 +72,7 @@ test("a whole model: matrices become int8, the rest keeps every byte, the manife
 
   const source = openVerifiedSource(openFolderSource(folder), manifest);
   const stored = await openCheckpoint(source, "transformer");
-  const original = await openCheckpoint(openFolderSource("tests/fixtures/wan_head128"), "transformer");
+  const original = await openCheckpoint(openFolderSource(sharded), "transformer");
   expect([...stored.names].sort()).toEqual([...original.names].sort());
   for (const name of original.names) {
     const { shape } = original.info(name);
@@ -77,10 +93,10 @@ test("rules choose bits, drop tensors, and reach other folders", async () => {
     ["^transformer/blocks\\.1\\.", "drop"],
     ["^text_encoder/shared", "int8"],
   ] as const;
-  const { errors } = await quantizeModel("tests/fixtures/wan_head128", folder, { rules });
+  const { errors } = await quantizeModel(sharded, folder, { rules });
   const stored = await openCheckpoint(openFolderSource(folder), "transformer");
   expect(stored.has("blocks.1.attn1.to_q.weight")).toBe(false);
-  const original = await openCheckpoint(openFolderSource("tests/fixtures/wan_head128"), "transformer");
+  const original = await openCheckpoint(openFolderSource(sharded), "transformer");
   const name = "blocks.0.attn1.to_q.weight";
   const measured = relativeError(await stored.readF32(name), await original.readF32(name));
   expect(measured).toBeGreaterThan(0.01);

@@ -1,0 +1,68 @@
+// One forward pass of a transformer on the GPU, with every activation it lets a probe see.
+import { freeGeometry } from "../../../src/dit/geometry.ts";
+import { freeTextContext, type PromptEmbeds } from "../../../src/dit/text_context.ts";
+import { WanTransformer3DModel, type WanTransformerOptions } from "../../../src/dit/transformer_wan.ts";
+import type { Gpu } from "../../../src/gpu/gpu.ts";
+import { Recorder } from "../../../src/gpu/recorder.ts";
+import {
+  createTensor,
+  freeTensor,
+  readTensor,
+  type Tensor,
+  tensorBytes,
+  uploadTensor,
+} from "../../../src/tensor/tensor.ts";
+import type { Checkpoint } from "../../../src/weights/checkpoint.ts";
+
+/** What to run. */
+export interface ForwardProblem {
+  readonly options: WanTransformerOptions;
+  readonly latents: {
+    readonly data: Float32Array;
+    readonly shape: readonly [number, number, number, number];
+  };
+  readonly prompt: PromptEmbeds;
+  readonly timestep: number;
+}
+
+/** The velocity, as the latents, and activations by name, token after token. */
+export interface ForwardResult {
+  readonly velocity: Float32Array;
+  readonly activations: ReadonlyMap<string, Float32Array>;
+}
+
+/** Loads the transformer, runs it once and frees everything. */
+export async function runForward(
+  gpu: Gpu,
+  checkpoint: Checkpoint,
+  { options, latents, prompt, timestep }: ForwardProblem,
+): Promise<ForwardResult> {
+  const model = await WanTransformer3DModel.load(gpu, checkpoint, options);
+  const { shape, data } = latents;
+  const [, numLatentFrames, latentHeight, latentWidth] = shape;
+  const geometry = model.createGeometry({ numLatentFrames, latentHeight, latentWidth });
+  const text = await model.createTextContext(prompt, geometry);
+  const sample = uploadTensor(gpu, { label: "latents", dtype: "f32", shape }, data);
+
+  const recorder = new Recorder(gpu, "forward");
+  const copies = new Map<string, Tensor>();
+  const probe = (activation: string, tensor: Tensor): void => {
+    const copy = createTensor(gpu, tensor);
+    recorder.copy({ buffer: tensor.buffer, offset: tensor.offset, size: tensorBytes(tensor) }, copy);
+    copies.set(activation, copy);
+  };
+  const velocity = model.forward(recorder, { latents: sample, timestep, text, geometry, probe });
+  recorder.keep(velocity.buffer);
+  await recorder.submit();
+  const activations = new Map<string, Float32Array>();
+  for (const [activation, copy] of copies) {
+    activations.set(activation, await readTensor(gpu, copy));
+    freeTensor(gpu, copy);
+  }
+  const result = { velocity: await readTensor(gpu, velocity), activations };
+  for (const tensor of [velocity, sample]) freeTensor(gpu, tensor);
+  freeTextContext(gpu, text);
+  freeGeometry(gpu, geometry);
+  model.dispose();
+  return result;
+}

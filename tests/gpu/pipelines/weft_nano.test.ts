@@ -1,0 +1,150 @@
+// The embedded model against PyTorch: prompt to frames with its few-step recipe, as shipped (int8) and, where they
+// are, from the f16 files that the reference was computed from. One run of 17 frames for each; all tests look at it.
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startDawn } from "../../../src/cli/dawn_node.ts";
+import { Gpu } from "../../../src/gpu/gpu.ts";
+import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
+import { encodePrompts, paddedEmbeds } from "../../../src/pipelines/encode_prompt.ts";
+import type { RenderSettings } from "../../../src/pipelines/render_options.ts";
+import { type Denoised, WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
+import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
+import { fixtureTitle, largeFixture } from "../../reference/large_fixtures.ts";
+import { NANO_CASES, nanoFrames, nanoPrompt, nanoTensors } from "../../reference/nano_fixture.ts";
+import { relativeL2 } from "../../reference/relative_l2.ts";
+import { repoPath } from "../../repo_path.ts";
+import { useGpu } from "../device.ts";
+
+useGpu(); // keeps Dawn alive for this file
+
+/** A forward pass takes SwiftShader ten seconds on two idle cores. */
+const RUN_TIMEOUT = 900_000;
+
+/** Relative L2 distances, and differences of frames in grey levels. */
+interface Bounds {
+  readonly embeds: number;
+  readonly velocity: number;
+  readonly latents: number;
+  readonly meanLevels: number;
+  readonly maxLevels: number;
+}
+
+// Measured: 5.5e-3, 6.7e-3 after the last step, 0.35 and 7 levels.
+const INT8: Bounds = { embeds: 1e-3, velocity: 8e-3, latents: 0.01, meanLevels: 0.6, maxLevels: 12 };
+const F16: Bounds = { embeds: 1e-3, velocity: 1e-3, latents: 3e-3, meanLevels: 0.1, maxLevels: 2 };
+
+const originals = largeFixture("../weft-nano");
+const models = [
+  { title: "as shipped, int8", folder: repoPath("models/weft-nano"), bounds: INT8 },
+  ...(originals === undefined ? [] : [{ title: "the f16 original", folder: originals, bounds: F16 }]),
+];
+
+interface Run {
+  readonly settings: RenderSettings;
+  readonly denoised: Denoised;
+  /** After each step. */
+  readonly latents: readonly Float32Array[];
+  /** As the reference has them: [17, 3, 128, 128]. */
+  readonly frames: Uint8Array;
+}
+
+async function run(pipe: WanPipeline): Promise<Run> {
+  const { prompt, frames: numFrames } = nanoPrompt("case1");
+  const settings = pipe.resolve({ prompt, numFrames, height: 128, width: 128 });
+  const latents: Float32Array[] = [];
+  const denoised = await pipe.denoise(settings, {
+    noise: nanoTensors("case1")("noise").data,
+    onStep: ({ slots }) => {
+      latents.push(slots.get("sample") ?? new Float32Array());
+    },
+  });
+  const planes: number[] = [];
+  for await (const { data, numFrames: count, width, height } of pipe.decode(denoised.latents)) {
+    for (let frame = 0; frame < count; frame++)
+      for (let colour = 0; colour < 3; colour++)
+        for (let i = 0; i < width * height; i++)
+          planes.push(data[(frame * width * height + i) * 4 + colour] ?? NaN);
+  }
+  return { settings, denoised, latents, frames: Uint8Array.from(planes) };
+}
+
+describe.each(models.map((model) => [model.title, model] as const))(
+  `%s (of int8, ${fixtureTitle("f16", originals !== undefined)})`,
+  (title, model) => {
+    const { folder, bounds } = model;
+    const reference = nanoTensors("case1");
+    let pipe: WanPipeline;
+    let result: Run;
+    beforeAll(async () => {
+      pipe = await WanPipeline.open({
+        source: openFolderSource(folder),
+        openGpu: () => Gpu.open({ gpu: startDawn() }),
+        openOrt: openOrtInNode,
+        dtype: "f32",
+      });
+      result = await run(pipe);
+    }, RUN_TIMEOUT);
+    afterAll(() => pipe.dispose());
+
+    it("encodes every case's prompt, and the empty one", async () => {
+      const prompts = [...NANO_CASES.map((name) => nanoPrompt(name).prompt), ""];
+      const encoded = await encodePrompts(pipe.gpu, prompts, {
+        files: pipe.files,
+        storage: "stored",
+        maxSequenceLength: 64,
+        onEvent: () => {},
+      });
+      const wanted = NANO_CASES.map((name) => nanoTensors(name)("text_embeddings"));
+      wanted.push(reference("null_embeddings"));
+      encoded.forEach((embeds, i) => {
+        expect(relativeL2(paddedEmbeds(embeds), wanted[i]?.data ?? [])).toBeLessThan(bounds.embeds);
+      });
+      const { prompt } = result.denoised;
+      expect(relativeL2(paddedEmbeds(prompt), reference("text_embeddings").data)).toBeLessThan(bounds.embeds);
+      expect([...prompt.inputIds]).toEqual([...reference("token_ids").data]);
+    });
+
+    it("samples with the few-step model's recipe by default", () => {
+      const { settings, denoised } = result;
+      expect(settings.transformerFolder).toBe("transformer_fewstep");
+      expect(denoised.timesteps).toEqual([1000, 900, 750, 500]);
+      denoised.sigmas.forEach((sigma, i) => expect(sigma).toBeCloseTo([1, 0.9, 0.75, 0.5, 0][i] ?? NaN, 6));
+      expect(denoised.negativePrompt).toBeUndefined(); // no guidance
+    });
+
+    it("predicts the first velocity", () => {
+      const noise = reference("noise").data;
+      // Euler's first step goes from sigma 1 to 0.9.
+      const velocity = result.latents[0]?.map((value, i) => (value - (noise[i] ?? NaN)) / (0.9 - 1)) ?? [];
+      const error = relativeL2(velocity, reference("fewstep_velocity_step0").data);
+      console.info(`${title}: first velocity off by ${error.toExponential(2)}`);
+      expect(error).toBeLessThan(bounds.velocity);
+    });
+
+    it("arrives at the latents of every step", () => {
+      const { data, shape } = reference("fewstep_latents");
+      const size = data.length / (shape[0] ?? 1);
+      expect(result.latents.length).toBe(shape[0]);
+      const errors = result.latents.map((latents, i) =>
+        relativeL2(latents, data.subarray(i * size, (i + 1) * size)),
+      );
+      console.info(`${title}: latents off by ${errors.map((error) => error.toExponential(2)).join(", ")}`);
+      expect(Math.max(...errors)).toBeLessThan(bounds.latents);
+      expect(result.denoised.latents.data).toEqual(result.latents.at(-1));
+    });
+
+    it("decodes PyTorch's frames", () => {
+      const wanted = nanoFrames();
+      expect(result.frames.length).toBe(wanted.length);
+      let [sum, max] = [0, 0];
+      for (const [i, level] of wanted.entries()) {
+        const difference = Math.abs(level - (result.frames[i] ?? NaN));
+        sum += difference;
+        max = Math.max(max, difference);
+      }
+      const mean = sum / wanted.length;
+      console.info(`${title}: frames off by ${mean.toFixed(3)} grey levels on average, ${max} at most`);
+      expect(mean).toBeLessThan(bounds.meanLevels);
+      expect(max).toBeLessThanOrEqual(bounds.maxLevels);
+    });
+  },
+);
