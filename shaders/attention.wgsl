@@ -3,10 +3,10 @@
 // q, out       [num_queries, heads * HEAD_DIM] elem
 // k, v         [num_keys, heads * HEAD_DIM] elem
 // lse          [heads, num_queries] f32
-// query_tiles  pairs (first row, rows): at most 64 rows each; no tile crosses a latent frame
-// tile_lists   [lists * num_query_tiles + 1]: where each query tile's keys begin in key_tiles (CSR); head h reads list
-//              h when lists = heads, list 0 when lists = 1
+// query_tiles  [lists, num_query_tiles] of (first row, rows, first key tile, end of its key tiles): at most 64 rows
+//              each; head h reads list h when lists = heads, list 0 when lists = 1; ranges of key tiles may be shared
 // key_tiles    (first row, rows, bits of an f32 logit bias, 0): at most 64 rows each
+// perturbation [heads] f32: SoftPAG (2506.10978), out = (1 - u) * out + u * v of the query's own row
 //
 // FlashAttention-2 (2307.08691): one workgroup takes one query tile of one head and walks its key tiles; scores,
 // statistics and the un-normalised output are f32, with one division at the end. The 64 x 64 scores of a tile are
@@ -24,15 +24,17 @@ struct Params {
     scale: f32,
     /// -inf, which WGSL cannot write as a constant.
     lse_without_keys: f32,
+    /// 0: perturbation is not read; 1: heads of strength 1 skip their keys; 2: and every head is perturbed.
+    perturbation_use: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<elem>>;
 @group(0) @binding(2) var<storage, read> k: array<vec4<elem>>;
 @group(0) @binding(3) var<storage, read> v: array<vec4<elem>>;
-@group(0) @binding(4) var<storage, read> query_tiles: array<vec2<u32>>;
-@group(0) @binding(5) var<storage, read> tile_lists: array<u32>;
-@group(0) @binding(6) var<storage, read> key_tiles: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> query_tiles: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read> key_tiles: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> perturbation: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<vec4<elem>>;
 @group(0) @binding(8) var<storage, read_write> lse: array<f32>;
 
@@ -61,9 +63,12 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let queries = query_tiles[group.x];
-    let list = params.list_stride * group.y + group.x;
-    let last_tile = tile_lists[list + 1u];
+    let queries = query_tiles[params.list_stride * group.y + group.x];
+    var strength = 0.0;
+    if params.perturbation_use > 0u {
+        strength = perturbation[group.y];
+    }
+    let last_tile = select(queries.w, queries.z, strength == 1.0);
     let row_stride = params.heads * HEAD_DIM4;
     let head_column = group.y * HEAD_DIM4;
 
@@ -77,7 +82,7 @@ fn main(
         row_sum[index] = 0.0;
     }
 
-    for (var tile = tile_lists[list]; tile < last_tile; tile++) {
+    for (var tile = queries.z; tile < last_tile; tile++) {
         let keys = key_tiles[tile];
 
         #repeat i 4
@@ -170,7 +175,11 @@ fn main(
         let at = (queries.x + local.y + 16u * $i) * row_stride + head_column + local.x;
         #repeat d OUT_COLUMNS
         if local.x + 16u * $d < HEAD_DIM4 {
-            out[at + 16u * $d] = vec4<elem>(out_$i_$d * factor);
+            var value = out_$i_$d * factor;
+            if params.perturbation_use == 2u {
+                value = mix(value, vec4<f32>(v[at + 16u * $d]), strength);
+            }
+            out[at + 16u * $d] = vec4<elem>(value);
         }
         #end
     }

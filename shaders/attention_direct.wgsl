@@ -13,15 +13,17 @@ struct Params {
     scale: f32,
     /// -inf, which WGSL cannot write as a constant.
     lse_without_keys: f32,
+    /// 0: perturbation is not read; 1: heads of strength 1 skip their keys; 2: and every head is perturbed.
+    perturbation_use: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<elem>>;
 @group(0) @binding(2) var<storage, read> k: array<vec4<elem>>;
 @group(0) @binding(3) var<storage, read> v: array<vec4<elem>>;
-@group(0) @binding(4) var<storage, read> query_tiles: array<vec2<u32>>;
-@group(0) @binding(5) var<storage, read> tile_lists: array<u32>;
-@group(0) @binding(6) var<storage, read> key_tiles: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> query_tiles: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read> key_tiles: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> perturbation: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<vec4<elem>>;
 @group(0) @binding(8) var<storage, read_write> lse: array<f32>;
 
@@ -30,12 +32,15 @@ const LOWEST = -3.0e38; // stands for -inf: WGSL does not promise that infinitie
 
 @compute @workgroup_size(16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let queries = query_tiles[group.x];
+    let queries = query_tiles[params.list_stride * group.y + group.x];
     if 4u * local >= queries.y {
         return;
     }
-    let list = params.list_stride * group.y + group.x;
-    let last_tile = tile_lists[list + 1u];
+    var strength = 0.0;
+    if params.perturbation_use > 0u {
+        strength = perturbation[group.y];
+    }
+    let last_tile = select(queries.w, queries.z, strength == 1.0);
     let row_stride = params.heads * HEAD_DIM4;
     let column = group.y * HEAD_DIM4;
 
@@ -46,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var out_$i: array<vec4<f32>, HEAD_DIM4>;
     #end
 
-    for (var tile = tile_lists[list]; tile < last_tile; tile++) {
+    for (var tile = queries.z; tile < last_tile; tile++) {
         let keys = key_tiles[tile];
         let bias = bitcast<f32>(keys.z);
         for (var first = 0u; first < keys.y; first += 4u) {
@@ -92,7 +97,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if 4u * local + $i < queries.y {
         let factor = select(0.0, 1.0 / sum_$i, sum_$i > 0.0);
         for (var d = 0u; d < HEAD_DIM4; d++) {
-            out[q_at_$i + d] = vec4<elem>(out_$i[d] * factor);
+            var value = out_$i[d] * factor;
+            if params.perturbation_use == 2u {
+                value = mix(value, vec4<f32>(v[q_at_$i + d]), strength);
+            }
+            out[q_at_$i + d] = vec4<elem>(value);
         }
         let value = select(params.lse_without_keys, max_$i + log(sum_$i), sum_$i > 0.0);
         lse[group.y * params.num_queries + queries.x + 4u * local + $i] = value;

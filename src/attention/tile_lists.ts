@@ -11,17 +11,21 @@ export interface KeyTile extends RowTile {
   readonly bias?: number;
 }
 
-/** Query tiles and, for each of them, its key tiles; one list for all heads. */
+/** The key tiles of one query tile. Query tiles with the same ones should hold the same array: it is uploaded once. */
+export type KeyTileList = readonly KeyTile[];
+
+/** Query tiles and the key tiles of each. */
 export interface TileLists {
   readonly queries: readonly RowTile[];
-  /** As long as `queries`. */
-  readonly keys: readonly (readonly KeyTile[])[];
+  /** [lists][query tile]; one list for all heads, or one for each. */
+  readonly lists: readonly (readonly KeyTileList[])[];
 }
 
 /** Every query sees every key: full attention over latent frames of equal size. */
 export function fullTileLists(numFrames: number, tokensPerFrame: number): TileLists {
-  const tiles = tilesOfFrames(numFrames, tokensPerFrame).flat();
-  return { queries: tiles, keys: tiles.map(() => tiles) };
+  const queries = tilesOfFrames(numFrames, tokensPerFrame).flat();
+  const keys = tilesOfRows(0, numFrames * tokensPerFrame);
+  return { queries, lists: [queries.map(() => keys)] };
 }
 
 /**
@@ -38,46 +42,58 @@ export function textTileLists(
   const keys: KeyTile[] = tilesOfRows(0, numTokens);
   const padding = maxSequenceLength - numTokens;
   if (padding > 0) keys.push({ start: numTokens, rows: 1, bias: Math.log(padding) });
-  return { queries, keys: queries.map(() => keys) };
+  return { queries, lists: [queries.map(() => keys)] };
+}
+
+/** Sum over lists and query tiles of query rows times key rows: how many logits the kernel computes. */
+export function scoreCount({ queries, lists }: TileLists): number {
+  const rowsOf = new Map<KeyTileList, number>();
+  let count = 0;
+  for (const list of lists) {
+    list.forEach((keys, index) => {
+      const rows = rowsOf.get(keys) ?? keys.reduce((sum, tile) => sum + tile.rows, 0);
+      rowsOf.set(keys, rows);
+      count += rows * (queries[index]?.rows ?? 0);
+    });
+  }
+  return count;
 }
 
 /** Uploads tile lists; free them with `freeTileLists`. */
-export function uploadTileLists(gpu: Gpu, { queries, keys }: TileLists, label: string): AttentionTiles {
+export function uploadTileLists(gpu: Gpu, tileLists: TileLists, label: string): AttentionTiles {
+  const { queries, lists } = tileLists;
   const bits = new DataView(new ArrayBuffer(4));
   const biasBits = (bias: number): number => {
     bits.setFloat32(0, bias);
     return bits.getUint32(0);
   };
-  const starts: number[] = [0];
+  const ranges = new Map<KeyTileList, readonly [number, number]>();
   const tiles: number[] = [];
-  let scoreCount = 0;
-  keys.forEach((list, index) => {
-    for (const { start, rows, bias = 0 } of list) {
-      tiles.push(start, rows, biasBits(bias), 0);
-      scoreCount += rows * (queries[index]?.rows ?? 0);
-    }
-    starts.push(tiles.length / 4);
-  });
-  const upload = (name: string, data: readonly number[]): Tensor =>
-    uploadTensor(
-      gpu,
-      { label: `${label}.${name}`, dtype: "u32", shape: [data.length] },
-      Uint32Array.from(data),
-    );
+  const rangeOf = (keys: KeyTileList): readonly [number, number] => {
+    const known = ranges.get(keys);
+    if (known !== undefined) return known;
+    const begin = tiles.length / 4;
+    for (const { start, rows, bias = 0 } of keys) tiles.push(start, rows, biasBits(bias), 0);
+    const range = [begin, tiles.length / 4] as const;
+    ranges.set(keys, range);
+    return range;
+  };
+  const records = lists.flatMap((list) =>
+    queries.flatMap(({ start, rows }, index) => [start, rows, ...rangeOf(list[index] ?? [])]),
+  );
+  const upload = (name: string, data: readonly number[], shape: readonly number[]): Tensor =>
+    uploadTensor(gpu, { label: `${label}.${name}`, dtype: "u32", shape }, Uint32Array.from(data));
+  const keyTiles = tiles.length > 0 ? tiles : [0, 0, 0, 0]; // a binding cannot be empty
   return {
     numQueryTiles: queries.length,
-    queryTiles: upload(
-      "query_tiles",
-      queries.flatMap(({ start, rows }) => [start, rows]),
-    ),
-    tileLists: upload("tile_lists", starts),
-    keyTiles: upload("key_tiles", tiles.length > 0 ? tiles : [0, 0, 0, 0]),
-    perHead: false,
-    scoreCount,
+    queryTiles: upload("query_tiles", records, [lists.length, queries.length, 4]),
+    keyTiles: upload("key_tiles", keyTiles, [keyTiles.length / 4, 4]),
+    perHead: lists.length > 1,
+    scoreCount: scoreCount(tileLists),
   };
 }
 
 /** Frees uploaded tile lists. */
 export function freeTileLists(gpu: Gpu, tiles: AttentionTiles): void {
-  for (const tensor of [tiles.queryTiles, tiles.tileLists, tiles.keyTiles]) freeTensor(gpu, tensor);
+  for (const tensor of [tiles.queryTiles, tiles.keyTiles]) freeTensor(gpu, tensor);
 }

@@ -13,16 +13,22 @@ export const ATTENTION_TILE = 64;
 /** Which key tiles every query tile reads, in GPU memory; layouts in shaders/attention.wgsl. */
 export interface AttentionTiles {
   readonly numQueryTiles: number;
-  /** u32 [numQueryTiles, 2]. */
+  /** u32 [lists, numQueryTiles, 4]. */
   readonly queryTiles: Tensor;
-  /** u32 [lists * numQueryTiles + 1]. */
-  readonly tileLists: Tensor;
   /** u32 [tiles, 4]. */
   readonly keyTiles: Tensor;
   /** Every head has its own list, instead of all sharing one. */
   readonly perHead: boolean;
   /** Sum over query tiles (and heads) of query rows times key rows, for the flop count. */
   readonly scoreCount: number;
+}
+
+/** SoftPAG: out = (1 - u) * out + u * v of the query's own row, for self-attention. */
+export interface Perturbation {
+  /** f32 [heads]: u of every head, 0 to 1. At 1 the head's keys are not read. */
+  readonly strengths: Tensor;
+  /** "skip" only skips those heads, whose result is then as without keys: for all but the last of merged passes. */
+  readonly use: "skip" | "apply";
 }
 
 /** Operands of attention. */
@@ -36,6 +42,8 @@ export interface AttentionOperands {
   readonly heads: number;
   /** Factor of the logits; default 1 / sqrt(head_dim). */
   readonly scale?: number;
+  /** Default none. */
+  readonly perturbation?: Perturbation | undefined;
   /** Which kernel; default "direct" on software adapters and those with less than 32 KiB a workgroup. */
   readonly variant?: "tiled" | "direct";
 }
@@ -51,11 +59,12 @@ export interface AttentionResult {
 /** What the tiled kernel takes, rounded up to a size that adapters have; WebGPU only promises 16 KiB. */
 const TILED_WORKGROUP_BYTES = 32_768;
 
+const PERTURBATION_USES = { skip: 1, apply: 2 } as const;
 const KERNEL = { stem: "attention", source };
 
 /** Records attention of q over the key tiles of its lists. */
 export function attention(recorder: Recorder, operands: AttentionOperands): AttentionResult {
-  const { q, k, v, tiles, heads } = operands;
+  const { q, k, v, tiles, heads, perturbation } = operands;
   const [numQueries = 0, width = 0] = q.shape;
   const headDim = width / heads;
   const isSameKind = k.dtype === q.dtype && v.dtype === q.dtype;
@@ -63,14 +72,11 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
     const [sq, sk, sv] = [q, k, v].map(({ dtype, shape }) => `${dtype} [${shape.join(", ")}]`);
     throw new Error(`Cannot record attention: q is ${sq}, k ${sk}, v ${sv}.`);
   }
-  const lists = (tiles.perHead ? heads : 1) * tiles.numQueryTiles;
-  if (
-    elementCount(tiles.tileLists.shape) !== lists + 1 ||
-    elementCount(tiles.queryTiles.shape) !== 2 * tiles.numQueryTiles
-  ) {
+  const lists = tiles.perHead ? heads : 1;
+  if (elementCount(tiles.queryTiles.shape) !== 4 * lists * tiles.numQueryTiles) {
     throw new Error(
-      `Cannot record attention: ${tiles.numQueryTiles} query tiles need ${lists} lists, the tables are ` +
-        `[${tiles.queryTiles.shape.join(", ")}] and [${tiles.tileLists.shape.join(", ")}].`,
+      `Cannot record attention: ${lists} lists of ${tiles.numQueryTiles} query tiles need ` +
+        `${4 * lists * tiles.numQueryTiles} numbers, the table is [${tiles.queryTiles.shape.join(", ")}].`,
     );
   }
   if (headDim % 32 !== 0 || headDim > 128) {
@@ -78,6 +84,7 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
       `Cannot record attention with head dimension ${headDim}: 32, 64, 96 and 128 are supported.`,
     );
   }
+  if (perturbation) requirePerturbable({ numQueries, numKeys: v.shape[0] ?? 0, heads, perturbation });
   const out = temporaryTensor(recorder, { ...q, label: "attention" });
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
   const kind = operands.variant ?? defaultVariant(recorder.gpu.capabilities);
@@ -97,14 +104,15 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
       list_stride: tiles.perHead ? tiles.numQueryTiles : 0,
       scale: operands.scale ?? 1 / Math.sqrt(headDim),
       lse_without_keys: -Infinity,
+      perturbation_use: perturbation === undefined ? 0 : PERTURBATION_USES[perturbation.use],
     },
     buffers: {
       q: binding(q),
       k: binding(k),
       v: binding(v),
       query_tiles: binding(tiles.queryTiles),
-      tile_lists: binding(tiles.tileLists),
       key_tiles: binding(tiles.keyTiles),
+      perturbation: binding(perturbation?.strengths ?? tiles.queryTiles), // not read without one
       out: binding(out),
       lse: binding(lse),
     },
@@ -117,4 +125,20 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
 
 function defaultVariant({ software, maxWorkgroupBytes }: Capabilities): "tiled" | "direct" {
   return software || maxWorkgroupBytes < TILED_WORKGROUP_BYTES ? "direct" : "tiled";
+}
+
+interface Perturbed {
+  readonly numQueries: number;
+  readonly numKeys: number;
+  readonly heads: number;
+  readonly perturbation: Perturbation;
+}
+
+function requirePerturbable({ numQueries, numKeys, heads, perturbation }: Perturbed): void {
+  const { strengths } = perturbation;
+  if (numKeys >= numQueries && strengths.dtype === "f32" && elementCount(strengths.shape) === heads) return;
+  throw new Error(
+    `Cannot record perturbed attention: ${heads} heads have strengths ${strengths.dtype} ` +
+      `[${strengths.shape.join(", ")}], and ${numQueries} queries have ${numKeys} rows of v.`,
+  );
 }

@@ -2,6 +2,7 @@
 import type { Recorder } from "../../src/gpu/recorder.ts";
 import { ACTIVATIONS, activation, type Activation } from "../../src/ops/activation.ts";
 import { attention } from "../../src/ops/attention.ts";
+import { attentionMerge } from "../../src/ops/attention_merge.ts";
 import { attentionRelative } from "../../src/ops/attention_relative.ts";
 import { gateResidual } from "../../src/ops/gate_residual.ts";
 import { geluGate } from "../../src/ops/gelu_gate.ts";
@@ -55,6 +56,10 @@ function elementCases(dtype: "f32" | "f16"): ShaderCase[] {
         gate: { tensor: tensor(recorder, [4]) },
       }),
     ),
+    named("attention_merge", (recorder) => {
+      const part = { out: tensor(recorder, [2, 4], dtype), lse: tensor(recorder, [1, 2]) };
+      attentionMerge(recorder, [part, part]);
+    }),
     named("layer_norm", (recorder) => {
       const vector = { tensor: tensor(recorder, [4]) };
       layerNorm(recorder, tensor(recorder, [2, 4]), { scale: vector, shift: vector, eps: 1, dtype });
@@ -113,8 +118,7 @@ function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
       const q = tensor(recorder, [2, headDim], dtype);
       const tiles = {
         numQueryTiles: 1,
-        queryTiles: tensor(recorder, [1, 2], "u32"),
-        tileLists: tensor(recorder, [2], "u32"),
+        queryTiles: tensor(recorder, [1, 1, 4], "u32"),
         keyTiles: tensor(recorder, [1, 4], "u32"),
         perHead: false,
         scoreCount: 4,

@@ -3,6 +3,7 @@ import { Recorder } from "../../../src/gpu/recorder.ts";
 import { attention, type AttentionTiles } from "../../../src/ops/attention.ts";
 import { attention as twin, denseBias, type Tile } from "../../reference/attention.ts";
 import { F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
+import type { Tensor } from "../../../src/tensor/tensor.ts";
 import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
 
@@ -27,12 +28,15 @@ interface Case extends Lists {
 
 /** The kernel's tables, written down without the code that the pipeline uses for it. */
 function upload(operands: Operands, { queries, lists }: Lists): AttentionTiles {
-  const tileLists = [0];
+  const queryTiles: number[] = [];
   const keyTiles: number[] = [];
-  for (const tiles of lists.flat()) {
-    for (const { start, rows, bias = 0 } of tiles)
-      keyTiles.push(start, rows, new Uint32Array(Float32Array.of(bias).buffer)[0]!, 0);
-    tileLists.push(keyTiles.length / 4);
+  for (const list of lists) {
+    list.forEach((tiles, index) => {
+      const begin = keyTiles.length / 4;
+      for (const { start, rows, bias = 0 } of tiles)
+        keyTiles.push(start, rows, new Uint32Array(Float32Array.of(bias).buffer)[0]!, 0);
+      queryTiles.push(queries[index]!.start, queries[index]!.rows, begin, keyTiles.length / 4);
+    });
   }
   const table = (
     label: string,
@@ -42,12 +46,7 @@ function upload(operands: Operands, { queries, lists }: Lists): AttentionTiles {
   if (keyTiles.length === 0) keyTiles.push(0, 0, 0, 0);
   return {
     numQueryTiles: queries.length,
-    queryTiles: table(
-      "query_tiles",
-      [queries.length, 2],
-      queries.flatMap(({ start, rows }) => [start, rows]),
-    ),
-    tileLists: table("tile_lists", [tileLists.length], tileLists),
+    queryTiles: table("query_tiles", [lists.length, queries.length, 4], queryTiles),
     keyTiles: table("key_tiles", [keyTiles.length / 4, 4], keyTiles),
     perHead: lists.length > 1,
     scoreCount: 1,
@@ -202,6 +201,39 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
     expect(out).toBeLessThan(1e-2); // steps of a logit near 1e4 are 1e-3, and its sum has errors of several
   });
 
+  test("perturbs heads: u = 0 changes nothing, 1 gives v and reads no keys, in between both", async () => {
+    await withOperands(gpu(), async (operands) => {
+      const [heads, rows, width] = [3, 9, 96];
+      const [q, k] = [operands.random([rows, width]), operands.random([rows, width])];
+      const v = operands.random([rows, width]);
+      const problem = every([{ start: 0, rows }], [{ start: 0, rows }]);
+      const tiles = upload(operands, problem);
+      const u = operands.of([heads], Float32Array.of(0, 0.25, 1));
+      const record =
+        (use?: "skip" | "apply") =>
+        (recorder: Recorder): Tensor[] => {
+          const perturbation = use && { strengths: u.tensor, use };
+          const base = { q: q.tensor, k: k.tensor, v: v.tensor, tiles, heads, variant, perturbation };
+          const { out, lse } = attention(recorder, base);
+          return [out, lse];
+        };
+      const [plain] = await runOp(gpu(), record());
+      const [applied, lse] = await runOp(gpu(), record("apply"));
+      const [skipped] = await runOp(gpu(), record("skip"));
+      const wanted = plain!.map((value, at) => {
+        const strength = u.values[Math.floor((at % width) / 32)]!;
+        return (1 - strength) * value + strength * v.values[at]!;
+      });
+      expect(relativeL2(applied!, wanted)).toBeLessThan(1e-6);
+      const isHead = (head: number) => (_value: number, at: number) => Math.floor((at % width) / 32) === head;
+      expect(applied!.filter(isHead(0))).toEqual(plain!.filter(isHead(0)));
+      expect(applied!.filter(isHead(2))).toEqual(v.values.filter(isHead(2)));
+      expect([...lse!.subarray(2 * rows)]).toEqual(Array(rows).fill(-Infinity));
+      expect(skipped!.filter(isHead(1))).toEqual(plain!.filter(isHead(1)));
+      expect(skipped!.filter(isHead(2)).every((value) => value === 0)).toBe(true);
+    });
+  });
+
   for (const dtype of FLOAT_TYPES.filter((type) => type === "f16")) {
     test.each([32, 64, 96, 128])("takes and gives f16, heads of %d", async (headDim) => {
       await expectTwin({
@@ -230,6 +262,11 @@ test("attention refuses operands that do not fit", async () => {
     );
     expect(() =>
       attention(recorder, { q, k: q, v: q, tiles: { ...tiles, perHead: true }, heads: 2 }),
-    ).toThrow("Cannot record attention: 1 query tiles need 2 lists, the tables are [1, 2] and [2].");
+    ).toThrow("Cannot record attention: 2 lists of 1 query tiles need 8 numbers, the table is [1, 1, 4].");
+    const strengths = operands.random([3]).tensor;
+    const perturbation = { strengths, use: "apply" } as const;
+    expect(() => attention(recorder, { q, k: q, v: q, tiles, heads: 2, perturbation })).toThrow(
+      "Cannot record perturbed attention: 2 heads have strengths f32 [3], and 2 queries have 2 rows of v.",
+    );
   });
 });

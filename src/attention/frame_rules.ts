@@ -1,0 +1,121 @@
+// Which pairs of frames a rule keeps at one moment, and how much of each: the rule's sets, bias and positions resolved
+// to numbers. Still in frames; src/attention/rule_lists.ts cuts them into tiles.
+
+import { framesOf } from "./frame_sets.ts";
+import type { AttentionRule, FrameRule, LogitBias, PositionRule } from "./plan.ts";
+
+/** Where in a render a rule is asked for. */
+export interface RuleMoment {
+  readonly numFrames: number;
+  readonly layer: number;
+  readonly step: number;
+  /** 0 to 1000. */
+  readonly timestep: number;
+}
+
+/** A rule at one moment. */
+export interface ResolvedRule {
+  /** Equal for rules that mean the same. */
+  readonly key: string;
+  readonly groups: readonly ResolvedGroup[];
+}
+
+/** A group of keys at one moment. */
+export interface ResolvedGroup {
+  readonly name: string;
+  readonly bias: number;
+  readonly positions: PositionRule;
+  /**
+   * How much of a key frame a query frame sees: 0 nothing, 1 all of it, in between the tiles around the query's own
+   * place that are nearer than this share of a frame (`seesTile`).
+   */
+  readonly width: (query: number, key: number) => number;
+}
+
+/** Resolves a rule. */
+export function resolveRule(rule: AttentionRule, moment: RuleMoment): ResolvedRule {
+  const groups = rule.groups.map((group) => {
+    const bias = biasAt(group.bias, moment.timestep);
+    const frames = withFixedFrames(group.frames, moment);
+    return { name: group.name, bias, positions: group.positions, frames };
+  });
+  return {
+    key: JSON.stringify(groups.map(({ bias, positions, frames }) => [bias, positions, frames])),
+    groups: groups.map(({ frames, ...group }) => ({ ...group, width: widthOf(frames, moment.numFrames) })),
+  };
+}
+
+/** Whether query tile `a` sees key tile `b`, both counted within their frames of `tiles` tiles, `distance` frames apart. */
+export function seesTile(
+  width: number,
+  { distance, a, b, tiles }: { distance: number; a: number; b: number; tiles: number },
+): boolean {
+  if (width <= 0) return false;
+  if (width >= 1) return true;
+  const band = width * tiles;
+  return band >= 1 ? Math.abs(a - b) < band : a === b && distance % Math.ceil(1 / band) === 0;
+}
+
+/** The bias of a timestep. */
+export function biasAt(bias: LogitBias, timestep: number): number {
+  if (typeof bias === "number") return bias;
+  let from = -Infinity;
+  let found = 0;
+  for (const { timestepAtLeast, value } of bias) {
+    if (timestep < timestepAtLeast || timestepAtLeast < from) continue;
+    from = timestepAtLeast;
+    found = value;
+  }
+  return found;
+}
+
+/** Frame sets written out: two moments with the same sets have the same lists. */
+function withFixedFrames(rule: FrameRule, { numFrames, layer, step }: RuleMoment): FrameRule {
+  if (rule.kind !== "anchors" && rule.kind !== "references") return rule;
+  return { ...rule, frames: { kind: "list", frames: framesOf(rule.frames, numFrames, { layer, step }) } };
+}
+
+function widthOf(rule: FrameRule, numFrames: number): ResolvedGroup["width"] {
+  switch (rule.kind) {
+    case "all":
+      return () => 1;
+    case "window":
+      return windowWidth(rule, numFrames);
+    case "anchors": {
+      const anchors = listed(rule.frames);
+      return (_query, key) => (anchors.has(key) ? 1 : 0);
+    }
+    case "references": {
+      const references = listed(rule.frames);
+      return (query, key) => (query === key || references.has(query) || references.has(key) ? 1 : 0);
+    }
+    case "radial": {
+      const { denseDistance, density } = rule;
+      return (query, key) => {
+        const distance = Math.abs(query - key);
+        if (distance <= denseDistance) return 1;
+        return Math.min(1, density / 2 ** Math.floor(Math.log2(distance)));
+      };
+    }
+    case "list": {
+      const keys = rule.keys.map((frames) => new Set(frames));
+      return (query, key) => (keys[query]?.has(key) ? 1 : 0);
+    }
+  }
+}
+
+function windowWidth(
+  { radius, ends }: { radius: number; ends: "clip" | "shift" },
+  numFrames: number,
+): ResolvedGroup["width"] {
+  if (ends === "clip") return (query, key) => (Math.abs(query - key) <= radius ? 1 : 0);
+  return (query, key) => {
+    const centre = Math.max(radius, Math.min(query, numFrames - 1 - radius));
+    return 2 * radius + 1 >= numFrames || Math.abs(centre - key) <= radius ? 1 : 0;
+  };
+}
+
+/** The frames of a set that `withFixedFrames` wrote out. */
+function listed(set: { readonly kind: string; readonly frames?: readonly number[] }): ReadonlySet<number> {
+  return new Set(set.frames ?? []);
+}

@@ -1,0 +1,145 @@
+// Rules cut into tiles: for every pass (keys that share a rotation), the key tiles of each query tile. On the CPU, plain
+// data. Keys that follow each other in memory with the same bias share tiles, across frames too: how a set of keys is
+// cut changes no result beyond rounding, and whole tiles are what the kernel is fast at.
+
+import type { ResolvedRule } from "./frame_rules.ts";
+import { seesTile } from "./frame_rules.ts";
+import { type RowTile, tilesOfFrames, tilesOfRows } from "./frame_tiles.ts";
+import { type PassPositions, passPositions, placeKey } from "./positions.ts";
+import type { KeyTile, KeyTileList, TileLists } from "./tile_lists.ts";
+
+/** The token grid of a video. */
+export interface FrameGrid {
+  readonly numFrames: number;
+  readonly tokensPerFrame: number;
+}
+
+/** The key tiles of one pass. */
+export interface PassLists {
+  readonly positions: PassPositions;
+  readonly tiles: TileLists;
+}
+
+/**
+ * The passes of one layer, the one with true positions first.
+ *
+ * @param heads one rule for all heads, or one for each
+ */
+export function passLists(heads: readonly ResolvedRule[], grid: FrameGrid): PassLists[] {
+  const frames = tilesOfFrames(grid.numFrames, grid.tokensPerFrame);
+  const queries = frames.flat();
+  const byRule = new Map<string, RulePasses>();
+  const none: KeyTileList[] = queries.map(() => NO_KEYS);
+  const positions = new Map<string, PassPositions>();
+  for (const rule of heads) {
+    if (byRule.has(rule.key)) continue;
+    const passes = rulePasses(rule, frames, grid);
+    byRule.set(rule.key, passes);
+    for (const [key, pass] of passes) positions.set(key, pass.positions);
+  }
+  return [...positions]
+    .sort(([a], [b]) => Number(b === TRUE_PASS) - Number(a === TRUE_PASS))
+    .map(([key, pass]) => {
+      const lists = heads.map((rule) => byRule.get(rule.key)?.get(key)?.list ?? none);
+      return { positions: pass, tiles: { queries, lists } };
+    });
+}
+
+/** Key tiles by query tile, by pass. */
+type RulePasses = ReadonlyMap<string, { readonly positions: PassPositions; readonly list: KeyTileList[] }>;
+
+const NO_KEYS: KeyTileList = [];
+const TRUE_PASS = passKey({ query: { kind: "true" }, key: { kind: "true" } });
+
+function rulePasses(
+  rule: ResolvedRule,
+  frames: readonly (readonly RowTile[])[],
+  grid: FrameGrid,
+): RulePasses {
+  const passes = new Map<string, { positions: PassPositions; list: KeyTileList[] }>();
+  const tilesPerFrame = frames[0]?.length ?? 0;
+  const numQueryTiles = frames.length * tilesPerFrame;
+  frames.forEach((_tiles, query) => {
+    const isWhole = seesWholeFrames(rule, query, grid.numFrames);
+    let byPass = new Map<string, PassRuns>();
+    for (let a = 0; a < tilesPerFrame; a++) {
+      if (a === 0 || !isWhole) byPass = runsOf(rule, { query, a, frames, isWhole, grid });
+      for (const [key, { positions, runs }] of byPass) {
+        const pass = passes.get(key) ?? { positions, list: Array<KeyTileList>(numQueryTiles).fill(NO_KEYS) };
+        passes.set(key, pass);
+        runs.tiles ??= runs.list.flatMap(({ start, rows, bias }) => biased(tilesOfRows(start, rows), bias));
+        pass.list[query * tilesPerFrame + a] = runs.tiles;
+      }
+    }
+  });
+  return passes;
+}
+
+interface PassRuns {
+  readonly positions: PassPositions;
+  readonly runs: { readonly list: KeyRun[]; tiles?: KeyTileList };
+}
+
+/** Rows of k that follow each other with one bias. */
+interface KeyRun {
+  readonly start: number;
+  rows: number;
+  readonly bias: number;
+}
+
+interface RunsOptions {
+  readonly query: number;
+  /** The query tile's place in its frame. */
+  readonly a: number;
+  readonly frames: readonly (readonly RowTile[])[];
+  /** Every key frame is seen whole or not at all. */
+  readonly isWhole: boolean;
+  readonly grid: FrameGrid;
+}
+
+/** The keys of one query tile, by pass. A key belongs to the first group that names it. */
+function runsOf(rule: ResolvedRule, { query, a, frames, isWhole, grid }: RunsOptions): Map<string, PassRuns> {
+  const passes = new Map<string, PassRuns>();
+  frames.forEach((keyTiles, key) => {
+    const widths = rule.groups.map(({ width }) => width(query, key));
+    const distance = query - key;
+    const tiles = isWhole
+      ? [{ start: key * grid.tokensPerFrame, rows: grid.tokensPerFrame }]
+      : (keyTiles as readonly RowTile[]);
+    tiles.forEach((tile, b) => {
+      const place = { distance: Math.abs(distance), a, b, tiles: keyTiles.length };
+      const group = rule.groups[widths.findIndex((width) => seesTile(width, place))];
+      if (group === undefined) return;
+      const positions = passPositions(group.positions, distance, grid.numFrames);
+      const pass = passes.get(passKey(positions)) ?? { positions, runs: { list: [] } };
+      passes.set(passKey(positions), pass);
+      addRun(pass.runs.list, tile, group.bias);
+    });
+  });
+  return passes;
+}
+
+function addRun(runs: KeyRun[], { start, rows }: RowTile, bias: number): void {
+  const last = runs.at(-1);
+  if (last && last.start + last.rows === start && last.bias === bias) last.rows += rows;
+  else runs.push({ start, rows, bias });
+}
+
+function seesWholeFrames(rule: ResolvedRule, query: number, numFrames: number): boolean {
+  for (let key = 0; key < numFrames; key++) {
+    for (const group of rule.groups) {
+      const width = group.width(query, key);
+      if (width > 0 && width < 1) return false;
+      if (width >= 1) break;
+    }
+  }
+  return true;
+}
+
+function biased(tiles: readonly RowTile[], bias: number): KeyTile[] {
+  return tiles.map((tile) => (bias === 0 ? tile : { ...tile, bias }));
+}
+
+function passKey({ query, key }: PassPositions): string {
+  return `${placeKey(query)} | ${placeKey(key)}`;
+}
