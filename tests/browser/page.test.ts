@@ -1,0 +1,282 @@
+// The built page in headless Chromium, served as `weft serve` serves it: what a visitor sees, starts, stops and takes
+// away. Videos are tiny, as WebGPU is software here. With WEFT_SCREENSHOTS=FOLDER it also takes pictures.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Browser, Page } from "playwright-core";
+import { build } from "vite";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createStaticServer } from "../../src/cli/static_server.ts";
+import type { ScriptedWeft } from "../../src/ui/scripted.ts";
+import { probe, readMetadata } from "../../src/video/inspect.ts";
+import { launchChromium } from "./chromium.ts";
+
+declare const weft: ScriptedWeft;
+
+const SCREENSHOTS = process.env["WEFT_SCREENSHOTS"];
+const TINY = "frames=5&width=64&height=64&seed=7";
+
+const problems: string[] = [];
+let folder: string;
+let server: Server;
+let browser: Browser;
+let page: Page;
+let address: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "weft-page-"));
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  await build({ root, logLevel: "error", build: { outDir: folder, emptyOutDir: true } });
+  server = createStaticServer({ "/": folder, "/models/": join(root, "models") });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  browser = await launchChromium();
+  page = await openPage(`${address}?${TINY}&prompt=a+red+ball+bounces+on+grass`);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  server?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test("the page says what it will compute with and what it will download", async () => {
+  await ready(page);
+  const capability = await page.innerText("#capability");
+  expect(capability).toMatch(/swiftshader/i);
+  expect(capability).toMatch(/f16 no/);
+  expect(capability).toMatch(/software.*minutes/);
+  expect(await page.innerText("#model")).toMatch(/weft-nano\s+1\d\.\d MB to download/);
+  expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+  await screenshots(page, "start");
+});
+
+test("an empty prompt is explained in one sentence, and nothing starts", async () => {
+  await page.fill("#prompt", "  ");
+  await page.click("#generate");
+  await page.waitForSelector(".message.error");
+  expect(await page.innerText(".message.error")).toBe(
+    "The prompt is empty: say in a sentence what the video should show.",
+  );
+  await ready(page);
+});
+
+test("Escape stops a render within two seconds, and the page is usable again", async () => {
+  await page.click("#settings summary");
+  await page.selectOption("#num-frames", "33");
+  await page.selectOption("#size", "128x128");
+  await page.fill("#prompt", "a green cube spins on sand");
+  await page.keyboard.press("Control+Enter");
+  await page.waitForFunction(() => /Denoising, step/.test(document.body.innerText));
+  expect(await page.isDisabled("#generate")).toBe(true);
+  const start = performance.now();
+  await page.keyboard.press("Escape");
+  await ready(page);
+  expect(performance.now() - start).toBeLessThan(3000); // two, and time to notice on a busy machine
+  expect(await page.innerText("#screen")).toContain("Cancelled");
+  expect(await page.locator(".message.error").count()).toBe(0);
+  expect(await page.isHidden("#cancel")).toBe(true);
+});
+
+test("a render shows progress, previews after every step, and the video with its sheet and settings", async () => {
+  await page.goto(`${address}?${TINY}&prompt=a+red+zebra+bounces+on+grass`);
+  await ready(page);
+  await page.evaluate(() => {
+    const seen = new Set<string>();
+    new MutationObserver(() => {
+      seen.add(document.getElementById("badge")?.textContent ?? "");
+      seen.add(document.getElementById("progress-stage")?.textContent ?? "");
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+    Object.assign(globalThis, { seenTexts: seen });
+  });
+  await page.click("#generate");
+  await page.waitForSelector("#preview:not([hidden])");
+  expect(await colours(page)).toBeGreaterThan(20);
+  await page.waitForSelector("#result:not([hidden])", { timeout: 120_000 });
+  const seen = await page.evaluate(() => [
+    ...(globalThis as unknown as { seenTexts: Set<string> }).seenTexts,
+  ]);
+  for (const step of [1, 2, 3, 4]) expect(seen).toContain(`Preview · step ${step} of 4`);
+  expect(seen).toEqual(expect.arrayContaining(["Decoding the frames", "Writing the file"]));
+  expect(await page.innerText("#messages")).toMatch(/does not know "zebra"/);
+  await page.waitForFunction(
+    () => (document.querySelector("#player video") as HTMLVideoElement).readyState >= 2,
+  );
+  expect(
+    await page.evaluate(() => (document.querySelector("#player video") as HTMLVideoElement).videoWidth),
+  ).toBe(64);
+  expect(await page.innerText("#result")).toMatch(/64 × 64[\s\S]*5 frames[\s\S]*seed 7/);
+  expect(await page.evaluate(() => document.querySelector<HTMLImageElement>(".sheet")?.naturalWidth)).toBe(
+    196,
+  );
+  await screenshots(page, "done");
+});
+
+test("the download is a playable file that knows its settings", async () => {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+  expect(download.suggestedFilename()).toBe("a-red-zebra-bounces-on-grass-7.mp4");
+  const file = await readFile(await download.path());
+  expect(probe(file)).toMatchObject({ codec: "h264", frames: 5, width: 64, height: 64, fps: 16 });
+  expect(readMetadata(file)).toMatchObject({
+    prompt: "a red zebra bounces on grass",
+    seed: 7,
+    model: "weft-nano",
+  });
+});
+
+test("the model is cached by now; removing it empties the cache, and the page goes on", async () => {
+  expect(await page.innerText("#model")).toMatch(/nothing to download[\s\S]*17\.\d MB cached/);
+  await page.click("#cache button");
+  await page.waitForFunction(() => /MB to download/.test(document.getElementById("model")?.innerText ?? ""));
+  expect(await page.locator("#cache").count()).toBe(0);
+});
+
+test("other files can be made, and earlier videos stay at hand", async () => {
+  await page.click("#settings summary");
+  await page.selectOption("#format", "gif");
+  await page.click("#generate");
+  await page.waitForSelector("#player img", { timeout: 120_000 });
+  expect(await page.innerText("#download")).toBe("Download GIF");
+  expect(await page.locator("#history-list button").count()).toBe(2);
+  await page.locator("#history-list button").last().click();
+  expect(await page.innerText("#download")).toBe("Download MP4");
+  await page.click("#again");
+  expect(await page.inputValue("#seed")).toBe("7");
+  await screenshots(page, "settings");
+});
+
+test("every control has a name, the keyboard reaches it, and nothing is wider than 380 px", async () => {
+  await page.setViewportSize({ width: 380, height: 800 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(380);
+  const tabbed = new Set<string>();
+  for (let i = 0; i < 40; i++) {
+    await page.keyboard.press("Tab");
+    tabbed.add(
+      await page.evaluate(() => document.activeElement?.id || document.activeElement?.tagName || ""),
+    );
+  }
+  for (const id of [
+    "theme",
+    "prompt",
+    "num-frames",
+    "size",
+    "seed",
+    "dice",
+    "format",
+    "fps",
+    "generate",
+    "download",
+  ]) {
+    expect(tabbed).toContain(id);
+  }
+  const unnamed = await page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>("button, input, select, textarea, a[href]")]
+      .filter((control) => {
+        const { labels } = control as HTMLInputElement;
+        return !control.ariaLabel && !control.textContent?.trim() && !labels?.length;
+      })
+      .map((control) => control.outerHTML),
+  );
+  expect(unnamed).toEqual([]);
+  await page.setViewportSize({ width: 1280, height: 860 });
+});
+
+test("the theme can be chosen and is kept", async () => {
+  const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  await page.emulateMedia({ colorScheme: "dark" });
+  const dark = await background();
+  await page.click("#theme");
+  const light = await background();
+  expect(light).not.toBe(dark);
+  await page.reload();
+  expect(await background()).toBe(light);
+});
+
+test("without WebGPU the page says what is missing and what to do", async () => {
+  const bare = await openPage("about:blank", { isBroken: true });
+  await bare.route("**/render_worker*.js", async (route) => {
+    const response = await route.fetch();
+    const hide = `Object.defineProperty(navigator, "gpu", { value: undefined });`;
+    await route.fulfill({ response, body: hide + (await response.text()) });
+  });
+  await bare.goto(address);
+  await bare.waitForSelector(".message.error");
+  expect(await bare.innerText(".message.error")).toMatch(/no WebGPU; use a current Chrome/);
+  expect(await bare.innerText("#capability")).toMatch(/No WebGPU here/);
+  expect(await bare.isDisabled("#generate")).toBe(true);
+  await screenshots(bare, "missing");
+  await bare.close();
+});
+
+test("a script can render through the page without seeing it", async () => {
+  const scripted = await openPage(`${address}#scripted`);
+  await scripted.waitForFunction(() => "weft" in globalThis);
+  const events: string[] = [];
+  await scripted.exposeFunction("onWeftEvent", (event: { type: string }) => void events.push(event.type));
+  expect(await scripted.evaluate(() => weft.describe())).toMatchObject({ gpu: { available: true } });
+  const job = await scripted.evaluate(() =>
+    weft.render({
+      modelUrl: "/models/weft-nano",
+      prompt: "a blue cone",
+      numFrames: 1,
+      width: 64,
+      height: 64,
+      seed: 1,
+      format: "webm",
+    }),
+  );
+  expect(probe(Buffer.from(job.file, "base64"))).toMatchObject({ codec: "vp9", frames: 1 });
+  expect(job.settings).toMatchObject({ prompt: "a blue cone", seed: 1 });
+  expect(new Set(events)).toEqual(new Set(["download", "stage", "progress"]));
+  await scripted.close();
+});
+
+test("nothing was printed to the console, and no request went elsewhere", () => {
+  expect(problems).toEqual([]);
+});
+
+async function openPage(url: string, { isBroken = false } = {}): Promise<Page> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
+  const opened = await context.newPage();
+  if (!isBroken) {
+    opened.on("console", (message) => problems.push(message.text()));
+    opened.on("pageerror", (error) => problems.push(String(error)));
+  }
+  opened.on("request", (request) => {
+    if (!/^(data|blob|about):/.test(request.url()) && !request.url().startsWith(address))
+      problems.push(request.url());
+  });
+  await opened.goto(url);
+  return opened;
+}
+
+async function ready(where: Page): Promise<void> {
+  await where.waitForSelector("#generate:not([disabled])", { timeout: 60_000 });
+}
+
+/** Different colours of the preview canvas. */
+async function colours(where: Page): Promise<number> {
+  return await where.evaluate(() => {
+    const canvas = document.getElementById("preview") as HTMLCanvasElement;
+    const pixels = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+    return new Set(new Uint32Array(new Uint8Array(pixels).buffer)).size;
+  });
+}
+
+async function screenshots(where: Page, name: string): Promise<void> {
+  if (SCREENSHOTS === undefined) return;
+  for (const colorScheme of ["light", "dark"] as const) {
+    for (const width of [1280, 380]) {
+      await where.emulateMedia({ colorScheme });
+      await where.setViewportSize({ width, height: 860 });
+      await where.screenshot({
+        path: join(SCREENSHOTS, `${name}_${width}_${colorScheme}.png`),
+        fullPage: true,
+      });
+    }
+  }
+  await where.setViewportSize({ width: 1280, height: 860 });
+}
