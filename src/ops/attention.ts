@@ -2,10 +2,13 @@
 // Attention Tile, dual-scope, text) is src/attention's business.
 
 import type { Capabilities } from "../gpu/capabilities.ts";
+import type { DispatchDescriptor } from "../gpu/command.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/attention.wgsl?raw";
 import { ATTENTION_DIRECT } from "./attention_direct.ts";
+import { ATTENTION_SUBGROUP_MATRIX, fragmentConstants } from "./attention_subgroup_matrix.ts";
+import { hasMatrixUnits, MATRIX_ENABLES } from "./matrix_units.ts";
 
 /** Rows of a query or key tile at most. */
 export const ATTENTION_TILE = 64;
@@ -31,6 +34,9 @@ export interface Perturbation {
   readonly use: "skip" | "apply";
 }
 
+/** The kernels that compute attention. */
+export type AttentionVariant = "tiled" | "direct" | "subgroup_matrix";
+
 /** Operands of attention. */
 export interface AttentionOperands {
   /** [num_queries, heads * head_dim]. */
@@ -44,8 +50,11 @@ export interface AttentionOperands {
   readonly scale?: number;
   /** Default none. */
   readonly perturbation?: Perturbation | undefined;
-  /** Which kernel; default "direct" on software adapters and those with less than 32 KiB a workgroup. */
-  readonly variant?: "tiled" | "direct";
+  /**
+   * Which kernel; default "direct" on software adapters and those with less than 32 KiB a workgroup, "subgroup_matrix"
+   * for f16 operands where the adapter has matrix units, else "tiled".
+   */
+  readonly variant?: AttentionVariant;
 }
 
 /** The result and the logarithm of each query's softmax denominator, which merging needs. */
@@ -87,16 +96,10 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   if (perturbation) requirePerturbable({ numQueries, numKeys: v.shape[0] ?? 0, heads, perturbation });
   const out = temporaryTensor(recorder, { ...q, label: "attention" });
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
-  const kind = operands.variant ?? defaultVariant(recorder.gpu.capabilities);
+  const variant = operands.variant ?? defaultVariant(recorder.gpu.capabilities, q);
   const scores = tiles.perHead ? tiles.scoreCount : heads * tiles.scoreCount;
   recorder.dispatch({
-    ...(kind === "direct"
-      ? { kernel: ATTENTION_DIRECT, constants: { elem: q.dtype, HEAD_DIM: headDim } }
-      : {
-          kernel: KERNEL,
-          constants: { elem: q.dtype, HEAD_DIM: headDim, OUT_COLUMNS: Math.ceil(headDim / 64) },
-        }),
-    enables: q.dtype === "f16" ? ["f16"] : [],
+    ...kernelOf(variant, q, headDim),
     params: {
       num_queries: numQueries,
       num_query_tiles: tiles.numQueryTiles,
@@ -123,8 +126,30 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   return { out, lse };
 }
 
-function defaultVariant({ software, maxWorkgroupBytes }: Capabilities): "tiled" | "direct" {
-  return software || maxWorkgroupBytes < TILED_WORKGROUP_BYTES ? "direct" : "tiled";
+function kernelOf(
+  variant: AttentionVariant,
+  { dtype }: Tensor,
+  headDim: number,
+): Pick<DispatchDescriptor, "kernel" | "constants" | "enables"> {
+  const constants = { elem: dtype, HEAD_DIM: headDim };
+  const enables = dtype === "f16" ? ["f16"] : [];
+  switch (variant) {
+    case "direct":
+      return { kernel: ATTENTION_DIRECT, constants, enables };
+    case "tiled":
+      return { kernel: KERNEL, constants: { ...constants, OUT_COLUMNS: Math.ceil(headDim / 64) }, enables };
+    case "subgroup_matrix":
+      return {
+        kernel: ATTENTION_SUBGROUP_MATRIX,
+        constants: { HEAD_DIM: headDim, ...fragmentConstants(headDim) },
+        enables: MATRIX_ENABLES,
+      };
+  }
+}
+
+function defaultVariant(capabilities: Capabilities, { dtype }: Tensor): AttentionVariant {
+  if (capabilities.software || capabilities.maxWorkgroupBytes < TILED_WORKGROUP_BYTES) return "direct";
+  return dtype === "f16" && hasMatrixUnits(capabilities) ? "subgroup_matrix" : "tiled";
 }
 
 interface Perturbed {

@@ -16,7 +16,9 @@ import source from "../../shaders/linear.wgsl?raw";
 import { ACTIVATIONS, type Activation } from "./activation.ts";
 import { linearDirect } from "./linear_direct.ts";
 import { linearF16 } from "./linear_f16.ts";
+import { fitsSubgroupMatrix, linearSubgroupMatrix } from "./linear_subgroup_matrix.ts";
 import type { LinearVariant } from "./linear_variant.ts";
+import { hasMatrixUnits } from "./matrix_units.ts";
 import { requireRow } from "./operand_checks.ts";
 
 /** What may vary from call to call. */
@@ -26,7 +28,10 @@ export interface LinearOptions {
   /** Element type of the result; default x's. */
   readonly dtype?: DType;
   readonly label?: string;
-  /** Which kernel; default "direct" on software adapters, otherwise "f16" for f16 operands and "tiled" for f32. */
+  /**
+   * Which kernel; default "direct" on software adapters, otherwise "tiled" for f32 operands, and for f16 ones
+   * "subgroup_matrix" where the adapter has matrix units and the sizes suit them, else "f16".
+   */
   readonly variant?: keyof typeof VARIANTS;
 }
 
@@ -35,7 +40,12 @@ const KERNEL = { stem: "linear", source };
 /** Workgroup memory of a tile with 8 rows and 2 times 4 columns a thread; WebGPU only promises 16 KiB. */
 const BIG_TILE_BYTES = 20_480;
 
-const VARIANTS = { tiled: linearTiled, direct: linearDirect, f16: linearF16 } as const;
+const VARIANTS = {
+  tiled: linearTiled,
+  direct: linearDirect,
+  f16: linearF16,
+  subgroup_matrix: linearSubgroupMatrix,
+} as const;
 
 /** Records y [m, n] = activation(x [m, k] W^T + b). */
 export function linear(
@@ -60,13 +70,14 @@ export function linear(
   }
   requireRow("linear", bias, { columns: n });
   const out = temporaryTensor(recorder, { label, dtype, shape: [...x.shape.slice(0, -1), n] });
-  const variant = options.variant ?? defaultVariant(recorder.gpu.capabilities.software, x.dtype);
-  const { kernel, constants, workgroups } = VARIANTS[variant](m, n, recorder.gpu.capabilities);
+  const { capabilities } = recorder.gpu;
+  const variant = options.variant ?? defaultVariant(capabilities, x, weights);
+  const { kernel, constants, enables = [], workgroups } = VARIANTS[variant](m, n, capabilities);
   recorder.dispatch({
     kernel,
     constants: { elem: x.dtype, out_elem: dtype, ACTIVATION: ACTIVATIONS[activation], ...constants },
     imports: { storage: weight.storage },
-    enables: x.dtype === "f16" || dtype === "f16" ? ["f16"] : [],
+    enables: enables.length === 0 && (x.dtype === "f16" || dtype === "f16") ? ["f16"] : enables,
     params: { m, n, k },
     buffers: {
       x: binding(x),
@@ -82,9 +93,15 @@ export function linear(
   return out;
 }
 
-function defaultVariant(software: boolean, dtype: DType): keyof typeof VARIANTS {
-  if (software) return "direct";
-  return dtype === "f16" ? "f16" : "tiled";
+function defaultVariant(
+  capabilities: Capabilities,
+  { dtype }: Tensor,
+  { n, k, weight }: LinearWeights,
+): keyof typeof VARIANTS {
+  if (capabilities.software) return "direct";
+  if (dtype !== "f16") return "tiled";
+  const suits = weight.storage !== "f32" && fitsSubgroupMatrix(n, k) && hasMatrixUnits(capabilities);
+  return suits ? "subgroup_matrix" : "f16";
 }
 
 /** Tiles of linear.wgsl: big ones re-use operands more, small problems need many workgroups. */

@@ -7,5 +7,7 @@ export interface LinearVariant {
   readonly kernel: Kernel;
   /** The tile constants the kernel's head describes. */
   readonly constants: Readonly<Record<string, number>>;
+  /** WGSL extensions beyond what the element types need. */
+  readonly enables?: readonly string[];
   readonly workgroups: readonly [number, number];
 }

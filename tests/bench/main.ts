@@ -3,6 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
+import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { benchAttention } from "./attention.ts";
 import { benchForward, type ForwardCase } from "./forward.ts";
 import { benchLinear } from "./linear.ts";
@@ -38,6 +39,8 @@ async function linearTable(): Promise<void> {
     rows.push(await benchLinear(gpu, shape, { variant: "tiled", dtype: "f32", repetitions: 5 }));
     if (gpu.capabilities.f16)
       rows.push(await benchLinear(gpu, shape, { variant: "f16", dtype: "f16", repetitions: 5 }));
+    if (hasMatrixUnits(gpu.capabilities))
+      rows.push(await benchLinear(gpu, shape, { variant: "subgroup_matrix", dtype: "f16", repetitions: 5 }));
   }
   gpu.dispose();
   print(
@@ -53,6 +56,10 @@ async function attentionTable(): Promise<void> {
     rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f32", repetitions: 3 }));
     if (gpu.capabilities.f16)
       rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f16", repetitions: 3 }));
+    if (hasMatrixUnits(gpu.capabilities))
+      rows.push(
+        await benchAttention(gpu, frames, { variant: "subgroup_matrix", dtype: "f16", repetitions: 5 }),
+      );
   }
   gpu.dispose();
   print("attention", rows);
@@ -68,7 +75,9 @@ async function forwardTable(): Promise<void> {
   for (const { dtype, storage } of combinations) {
     const gpu = await openGpu();
     if (dtype === "f16" && !gpu.capabilities.f16) continue;
-    rows.push(...(await benchForward(gpu, FORWARD_CASES, { dtype, storage, repetitions: 3 })));
+    rows.push(
+      ...(await benchForward(gpu, FORWARD_CASES, { dtype, storage, repetitions: dtype === "f16" ? 3 : 1 })),
+    );
     gpu.dispose();
   }
   print("forward", rows);

@@ -1,0 +1,14 @@
+// Eight neighbouring weights of a Linear weight [n, k] as packed f16, stored as unsigned bytes with one f16 scale and
+// bias per 64 columns (as in weight_int8). Expects: params.k, a multiple of 64.
+@group(0) @binding(4) var<storage, read> weight: array<vec2<u32>>;
+@group(0) @binding(5) var<storage, read> weight_scale_bias: array<u32>;
+
+fn load_weight8(row: u32, k8: u32) -> vec4<u32> {
+    let scale_bias = unpack2x16float(weight_scale_bias[row * (params.k / 64u) + k8 / 8u]);
+    let q = weight[row * (params.k / 8u) + k8];
+    let low = vec4<f32>(unpack4xU8(q.x)) * scale_bias.x + scale_bias.y;
+    let high = vec4<f32>(unpack4xU8(q.y)) * scale_bias.x + scale_bias.y;
+    return vec4<u32>(
+        pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw),
+    );
+}

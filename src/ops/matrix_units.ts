@@ -1,0 +1,35 @@
+// Whether an adapter's matrix units can run the *_subgroup_matrix kernels: f16 fragments of 16 x 16 x 16 summed in f32,
+// by subgroups of 32 (NVIDIA and others under Vulkan; Dawn's experimental feature).
+
+import type { Capabilities } from "../gpu/capabilities.ts";
+
+const FRAGMENT = 16;
+const SUBGROUP = 32;
+/** What the kernels take at most. */
+const WORKGROUP_BYTES = 46_080;
+
+/** WGSL extensions of the kernels. */
+export const MATRIX_ENABLES: readonly string[] = [
+  "f16",
+  "subgroups",
+  "chromium_experimental_subgroup_matrix",
+];
+
+/** Whether the kernels run on this adapter. */
+export function hasMatrixUnits(capabilities: Capabilities): boolean {
+  const { f16, subgroupMinSize, subgroupMaxSize, maxWorkgroupBytes, subgroupMatrices } = capabilities;
+  return (
+    f16 &&
+    subgroupMinSize === SUBGROUP &&
+    subgroupMaxSize === SUBGROUP &&
+    maxWorkgroupBytes >= WORKGROUP_BYTES &&
+    subgroupMatrices.some(
+      ({ componentType, resultComponentType, M, N, K }) =>
+        componentType === "f16" &&
+        resultComponentType === "f32" &&
+        M === FRAGMENT &&
+        N === FRAGMENT &&
+        K === FRAGMENT,
+    )
+  );
+}
