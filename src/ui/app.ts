@@ -96,8 +96,8 @@ class App {
     } finally {
       this.#abort = undefined;
       this.#progress.end(ending);
-      this.#form.setState("ready");
       await this.#refreshModel();
+      this.#form.setState("ready");
     }
   }
 
@@ -121,7 +121,6 @@ class App {
 
   #open(video: FinishedVideo): void {
     this.#shown = video;
-    if (this.#abort !== undefined && this.#abort.signal.aborted) return;
     this.#screen.play(video, () =>
       this.#messages.notice(
         "This browser has no decoder for this file: download it to play it elsewhere, or choose another file type.",

@@ -4,14 +4,11 @@ import { adapterName } from "../pipelines/render_metadata.ts";
 import { byId, element } from "./dom.ts";
 import { formatMemory } from "./format.ts";
 
-/** Shows the adapter, or what is missing and what to do. */
+/** Shows the adapter, or that there is none; what to do about it is said where the prompt is. */
 export function showCapability({ gpu, threads, crossOriginIsolated }: ServiceDescription): void {
   const place = byId("capability", HTMLElement);
   if (!gpu.available) {
-    place.replaceChildren(
-      element("p", { className: "dot missing", textContent: "No WebGPU here" }),
-      element("p", { className: "note", textContent: gpu.reason }),
-    );
+    place.replaceChildren(element("p", { className: "dot missing", textContent: "No WebGPU here" }));
     return;
   }
   const { software, f16, maxBufferBytes } = gpu.capabilities;

@@ -7,8 +7,8 @@ export const EXAMPLES: readonly { readonly label: string; readonly prompt: strin
     label: "sunset chessboard",
     prompt: "a large shiny red ball bounces on a checkered floor at sunset, the camera orbits left",
   },
+  { label: "purple ring", prompt: "a big glossy purple ring rolls right on sand under an overcast sky" },
   { label: "growing cylinder", prompt: "a big green cylinder grows on snow in daylight" },
   { label: "pyramid at night", prompt: "a small yellow pyramid rises on water at night" },
   { label: "ball and cone", prompt: "a blue ball rolls left next to an orange cone on grass at night" },
-  { label: "purple ring", prompt: "a big glossy purple ring rolls right on sand under an overcast sky" },
 ];

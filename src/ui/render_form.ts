@@ -78,8 +78,6 @@ export function createRenderForm({ onGenerate, onCancel }: FormActions): RenderF
 
 type Fields = ReturnType<typeof findFields>;
 
-// The return type is what it finds; spelling it out would say everything twice.
-// oxlint-disable-next-line typescript/explicit-module-boundary-types
 function findFields() {
   const input = (id: string): HTMLInputElement => byId(id, HTMLInputElement);
   const form = byId("form", HTMLFormElement);

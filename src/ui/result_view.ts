@@ -68,11 +68,12 @@ async function copySettings(video: FinishedVideo, button: HTMLButtonElement): Pr
   }, 1500);
 }
 
-function contactSheet({ sheetUrl, settings }: FinishedVideo): HTMLElement[] {
+function contactSheet({ sheetUrl, settings, fileName }: FinishedVideo): HTMLElement[] {
   if (sheetUrl === undefined) return [];
   const sheet = element("img", { className: "sheet", src: sheetUrl });
   sheet.alt = `Frames of “${settings.prompt}” in order`;
-  const save = element("a", { href: sheetUrl, download: "contact-sheet.png", className: "link hint" });
+  const download = fileName.replace(/\.\w+$/, "-sheet.png");
+  const save = element("a", { href: sheetUrl, download, className: "link hint" });
   save.textContent = "Save as PNG";
   const summary = element("summary", { textContent: "Contact sheet" });
   return [element("details", { open: innerWidth >= WIDE_PX }, summary, sheet, save)];

@@ -17,10 +17,10 @@ import type {
 } from "../parallel/render_protocol.ts";
 
 /** A job; `modelUrl` may be relative to the page. */
-export type ScriptedRequest = Omit<RenderRequest, "jobId"> & { readonly modelUrl: string };
+type ScriptedRequest = Omit<RenderRequest, "jobId"> & { readonly modelUrl: string };
 
 /** A result as JSON can carry it: the files as base64. */
-export type ScriptedResult = Omit<RenderResult, "file" | "contactSheet"> & {
+type ScriptedResult = Omit<RenderResult, "file" | "contactSheet"> & {
   readonly file: string;
   readonly contactSheet: string | undefined;
 };
@@ -40,8 +40,9 @@ export function createScriptedWeft(client: RenderClient): ScriptedWeft {
   let abort: AbortController | undefined;
   return {
     describe: () => client.describe(),
-    async render({ modelUrl, ...request }) {
+    async render({ modelUrl: given, ...request }) {
       abort = new AbortController();
+      const modelUrl = new URL(given, document.baseURI).href; // the worker's own base is another
       if (modelUrl !== loadedUrl) {
         await client.load(modelUrl, report);
         loadedUrl = modelUrl;

@@ -275,6 +275,7 @@ async function screenshots(where: Page, name: string): Promise<void> {
       await where.screenshot({
         path: join(SCREENSHOTS, `${name}_${width}_${colorScheme}.png`),
         fullPage: true,
+        animations: "disabled",
       });
     }
   }

@@ -46,6 +46,13 @@ function directoryHandle(folder: Map<string, Entry>, quota: () => number): objec
       if (!(folder.get(name) instanceof Uint8Array)) throw notFound();
       return fileHandle(folder, name, quota);
     },
+    async *values() {
+      for (const [name, entry] of folder) {
+        const isFolder = entry instanceof Map;
+        const handle = isFolder ? directoryHandle(entry, quota) : fileHandle(folder, name, quota);
+        yield { ...handle, kind: isFolder ? "directory" : "file", name };
+      }
+    },
     async removeEntry(name: string) {
       if (!folder.delete(name)) throw notFound();
     },

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
 import type { ByteRange, FileSource } from "../../../src/weights/file_source.ts";
-import { openOpfsSource, purgeOpfs } from "../../../src/weights/opfs_source.ts";
+import { measureOpfs, openOpfsSource, purgeOpfs } from "../../../src/weights/opfs_source.ts";
 import { createFakeOpfs, type FakeFolder } from "./fake_opfs.ts";
 import { expectSameBytes, expectWeightsError, sourceOf } from "./model_files.ts";
 
@@ -93,6 +93,20 @@ test("purge forgets one model, purgeOpfs all", async () => {
   await purgeOpfs(opfs.handle);
   await purgeOpfs(opfs.handle);
   expect(opfs.files().size).toBe(0);
+});
+
+test("it can be told how much of a file is here, and how much of everything", async () => {
+  expect(await measureOpfs(opfs.handle)).toBe(0);
+  const source = await open();
+  expect(await source.cachedBytes("t/w.safetensors")).toBe(0);
+  await source.read("t/w.safetensors", { start: 2 * PIECE, end: 2 * PIECE + 1 });
+  expect(await source.cachedBytes("t/w.safetensors")).toBe(1000);
+  await source.download("t/w.safetensors");
+  expect(await source.cachedBytes("t/w.safetensors")).toBe(BYTES.length);
+  const sizeFile = String(BYTES.length).length;
+  expect(await measureOpfs(opfs.handle)).toBe(BYTES.length + sizeFile);
+  await purgeOpfs(opfs.handle);
+  expect(await measureOpfs(opfs.handle)).toBe(0);
 });
 
 test("a full disk is said once, and the model still loads", async () => {
