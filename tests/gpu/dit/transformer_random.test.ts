@@ -39,7 +39,7 @@ const MODELS = [
   { headDim: 96, layers: 1, seed: 2 },
 ];
 
-describe.each(MODELS)("$layers layers of heads of $headDim", ({ headDim, layers, seed }) => {
+describe.each(MODELS)("heads of $headDim, layers: $layers", ({ headDim, layers, seed }) => {
   const config = configOf(headDim, layers);
   const weights = randomWan(config, seed);
   const latents = {

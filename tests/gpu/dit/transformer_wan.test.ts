@@ -10,7 +10,7 @@ import {
   type WanFixture,
 } from "../../reference/model_fixture.ts";
 import { relativeL2 } from "../../reference/relative_l2.ts";
-import { useGpu } from "../device.ts";
+import { ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type ForwardResult, runForward } from "./run_forward.ts";
 
 const gpu = useGpu();
@@ -55,7 +55,7 @@ function comparable(
   return activation === "text" ? data.subarray(0, rows * (shape[2] ?? 0)) : data;
 }
 
-describe.each(availableFixtures())(`%s (of ${FIXTURES_TITLE})`, (name) => {
+describe.each(availableFixtures())(`%s (of ${FIXTURES_TITLE}; ${ADAPTER_TITLE})`, (name) => {
   it("computes every activation and the velocity of diffusers' forward", async () => {
     const expected = expectedTensors(name);
     const { velocity, activations } = await runFixture(name, { storage: "f32", dtype: "f32" });
@@ -79,11 +79,15 @@ describe.each(availableFixtures())(`%s (of ${FIXTURES_TITLE})`, (name) => {
     );
   });
 
-  it("stays within bounds with f16 arithmetic, where the adapter has it", async () => {
-    if (!gpu().capabilities.f16) return;
-    const { velocity } = await runFixture(name, { storage: "f16", dtype: "f16" });
-    expect(relativeL2(velocity, expectedTensors(name)("p0.forward_t737").data)).toBeLessThan(F16_ARITHMETIC);
-  });
+  it.each(FLOAT_TYPES.filter((dtype) => dtype === "f16"))(
+    "stays within bounds with %s arithmetic",
+    async (dtype) => {
+      const { velocity } = await runFixture(name, { storage: "f16", dtype });
+      expect(relativeL2(velocity, expectedTensors(name)("p0.forward_t737").data)).toBeLessThan(
+        F16_ARITHMETIC,
+      );
+    },
+  );
 });
 
 it("frees everything it took", async () => {
