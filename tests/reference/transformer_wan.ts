@@ -7,7 +7,7 @@ import { rope3d } from "./rope_3d.ts";
 import { unpatchify } from "./unpatchify.ts";
 
 /** The keys of transformer/config.json that change the arithmetic. */
-export interface TransformerShape {
+interface TransformerShape {
   readonly num_attention_heads: number;
   readonly attention_head_dim: number;
   readonly num_layers: number;
