@@ -109,7 +109,7 @@ const test: ViteUserConfig["test"] = {
       test: {
         name: "gpu",
         include: ["tests/gpu/**/*.test.ts"],
-        globalSetup: ["tests/gpu/global_setup.ts"],
+        globalSetup: ["tests/gpu/global_setup.ts", "tests/gpu/cli/build_cli.ts"],
         testTimeout: 120_000,
         hookTimeout: 120_000,
       },

@@ -3,7 +3,6 @@
 
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
-import { constants } from "node:os";
 import { readCapabilities } from "../gpu/capabilities.ts";
 import { requestAdapter } from "../gpu/gpu.ts";
 import { WebGPUUnavailableError } from "../errors.ts";
@@ -14,6 +13,12 @@ import { SWIFTSHADER_VARIABLE, swiftshaderEnvironment } from "./swiftshader_node
 export type Host =
   | { readonly type: "here"; readonly gpu: GPU }
   | { readonly type: "elsewhere"; readonly code: number };
+
+/**
+ * A process whose thread is busy in WebAssembly (onnxruntime's decoder) hears no signal and is killed after this time;
+ * it writes no file then. Longer than the time it has to stop by itself (interrupt.ts).
+ */
+const KILL_MS = 750;
 
 /**
  * Finds WebGPU for this command. Returns "elsewhere" only after the other process has ended.
@@ -74,15 +79,30 @@ async function restart(environment: Readonly<Record<string, string>>): Promise<n
     stdio: "inherit",
     env: { ...process.env, ...environment },
   });
-  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
+  let isInterrupted = false;
+  const forward = (signal: NodeJS.Signals): void => {
+    isInterrupted = true;
+    child.kill(signal);
+    setTimeout(() => child.kill("SIGKILL"), KILL_MS).unref();
+  };
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   for (const signal of signals) process.on(signal, forward);
   try {
-    return await new Promise<number>((resolve, reject) => {
+    const { code, signal } = await new Promise<ChildEnd>((resolve, reject) => {
       child.on("error", reject);
-      child.on("exit", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
+      child.on("exit", (exitCode, name) => resolve({ code: exitCode, signal: name }));
     });
+    if (code !== null) return code;
+    if (isInterrupted) throw new DOMException("The render was interrupted.", "AbortError");
+    throw new Error(
+      `The rendering process was ended by ${signal ?? "the system"}; it may have run out of memory.`,
+    );
   } finally {
     for (const signal of signals) process.off(signal, forward);
   }
+}
+
+interface ChildEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
 }

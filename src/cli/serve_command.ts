@@ -40,10 +40,10 @@ export function addServeCommand(program: Command): void {
  * @throws {InputError} when the page is not built, or the address is taken.
  */
 export async function servePage({ port, host }: { port: number; host: string }): Promise<Server> {
+  if (port < 0 || port > 65535) throw new InputError(`The port must be from 0 to 65535, not ${port}.`);
   const page = packagePath("dist", "page");
   if (!existsSync(page))
     throw new InputError(`The page is not built (${page} is missing); run: npm run build`);
-  if (port < 0 || port > 65535) throw new InputError(`The port must be from 0 to 65535, not ${port}.`);
   const server = createStaticServer({ "/": page, "/models/": packagePath("models") });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(explainListenError(error, host, port)));

@@ -1,0 +1,128 @@
+// `weft render` with the embedded model, as users run it. Small and short: the machine may have no GPU.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { probe, readMetadata } from "../../../src/video/inspect.ts";
+import { openCheckpointFile } from "../../../src/weights/checkpoint.ts";
+import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
+import { runWeft, useFolder } from "./run_weft.ts";
+
+const folder = useFolder();
+const TINY = ["--frames", "5", "--height", "32", "--width", "32"];
+const read = (name: string): Uint8Array => readFileSync(join(folder, name));
+
+interface Job {
+  readonly settings: { readonly seed: number };
+  readonly seconds: { readonly load: number };
+  readonly output: string;
+}
+
+test("writes an MP4 whose metadata make the same video again", async () => {
+  const first = await runWeft(folder, [
+    "render",
+    "a red ball bounces on grass",
+    ...TINY,
+    "--seed",
+    "7",
+    "--preview",
+  ]);
+  expect(first.stderr).toContain("denoising: step 4/4");
+  expect(first).toMatchObject({ code: 0, stdout: "a-red-ball-bounces-on-grass-7.mp4\n" });
+  const file = read("a-red-ball-bounces-on-grass-7.mp4");
+  expect(probe(file)).toMatchObject({ codec: "h264", width: 32, height: 32, frames: 5, fps: 16 });
+  expect(readMetadata(file)).toMatchObject({
+    engine: "weft 0.1.0",
+    prompt: "a red ball bounces on grass",
+    seed: 7,
+    model: "weft-nano",
+    modelHash: expect.stringMatching(/^[0-9a-f]{16}$/),
+    adapter: expect.any(String),
+    numInferenceSteps: 4,
+    scheduler: "euler",
+  });
+  const preview = probe(read("a-red-ball-bounces-on-grass-7.preview.png"));
+  expect(preview).toMatchObject({ codec: "png", width: 2 * 32 + 2, height: 32 });
+
+  const inspected = await runWeft(folder, ["inspect", "a-red-ball-bounces-on-grass-7.mp4"]);
+  expect(inspected.stdout).toContain("mp4 (h264), 32x32, 5 frames at 16 fps");
+  expect(inspected.stdout).toMatch(/prompt +a red ball bounces on grass/);
+  expect(inspected.code).toBe(0);
+});
+
+test("renders a batch with the weights loaded once, and reports it as one JSON object", async () => {
+  const jobs = [
+    { prompt: "a red ball", out: "ball.gif", fps: 8 },
+    { prompt: "a zorply cube", out: "sheet.png" },
+  ];
+  writeFileSync(join(folder, "jobs.jsonl"), jobs.map((job) => JSON.stringify(job)).join("\n"));
+  const { code, stdout, stderr } = await runWeft(folder, [
+    "render",
+    "--batch",
+    "jobs.jsonl",
+    ...TINY,
+    "--json",
+  ]);
+  expect(code).toBe(0);
+  expect(stderr).toContain('The model does not know "zorply"');
+  const report = JSON.parse(stdout) as { jobs: [Job, Job]; bytes: Record<string, number>; adapter: object };
+  expect(report.jobs.map(({ output }) => output)).toEqual(["ball.gif", "sheet.png"]);
+  expect(report.jobs[1].seconds.load).toBeLessThan(report.jobs[0].seconds.load / 2);
+  expect(report.bytes["weights"]).toBeGreaterThan(1e7);
+  expect(report.bytes["peakGpu"]).toBeGreaterThan(1e7);
+  expect(report.adapter).toHaveProperty("software");
+  expect(probe(read("ball.gif"))).toMatchObject({ codec: "gif", frames: 5 });
+  expect(probe(read("sheet.png"))).toMatchObject({ codec: "png", width: 3 * 32 + 4, height: 2 * 32 + 2 });
+  expect(readMetadata(read("sheet.png"))).toMatchObject({
+    prompt: "a zorply cube",
+    seed: report.jobs[1].settings.seed,
+  });
+});
+
+describe("a dump of a decodable model", () => {
+  test("holds the frames too, its noise starts the same video, and --quiet is quiet", async () => {
+    const dump = await runWeft(folder, [
+      ...[
+        "render",
+        "a red ball",
+        ...TINY,
+        "--seed",
+        "3",
+        "--out",
+        "a.webm",
+        "--dump",
+        "a.safetensors",
+        "--quiet",
+      ],
+    ]);
+    expect(dump).toMatchObject({ code: 0, stderr: "", stdout: "a.webm\na.safetensors\n" });
+    const again = await runWeft(folder, [
+      ...["render", "a red ball", "--noise", "a.safetensors", "--out", "b.webm", "--dump", "b.safetensors"],
+    ]);
+    expect(again.code).toBe(0);
+    const [video, same] = await Promise.all(["a.safetensors", "b.safetensors"].map(videoOf));
+    expect(video?.shape).toEqual([1, 5, 3, 32, 32]);
+    expect(same?.data).toEqual(video?.data);
+    expect(video?.data.every((value) => value >= 0 && value <= 1)).toBe(true);
+    expect(new Set(video?.data).size).toBeGreaterThan(100);
+    expect(probe(read("b.webm"))).toMatchObject({ codec: "vp9", width: 32, height: 32, frames: 5 });
+    expect(readMetadata(read("b.webm"))).toMatchObject({ seed: null, noise: "a.safetensors" });
+  });
+});
+
+test("brings its own software adapter where the environment has none", async () => {
+  const env = { WEFT_SWIFTSHADER: undefined, VK_ICD_FILENAMES: undefined, LD_LIBRARY_PATH: undefined };
+  const { code, stdout } = await runWeft(folder, ["info", "--json"], { env });
+  expect(code).toBe(0);
+  const { adapter, versions } = JSON.parse(stdout) as {
+    adapter: { maxBufferBytes: number };
+    versions: object;
+  };
+  expect(adapter.maxBufferBytes).toBeGreaterThan(2 ** 27);
+  expect(versions).toMatchObject({ weft: "0.1.0", webgpu: "0.6.2", "onnxruntime-web": "1.30.0" });
+});
+
+async function videoOf(name: string): Promise<{ shape: readonly number[]; data: Float32Array }> {
+  const file = await openCheckpointFile(openFolderSource(folder), name);
+  expect(existsSync(join(folder, name))).toBe(true);
+  return { shape: file.info("video").shape, data: await file.readF32("video") };
+}
