@@ -4,7 +4,7 @@ import { connectRenderService, type RenderClient } from "../parallel/render_endp
 import type { ModelSummary, ServiceEvent } from "../parallel/render_protocol.ts";
 
 /** A cancelled job that still runs after this is ended with its worker: a long step on a slow adapter cannot hear. */
-const CANCEL_GRACE_MS = 2000;
+const CANCEL_GRACE_MS = 1500;
 
 interface Started {
   readonly worker: Worker;
