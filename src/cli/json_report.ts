@@ -10,8 +10,8 @@ export interface ReportParts {
   readonly version: string;
   readonly capabilities: Capabilities;
   readonly model: { readonly location: string; readonly hash: string | undefined };
-  /** Bytes of the weights files that the run read, and the most GPU memory in use at a time. */
-  readonly bytes: { readonly weights: number; readonly peakGpu: number };
+  /** Bytes of the weights files that the run read, and the most GPU memory in use at a time; null: not known. */
+  readonly bytes: { readonly weights: number | null; readonly peakGpu: number | null };
   readonly results: readonly JobResult[];
   readonly profile: readonly ProfileRow[] | undefined;
 }

@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import { InputError } from "../errors.ts";
 import { openHost } from "./adapter_node.ts";
 import { readBatch } from "./batch_file.ts";
+import { runInChromium } from "./chromium_run.ts";
 import { withInterrupt } from "./interrupt.ts";
 import { anyNumber, byteSize, moreTimesteps, wholeNumber } from "./option_values.ts";
 import { isFolder, numberedPath } from "./output_path.ts";
@@ -31,6 +32,10 @@ export function addRenderCommand(program: Command): void {
   command.action(async (prompts: string[], flags: RenderFlags) => {
     const request = await requestOf(prompts, flags);
     await checkRequest(request);
+    if (request.run.host === "chromium") {
+      await withInterrupt((signal) => runInChromium(request, signal));
+      return;
+    }
     const host = await openHost();
     if (host.type === "elsewhere") process.exitCode = host.code;
     else await withInterrupt((signal) => runRender(request, host.gpu, signal));
@@ -87,6 +92,11 @@ function addRunOptions(command: Command): void {
   command
     .optionsGroup("Computing:")
     .addOption(
+      new Option("--host <host>", "this process, or a page in headless Chromium")
+        .choices(["node", "chromium"])
+        .default("node"),
+    )
+    .addOption(
       new Option(
         "--weights <storage>",
         "matrices in GPU memory (default: as stored; f32 on software)",
@@ -107,7 +117,8 @@ function addRunOptions(command: Command): void {
 
 /** Command line options to plain data. Throws `InputError` when there is nothing to render. */
 export async function requestOf(prompts: readonly string[], flags: RenderFlags): Promise<RenderRequest> {
-  const { model, vae, weights, arithmetic, maxMemory, batch, preview, json, quiet, profile, ...job } = flags;
+  const { host, model, vae, weights, arithmetic, maxMemory, batch, preview, json, quiet, profile, ...job } =
+    flags;
   if (prompts.length > 0 && batch !== undefined) {
     throw new InputError("Give prompts or --batch FILE.jsonl, not both.");
   }
@@ -117,6 +128,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
   const jobs =
     batch === undefined ? prompts.map((prompt) => ({ ...job, prompt })) : await readBatch(batch, job);
   const run: RenderRun = {
+    host: host ?? "node",
     model,
     vae,
     weights,

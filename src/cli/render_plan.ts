@@ -131,6 +131,7 @@ function seedNoise(settings: RenderSettings, channels: number): Latents {
   return { data, shape: [channels, numLatentFrames, height, width] };
 }
 
-function isUrl(model: string): boolean {
+/** Whether `--model` names an address rather than a folder. */
+export function isUrl(model: string): boolean {
   return /^https?:\/\//i.test(model);
 }

@@ -29,6 +29,8 @@ export interface RenderJob {
 
 /** What all jobs of one run share. */
 export interface RenderRun {
+  /** Where it computes: this process, or a page in headless Chromium. */
+  readonly host: "node" | "chromium";
   /** A folder or an http(s) URL. */
   readonly model: string;
   readonly vae?: string | undefined;

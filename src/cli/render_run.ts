@@ -9,9 +9,10 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import { jsonReport } from "./json_report.ts";
 import { VERSION } from "./package_files.ts";
 import { profileTable } from "./profile_table.ts";
-import { createProgressLine, duration, type ProgressLine } from "./progress_line.ts";
+import { createProgressLine } from "./progress_line.ts";
+import { announce, printPaths, summary } from "./run_messages.ts";
 import { type JobResult, renderJob } from "./render_job.ts";
-import { decoderFile, type JobPlan, modelSource, planJobs } from "./render_plan.ts";
+import { decoderFile, modelSource, planJobs } from "./render_plan.ts";
 import type { RenderRequest, RenderRun } from "./render_request.ts";
 
 /** Renders every job, one after the other. Throws at the first that fails; files of earlier ones stay. */
@@ -24,7 +25,8 @@ export async function runRender(request: RenderRequest, webgpu: GPU, signal: Abo
     const plans = await planJobs(request, pipeline.files, signal);
     const results: JobResult[] = [];
     for (const [index, plan] of plans.entries()) {
-      announce(plan, { index, count: plans.length, progress });
+      announce(plan.settings.prompt, { index, count: plans.length, progress });
+      for (const message of plan.notices) progress.say(message);
       const onEvent = (event: PipelineEvent): void => progress.onEvent(event);
       const result = await renderJob(plan, { pipeline, ffmpeg, signal, preview: run.preview, onEvent });
       results.push(result);
@@ -57,26 +59,6 @@ async function openPipeline(
     dtype: run.arithmetic ?? (isDump ? "f32" : undefined),
     signal,
   });
-}
-
-function announce(
-  { settings, notices }: JobPlan,
-  { index, count, progress }: { index: number; count: number; progress: ProgressLine },
-): void {
-  if (count > 1) progress.say(`${index + 1}/${count}: ${settings.prompt}`);
-  for (const message of notices) progress.onEvent({ type: "notice", message });
-}
-
-function summary({ settings, seconds, output, outputBytes, dump }: JobResult): string {
-  const { numFrames, width, height, fps, seed } = settings;
-  const took = `seed ${seed}, took ${duration(1000 * (seconds.total ?? 0))}`;
-  if (output === undefined) return `${dump}: ${settings.numInferenceSteps} steps, ${took}`;
-  const kilobytes = Math.max(1, Math.round((outputBytes ?? 0) / 1000));
-  return `${output}: ${numFrames} frames of ${width}x${height} at ${fps} fps, ${kilobytes} kB, ${took}`;
-}
-
-function printPaths({ output, dump }: JobResult): void {
-  for (const path of [output, dump]) if (path !== undefined) process.stdout.write(`${path}\n`);
 }
 
 async function printReport(

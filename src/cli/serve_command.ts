@@ -11,6 +11,12 @@ import { createStaticServer } from "./static_server.ts";
 
 const DEFAULT_PORT = 8080;
 
+/** Where a server listens. */
+interface Address {
+  readonly port: number;
+  readonly host: string;
+}
+
 /** Adds the command to the program. */
 export function addServeCommand(program: Command): void {
   program
@@ -23,8 +29,9 @@ export function addServeCommand(program: Command): void {
       "0.0.0.0 lets other machines in; WebGPU then needs https in front",
       "127.0.0.1",
     )
-    .action(async ({ port, host }: { port: number; host: string }) => {
-      const server = await servePage({ port, host });
+    .action(async ({ port, host }: Address) => {
+      const folders = { "/": packagePath("dist", "page"), "/models/": packagePath("models") };
+      const server = await listen(createStaticServer(folders), { port, host });
       process.stdout.write(`${serverUrl(server, host)}\n`);
       await withInterrupt(async (signal) => {
         await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
@@ -35,16 +42,15 @@ export function addServeCommand(program: Command): void {
 }
 
 /**
- * Starts serving the page and the models. Resolves when it listens.
+ * Starts a server. Resolves when it listens.
  *
  * @throws {InputError} when the page is not built, or the address is taken.
  */
-export async function servePage({ port, host }: { port: number; host: string }): Promise<Server> {
+export async function listen(server: Server, { port, host }: Address): Promise<Server> {
   if (port < 0 || port > 65535) throw new InputError(`The port must be from 0 to 65535, not ${port}.`);
   const page = packagePath("dist", "page");
   if (!existsSync(page))
     throw new InputError(`The page is not built (${page} is missing); run: npm run build`);
-  const server = createStaticServer({ "/": page, "/models/": packagePath("models") });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(explainListenError(error, host, port)));
     server.listen(port, host, resolve);

@@ -32,20 +32,16 @@ beforeAll(async () => {
     return JSON.stringify({ prompt, noise: `noise${k}.safetensors`, dump: `dump${k}.safetensors` });
   });
   writeFileSync(join(folder, "jobs.jsonl"), lines.join("\n"));
-  result = await runWeft(folder, [
-    ...[
-      "render",
-      ...MODEL,
-      "--batch",
-      "jobs.jsonl",
-      "--dump-forward",
-      "737",
-      "--negative",
-      meta.negative_prompt,
-    ],
-    ...["--steps", String(meta.num_inference_steps), "--guidance", String(meta.guidance_scale)],
-    ...["--max-sequence-length", String(meta.max_sequence_length), "--arithmetic", "f32"],
-  ]);
+  const options = {
+    "--batch": "jobs.jsonl",
+    "--dump-forward": "737",
+    "--negative": meta.negative_prompt,
+    "--steps": String(meta.num_inference_steps),
+    "--guidance": String(meta.guidance_scale),
+    "--max-sequence-length": String(meta.max_sequence_length),
+    "--arithmetic": "f32",
+  };
+  result = await runWeft(folder, ["render", ...MODEL, ...Object.entries(options).flat()]);
 });
 
 test("weft render --dump works where the decoder is not supported, and says what is missing", () => {

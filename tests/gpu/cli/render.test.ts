@@ -80,24 +80,11 @@ test("renders a batch with the weights loaded once, and reports it as one JSON o
 
 describe("a dump of a decodable model", () => {
   test("holds the frames too, its noise starts the same video, and --quiet is quiet", async () => {
-    const dump = await runWeft(folder, [
-      ...[
-        "render",
-        "a red ball",
-        ...TINY,
-        "--seed",
-        "3",
-        "--out",
-        "a.webm",
-        "--dump",
-        "a.safetensors",
-        "--quiet",
-      ],
-    ]);
+    const files = ["--out", "a.webm", "--dump", "a.safetensors"];
+    const dump = await runWeft(folder, ["render", "a red ball", ...TINY, "--seed", "3", ...files, "--quiet"]);
     expect(dump).toMatchObject({ code: 0, stderr: "", stdout: "a.webm\na.safetensors\n" });
-    const again = await runWeft(folder, [
-      ...["render", "a red ball", "--noise", "a.safetensors", "--out", "b.webm", "--dump", "b.safetensors"],
-    ]);
+    const noise = ["--noise", "a.safetensors", "--out", "b.webm", "--dump", "b.safetensors"];
+    const again = await runWeft(folder, ["render", "a red ball", ...noise]);
     expect(again.code).toBe(0);
     const [video, same] = await Promise.all(["a.safetensors", "b.safetensors"].map(videoOf));
     expect(video?.shape).toEqual([1, 5, 3, 32, 32]);

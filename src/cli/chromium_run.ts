@@ -1,0 +1,201 @@
+// `--host chromium`: the same jobs in the page of `weft serve`, inside headless Chromium. The page offers itself to
+// scripts as `globalThis.weft` under the address "#scripted"; this file drives it and writes what comes back.
+
+import type { Server } from "node:http";
+import type { Browser, Page } from "playwright-core";
+import { GpuOutOfMemoryError, InputError, WebGPUUnavailableError, WeightsError } from "../errors.ts";
+import type { Capabilities } from "../gpu/capabilities.ts";
+import type {
+  RenderRequest,
+  RenderResult,
+  ServiceDescription,
+  ServiceEvent,
+} from "../parallel/render_protocol.ts";
+import { formatOfFileName } from "../video/video_format.ts";
+import { writeFileAtomically } from "./atomic_file.ts";
+import { launchChromium } from "./chromium_node.ts";
+import { jsonReport } from "./json_report.ts";
+import { chooseOutput, isFolder } from "./output_path.ts";
+import { packagePath, VERSION } from "./package_files.ts";
+import { createProgressLine, type ProgressLine } from "./progress_line.ts";
+import type { JobResult } from "./render_job.ts";
+import { isUrl } from "./render_plan.ts";
+import { type RenderJob, renderOptionsOf, type RenderRequest as CliRequest } from "./render_request.ts";
+import { announce, printPaths, summary } from "./run_messages.ts";
+import { listen, serverUrl } from "./serve_command.ts";
+import { createStaticServer } from "./static_server.ts";
+
+const ADDRESS = "127.0.0.1";
+const MODEL_PATH = "/model/";
+
+/** The page's answer; errors lose their class on the way, so they travel as data. */
+type Answer =
+  | { readonly ok: true; readonly result: ScriptedResult }
+  | { readonly ok: false; readonly name: string; readonly message: string };
+
+type ScriptedResult = Omit<RenderResult, "file" | "contactSheet"> & { readonly file: string };
+
+/** What the page puts on its globalThis (src/ui/scripted.ts). */
+interface ScriptedWeft {
+  describe(): Promise<ServiceDescription>;
+  render(request: Omit<RenderRequest, "jobId"> & { readonly modelUrl: string }): Promise<ScriptedResult>;
+}
+
+declare const weft: ScriptedWeft;
+
+/** Renders every job of the request in one page. Throws like `runRender`. */
+export async function runInChromium(request: CliRequest, signal: AbortSignal): Promise<void> {
+  refuseNodeOptions(request);
+  const { run, jobs } = request;
+  const progress = createProgressLine(process.stderr, { quiet: run.quiet });
+  const host = await openPage(run.model, signal);
+  try {
+    await host.page.exposeFunction("onWeftEvent", (event: ServiceEvent) => showEvent(event, progress));
+    const { gpu } = await host.page.evaluate(() => weft.describe());
+    if (!gpu.available) throw new WebGPUUnavailableError(gpu.reason);
+    const taken = new Set<string>();
+    const results: JobResult[] = [];
+    let modelHash: string | undefined;
+    for (const [index, job] of jobs.entries()) {
+      announce(job.prompt, { index, count: jobs.length, progress });
+      const rendered = await renderInPage(host, job, signal);
+      modelHash = rendered.modelHash;
+      const result = await writeResult(rendered, { job, taken, signal });
+      results.push(result);
+      progress.end();
+      progress.say(summary(result));
+      if (!run.json) printPaths(result);
+    }
+    if (run.json) printReport(results, { capabilities: gpu.capabilities, location: run.model, modelHash });
+  } finally {
+    progress.end();
+    await host.close();
+  }
+}
+
+function printReport(results: readonly JobResult[], { capabilities, location, modelHash }: PageFacts): void {
+  const report = jsonReport({
+    version: VERSION,
+    capabilities,
+    model: { location, hash: modelHash },
+    bytes: { weights: null, peakGpu: null },
+    results,
+    profile: undefined,
+  });
+  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+}
+
+interface PageFacts {
+  readonly capabilities: Capabilities;
+  readonly location: string;
+  readonly modelHash: string | undefined;
+}
+
+/** Options that only the other host has. */
+function refuseNodeOptions({ run, jobs }: CliRequest): void {
+  const { vae, weights, arithmetic, maxMemory } = run;
+  const given: Record<string, unknown> = {
+    "--vae": vae,
+    "--weights": weights,
+    "--arithmetic": arithmetic,
+    "--max-memory": maxMemory,
+    "--preview": run.preview || undefined,
+    "--profile": run.profile || undefined,
+    "--noise": jobs.find(({ noise }) => noise)?.noise,
+    "--dump": jobs.find(({ dump }) => dump)?.dump,
+    "--crf": jobs.find(({ crf }) => crf !== undefined)?.crf,
+  };
+  const refused = Object.keys(given).filter((name) => given[name] !== undefined);
+  if (refused.length > 0) throw new InputError(`${refused.join(", ")} cannot be used with --host chromium.`);
+}
+
+interface PageHost {
+  readonly page: Page;
+  readonly modelUrl: string;
+  close(): Promise<void>;
+}
+
+/** Serves page and model, and opens the page. An abort closes the browser, which ends whatever waits for it. */
+async function openPage(model: string, signal: AbortSignal): Promise<PageHost> {
+  const server = await servePageAndModel(model);
+  let browser: Browser | undefined;
+  const close = async (): Promise<void> => {
+    signal.removeEventListener("abort", onAbort);
+    await browser?.close();
+    server.close();
+    server.closeAllConnections();
+  };
+  const onAbort = (): void => void browser?.close();
+  signal.addEventListener("abort", onAbort);
+  try {
+    browser = await launchChromium();
+    signal.throwIfAborted();
+    const page = await browser.newPage();
+    page.setDefaultTimeout(0); // a render takes as long as it takes
+    await page.goto(`${serverUrl(server, ADDRESS)}#scripted`);
+    await page.waitForFunction(() => "weft" in globalThis);
+    return { page, modelUrl: isUrl(model) ? model : MODEL_PATH, close };
+  } catch (error) {
+    await close();
+    signal.throwIfAborted();
+    throw error;
+  }
+}
+
+async function servePageAndModel(model: string): Promise<Server> {
+  const folders = { "/": packagePath("dist", "page"), ...(isUrl(model) ? {} : { [MODEL_PATH]: model }) };
+  return await listen(createStaticServer(folders), { host: ADDRESS, port: 0 });
+}
+
+async function renderInPage(
+  { page, modelUrl }: PageHost,
+  job: RenderJob,
+  signal: AbortSignal,
+): Promise<ScriptedResult> {
+  const request = { ...renderOptionsOf(job), modelUrl, format: formatOf(job) };
+  let answer: Answer;
+  try {
+    answer = await page.evaluate(
+      (asked): Promise<Answer> =>
+        weft.render(asked).then(
+          (result) => ({ ok: true as const, result }),
+          ({ name, message }: Error) => ({ ok: false as const, name, message }),
+        ),
+      request,
+    );
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new Error("The browser ended before the video was done; it may have run out of memory.", {
+      cause: error,
+    });
+  }
+  if (!answer.ok) throw restoreError(answer);
+  return answer.result;
+}
+
+const ERROR_CLASSES = { InputError, WeightsError, GpuOutOfMemoryError, WebGPUUnavailableError } as const;
+
+function restoreError({ name, message }: { name: string; message: string }): Error {
+  if (!Object.hasOwn(ERROR_CLASSES, name)) return new Error(message);
+  return new ERROR_CLASSES[name as keyof typeof ERROR_CLASSES](message);
+}
+
+async function writeResult(
+  { file, settings, seconds }: ScriptedResult,
+  { job, taken, signal }: { job: RenderJob; taken: Set<string>; signal: AbortSignal },
+): Promise<JobResult> {
+  const output = chooseOutput({ out: job.out, prompt: job.prompt, seed: settings.seed }, taken);
+  const outputBytes = await writeFileAtomically(output, [Buffer.from(file, "base64")], signal);
+  const stages = { ...seconds.stages, total: seconds.total };
+  return { settings, seconds: stages, output, outputBytes, dump: undefined, preview: undefined };
+}
+
+function formatOf({ out }: RenderJob): RenderRequest["format"] {
+  return out === undefined || isFolder(out) ? "mp4" : formatOfFileName(out);
+}
+
+function showEvent(event: ServiceEvent, progress: ProgressLine): void {
+  if (event.type !== "download") return progress.onEvent(event);
+  const { done, total } = event;
+  progress.onEvent({ type: "progress", stage: "load", done, total, unit: "bytes" });
+}
