@@ -2,10 +2,10 @@
 //
 // Operands, tiles and results are those of attention.wgsl, with q, k, v in f16 (bound eight at a time).
 //
-// One workgroup takes one query tile of 64 rows and one head, with four subgroups of 32. Subgroup s computes the scores of
-// query rows 32 (s / 2) .. + 32 against half of a key tile, and half of the head's dimensions of their output. Queries
-// stay in registers as fragments; keys, then values, of a tile share one stage in workgroup memory. Scores make a round
-// trip through workgroup memory for the softmax, since a matrix fragment's elements cannot be touched.
+// One workgroup takes one query tile of 64 rows and one head, with four subgroups of 32. Subgroup s computes the scores
+// of query rows 32 (s / 2) .. + 32 against half of a key tile, and half of the head's dimensions of their output.
+// Queries stay in registers as fragments; keys, then values, of a tile share one stage in workgroup memory. Scores make
+// a round trip through workgroup memory for the softmax, since a matrix fragment's elements cannot be touched.
 // For the same reason the output cannot be rescaled row by row in registers: the running maximum is only raised when a
 // row's maximum grows by more than RAISE, and the output makes its own round trip then (the first tile, seldom later).
 // Probabilities are at most exp(RAISE) and fit f16; statistics are f32.
@@ -80,7 +80,8 @@ fn main(
     workgroupBarrier();
     #repeat i 2
     #repeat c D16
-    let q_$i_$c = subgroupMatrixLoad<left, row_major>(&stage, (first_row + 16u * $i) * STAGE_STRIDE + 2u * $c, STAGE_STRIDE);
+    let q_$i_$c =
+        subgroupMatrixLoad<left, row_major>(&stage, (first_row + 16u * $i) * STAGE_STRIDE + 2u * $c, STAGE_STRIDE);
     #end
     #repeat j D32
     var out_$i_$j: result;
@@ -140,7 +141,8 @@ fn main(
         #repeat c 4
         {
             #repeat i 2
-            let p_$i = subgroupMatrixLoad<left, row_major>(&probabilities, (first_row + 16u * $i) * P_STRIDE + 16u * $c, P_STRIDE);
+            let p_at_$i = (first_row + 16u * $i) * P_STRIDE + 16u * $c;
+            let p_$i = subgroupMatrixLoad<left, row_major>(&probabilities, p_at_$i, P_STRIDE);
             #end
             #repeat j D32
             {
@@ -222,7 +224,7 @@ fn update_row(row: u32, part: u32, keys: vec4<u32>) {
         let logit = scores[at + c] * params.scale + bias;
         part_max = max(part_max, select(LOWEST, logit, part + c < keys.y));
     }
-    shared_part[index_of(row, part)] = part_max;
+    shared_part[2u * row + part] = part_max;
     let old_max = row_max[row];
     workgroupBarrier();
     let tile_max = max(shared_part[2u * row], shared_part[2u * row + 1u]);
@@ -236,7 +238,7 @@ fn update_row(row: u32, part: u32, keys: vec4<u32>) {
         part_sum += f32(p);
     }
     workgroupBarrier();
-    shared_part[index_of(row, part)] = part_sum;
+    shared_part[2u * row + part] = part_sum;
     workgroupBarrier();
     if part == 0u {
         let rescale = exp(old_max - new_max);
@@ -255,8 +257,4 @@ fn own_value(at4: u32) -> vec4<f32> {
     let packed = v[at4 / 2u];
     let pair = select(packed.xy, packed.zw, at4 % 2u == 1u);
     return vec4<f32>(unpack2x16float(pair.x), unpack2x16float(pair.y));
-}
-
-fn index_of(row: u32, part: u32) -> u32 {
-    return 2u * row + part;
 }

@@ -1,7 +1,7 @@
 // Every op in every variant it can choose, on tiny tensors: what shaders.test.ts compiles. A new variant goes here.
 import type { Recorder } from "../../src/gpu/recorder.ts";
 import { ACTIVATIONS, activation, type Activation } from "../../src/ops/activation.ts";
-import { attention } from "../../src/ops/attention.ts";
+import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
 import { attentionMerge } from "../../src/ops/attention_merge.ts";
 import { attentionRelative } from "../../src/ops/attention_relative.ts";
 import { gateResidual } from "../../src/ops/gate_residual.ts";
@@ -112,7 +112,9 @@ function rmsNormCase(from: DType, to: DType): ShaderCase {
 }
 
 function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
-  return (["tiled", "direct"] as const).map((variant) => ({
+  const variants: AttentionVariant[] = ["tiled", "direct"];
+  if (dtype === "f16") variants.push("subgroup_matrix");
+  return variants.map((variant) => ({
     name: `attention ${variant} ${dtype} ${headDim}`,
     record: (recorder) => {
       const q = tensor(recorder, [2, headDim], dtype);
@@ -138,9 +140,9 @@ const LINEAR_SIZES = [
 
 function linearCases(from: DType, to: DType): ShaderCase[] {
   const variants: NonNullable<LinearOptions["variant"]>[] = ["tiled", "direct"];
-  if (from === "f16") variants.push("f16");
+  if (from === "f16") variants.push("f16", "subgroup_matrix");
   return variants.flatMap((variant) =>
-    STORAGES.flatMap((storage) =>
+    STORAGES.filter((storage) => variant !== "subgroup_matrix" || storage !== "f32").flatMap((storage) =>
       ACTIVATION_NAMES.map((kind) => ({
         name: `linear ${variant} ${from} to ${to}, ${storage} weights, ${kind}`,
         record: (recorder) => {

