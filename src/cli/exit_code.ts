@@ -37,7 +37,7 @@ export function explainError(
   return { text: `error: ${error.message}\n(set ${DEBUG_VARIABLE}=1 for the stack)`, code };
 }
 
-/** Whether an error is the standard AbortError. */
-export function isAbort(error: unknown): boolean {
-  return error instanceof DOMException && error.name === "AbortError";
+/** A DOMException, or one of Node's own. */
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
 }

@@ -20,7 +20,7 @@ export function endOnSignals(): void {
   }
 }
 
-/** Runs `work` with a signal that Ctrl-C aborts. */
+/** Runs `work` with a signal that Ctrl-C aborts; whatever it throws after that is an AbortError. */
 export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   let firstAt = 0;
@@ -36,6 +36,9 @@ export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>
   for (const name of SIGNALS) process.on(name, stop);
   try {
     return await work(controller.signal);
+  } catch (error) {
+    controller.signal.throwIfAborted();
+    throw error;
   } finally {
     for (const name of SIGNALS) process.off(name, stop);
   }

@@ -67,7 +67,7 @@ async function encodePreview(
 }
 
 /** The frames with every pixel repeated `scale` times in both directions. */
-export function enlarge(
+function enlarge(
   { width, height, frames }: Pick<PreviewEvent, "width" | "height" | "frames">,
   scale: number,
 ): FrameBatch {
