@@ -8,7 +8,7 @@ import { type FormValues, presetsOf, toRequest } from "./form_values.ts";
 import { createHistory } from "./history_view.ts";
 import { createMessages } from "./messages.ts";
 import { showModel, showModelError } from "./model_view.ts";
-import { createProgressView } from "./progress_view.ts";
+import { ProgressView } from "./progress_view.ts";
 import { createRenderForm } from "./render_form.ts";
 import type { RenderHost } from "./render_host.ts";
 import { hideResult, showResult } from "./result_view.ts";
@@ -31,11 +31,11 @@ class App {
   readonly #options: AppOptions;
   readonly #messages = createMessages();
   readonly #screen = createScreen();
-  readonly #progress = createProgressView();
+  readonly #progress = new ProgressView();
   readonly #history = createHistory((video) => this.#open(video));
   readonly #form = createRenderForm({
     onGenerate: () => void this.#generate(),
-    onCancel: () => this.#abort?.abort(),
+    onCancel: () => this.#cancel(),
   });
   #summary: ModelSummary | undefined;
   #abort: AbortController | undefined;
@@ -99,6 +99,12 @@ class App {
       await this.#refreshModel();
       this.#form.setState("ready");
     }
+  }
+
+  #cancel(): void {
+    if (this.#abort === undefined || this.#abort.signal.aborted) return;
+    this.#abort.abort();
+    this.#progress.stopping();
   }
 
   #see(event: ServiceEvent): void {

@@ -16,70 +16,77 @@ const STAGE_NAMES: Readonly<Record<Stage, string>> = {
 /** How often the time left is counted down between events. */
 const TICK_MS = 1000;
 
-/** The progress of one render at a time. */
-export interface ProgressView {
-  begin(expected: StageSeconds): void;
-  see(event: ServiceEvent): void;
-  end(announcement: string): void;
+/** The bar in index.html; follows one render at a time. */
+export class ProgressView {
+  readonly #root = byId("progress", HTMLDivElement);
+  readonly #bar = byId("progress-bar", HTMLDivElement);
+  readonly #words = byId("progress-stage", HTMLSpanElement);
+  readonly #left = byId("progress-left", HTMLSpanElement);
+  readonly #announcer = byId("announcer", HTMLParagraphElement);
+  readonly #title = document.title;
+  #timeLeft = new TimeLeft();
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** @param expected what each stage should take, if known */
+  begin(expected: StageSeconds): void {
+    this.#timeLeft = new TimeLeft(expected);
+    this.#root.hidden = false;
+    this.#show(0, "Starting");
+    this.#announce("The render starts.");
+    this.#left.textContent = "";
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  see(event: ServiceEvent): void {
+    this.#timeLeft.see(event, now());
+    if (event.type === "download") {
+      this.#show(event.done / event.total, describeDownload(event));
+    } else if (event.type === "stage") {
+      this.#show(this.#timeLeft.overall, STAGE_NAMES[event.stage]);
+      this.#announce(STAGE_NAMES[event.stage]);
+      this.#tick();
+    } else if (event.type === "progress") {
+      const text = describeProgress(event);
+      this.#show(this.#timeLeft.overall, text);
+      if (event.stage === "denoise") this.#announce(text);
+    }
+  }
+
+  /** The visitor has cancelled; the worker still has to hear it. */
+  stopping(): void {
+    clearInterval(this.#timer);
+    this.#words.textContent = "Stopping…";
+    this.#left.textContent = "";
+  }
+
+  end(announcement: string): void {
+    clearInterval(this.#timer);
+    this.#root.hidden = true;
+    document.title = this.#title;
+    this.#announce(announcement);
+  }
+
+  #show(fraction: number, text: string): void {
+    const percent = Math.floor(100 * fraction);
+    this.#bar.style.setProperty("--done", String(fraction));
+    this.#bar.ariaValueNow = String(percent);
+    this.#bar.ariaValueText = text;
+    this.#words.textContent = text;
+    document.title = `${percent} % · ${this.#title}`;
+  }
+
+  #tick(): void {
+    const seconds = this.#timeLeft.secondsLeft(now());
+    this.#left.textContent = seconds === undefined ? "" : formatTimeLeft(seconds);
+  }
+
+  #announce(text: string): void {
+    if (this.#announcer.textContent !== text) this.#announcer.textContent = text;
+  }
 }
 
-/** Binds the bar in index.html. */
-export function createProgressView(): ProgressView {
-  const root = byId("progress", HTMLDivElement);
-  const bar = root.querySelector<HTMLElement>(".bar") ?? root;
-  const words = byId("progress-stage", HTMLSpanElement);
-  const left = byId("progress-left", HTMLSpanElement);
-  const announcer = byId("announcer", HTMLParagraphElement);
-  const title = document.title;
-  const now = (): number => performance.now() / 1000;
-  let timeLeft = new TimeLeft();
-  let timer: ReturnType<typeof setInterval> | undefined;
-
-  const announce = (text: string): void => {
-    if (announcer.textContent !== text) announcer.textContent = text;
-  };
-  const show = (fraction: number, text: string): void => {
-    const percent = Math.floor(100 * fraction);
-    bar.style.setProperty("--done", String(fraction));
-    bar.ariaValueNow = String(percent);
-    bar.ariaValueText = text;
-    words.textContent = text;
-    document.title = `${percent} % · ${title}`;
-  };
-  const tick = (): void => {
-    const seconds = timeLeft.secondsLeft(now());
-    left.textContent = seconds === undefined ? "" : formatTimeLeft(seconds);
-  };
-  return {
-    begin(expected) {
-      timeLeft = new TimeLeft(expected);
-      root.hidden = false;
-      show(0, "Starting");
-      announce("The render starts.");
-      left.textContent = "";
-      timer = setInterval(tick, TICK_MS);
-    },
-    see(event) {
-      timeLeft.see(event, now());
-      if (event.type === "download") {
-        show(event.done / event.total, describeDownload(event));
-      } else if (event.type === "stage") {
-        show(timeLeft.overall, STAGE_NAMES[event.stage]);
-        announce(STAGE_NAMES[event.stage]);
-        tick();
-      } else if (event.type === "progress") {
-        const text = describeProgress(event);
-        show(timeLeft.overall, text);
-        if (event.stage === "denoise") announce(text);
-      }
-    },
-    end(announcement) {
-      clearInterval(timer);
-      root.hidden = true;
-      document.title = title;
-      announce(announcement);
-    },
-  };
+function now(): number {
+  return performance.now() / 1000;
 }
 
 function describeDownload({ done, total }: { readonly done: number; readonly total: number }): string {
