@@ -89,8 +89,10 @@ export class OrtRuntime {
   }
 
   /** A CPU tensor over `data` (not copied) to feed a session with. */
-  tensor(data: Float32Array, dims: readonly number[]): Tensor {
-    return new this.#ort.Tensor("float32", data, dims);
+  tensor(data: Float32Array | BigInt64Array, dims: readonly number[]): Tensor {
+    return data instanceof Float32Array
+      ? new this.#ort.Tensor("float32", data, dims)
+      : new this.#ort.Tensor("int64", data, dims);
   }
 }
 
