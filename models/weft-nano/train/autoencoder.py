@@ -52,14 +52,13 @@ class TGrow(nn.Module):
         return self.conv(x).reshape(-1, x.shape[1], *x.shape[2:])
 
 
-def run(seq, x, n, eager=False):
-    """Apply a block sequence to [n*t, c, h, w]; TGrow trades places with the upsampling before it (same result).
-    `eager` goes round compiled blocks."""
+def run(seq, x, n):
+    """Apply a block sequence to [n*t, c, h, w]; TGrow trades places with the upsampling before it (same result)."""
     blocks = list(seq)
     for i in range(len(blocks) - 1):
         if isinstance(blocks[i], nn.Upsample) and isinstance(blocks[i + 1], TGrow): blocks[i], blocks[i + 1] = blocks[i + 1], blocks[i]
     for b in blocks:
-        x = (b.forward if eager else b)(x, n) if isinstance(b, MemBlock) else b(x)
+        x = b(x, n) if isinstance(b, MemBlock) else b(x)
         if isinstance(b, (TPool, TGrow)): x = x.contiguous(memory_format=torch.channels_last)
     return x
 
@@ -83,10 +82,10 @@ class VideoAE(nn.Module):
         y = run(self.encoder, x.flatten(0, 1).contiguous(memory_format=torch.channels_last), n)
         return y.unflatten(0, (n, -1))
 
-    def decode(self, z, eager=False):
+    def decode(self, z):
         """[n, L, 16, h, w] -> [n, 4L-3, 3, 8h, 8w] (unclamped)."""
         n = len(z)
-        return run(self.decoder, z.flatten(0, 1).contiguous(memory_format=torch.channels_last), n, eager).unflatten(0, (n, -1))[:, 3:]
+        return run(self.decoder, z.flatten(0, 1).contiguous(memory_format=torch.channels_last), n).unflatten(0, (n, -1))[:, 3:]
 
 
 def config():
@@ -127,10 +126,10 @@ def load_ae(path, device="cuda"):
 
 
 @torch.no_grad()
-def encode_latents(ae, frames_u8, batch=64):
-    """uint8 [n, F, 3, H, W] -> fp16 [n, 16, L, h, w], the transformer's layout."""
-    dtype = ae.encoder[0].weight.dtype
-    return torch.cat([ae.encode(b.to(dtype) / 255).transpose(1, 2).half() for b in frames_u8.split(batch)]).contiguous()
+def encode_latents(ae, frames_u8, batch=64, encode=None):
+    """uint8 [n, F, 3, H, W] -> fp16 [n, 16, L, h, w], the transformer's layout. `encode`: a compiled ae.encode."""
+    dtype, encode = ae.encoder[0].weight.dtype, encode or ae.encode
+    return torch.cat([encode(b.to(dtype) / 255).transpose(1, 2).half() for b in frames_u8.split(batch)]).contiguous()
 
 
 @torch.no_grad()

@@ -42,6 +42,11 @@ def sync(): return torch.cuda.synchronize() if torch.cuda.is_available() else No
 def barrier(): return dist.barrier() if world() > 1 else None
 
 
+def broadcast(t):
+    """Rank 0's tensor on every rank, in place."""
+    if world() > 1: dist.broadcast(t, 0)
+
+
 def mean_over_ranks(*tensors):
     """Average tensors over the processes, in place."""
     for t in tensors if world() > 1 else (): dist.all_reduce(t); t /= world()
@@ -64,12 +69,14 @@ class Budget:
 
     def advance(self):
         """Progress for the next step; 1 or more means stop."""
-        if self.step % self.every == 0:
+        ahead = self.step % self.every
+        if ahead == 0:
             sync()
-            self.p = self.share((time.time() - self.start) / self.seconds)
-            self.rate = self.p / max(1, self.step)
+            now = self.share((time.time() - self.start) / self.seconds)
+            self.rate = (now - self.p) / self.every if self.step else 0.      # the first reading holds the setting up, not steps
+            self.p = now
         self.step += 1
-        return self.p + self.rate * ((self.step - 1) % self.every)
+        return self.p + self.rate * ahead
 
 
 def trapezoid(p, warm=.02, hold=.4):
@@ -83,6 +90,11 @@ class Graphed:
     What it returns must be persistent tensors; capture needs a few warm-up calls, which count as real calls."""
 
     _pool = None
+
+    @staticmethod
+    def new_pool():
+        """Graphs share one memory pool; a stage starts a new one once the last stage's graphs are gone."""
+        Graphed._pool = None
 
     def __init__(self, fn, warmup=3):
         self.fn, self.graph = fn, None

@@ -40,17 +40,18 @@ class DataSet:
         self.scenes = world.sample_scenes(square + wide, gen)
         self.captions = CaptionPool(self.scenes, variants, 1000003 * (r + 1))
 
-    def encode(self, ae, dev, seconds=None):
+    def encode(self, ae, dev, seconds=None, fast=True):
         """{size: (latents fp16 [n, 16, 13, h, w], ids int16 [n, variants, 64])}. With `seconds`, stops when they are over."""
         t0, at, ids, out = time.time(), 0, self.captions.ids().to(dev), {}
+        encode = torch.compile(ae.encode, dynamic=False) if fast else None
         total = sum(self.counts.values())
         for size, n in self.counts.items():
             zs, done = [], 0
             stop = None if seconds is None else t0 + seconds * (at + n) / total
             while done < n and not (stop and time.time() > stop and done):
-                k = min(128, n - done)
+                k = min(64, n - done)
                 s = {key: v[at + done:at + done + k].to(dev) for key, v in self.scenes.items()}
-                zs.append(encode_latents(ae, render.render_frames(world.pack(s, FRAMES), size)))
+                zs.append(encode_latents(ae, render.render_frames(world.pack(s, FRAMES), size), encode=encode))
                 done += k
                 if stop: sync()
             out[size] = torch.cat(zs), ids[at:at + done]

@@ -197,6 +197,7 @@ def match(st, teacher, te, ids, cfg, start, seconds, out, batch=64, follows=2, l
 
 def distill(ids, base, out, dev, traj_seconds, ode_seconds, dmd_seconds, cfg=2.5, tokens=TOKENS, compile=True):
     """All stages; writes {out}_ode.pt and, when dmd_seconds > 0, {out}_dmd.pt."""
+    Graphed.new_pool()
     torch.manual_seed(21 + rank())
     teacher, te = load_models(base, dev)
     if compile: compile_blocks(teacher)

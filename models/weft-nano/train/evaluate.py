@@ -13,7 +13,7 @@ import captions
 import render
 import world
 from autoencoder import decode_latents, encode_latents, load_ae
-from common import barrier, dist_init, log, rank, world as processes
+from common import barrier, broadcast, dist_init, log, rank, world as processes
 from flow import FEWER, generate, load_models
 from judge import HEADS, MAIN, Judge, labels, scenes, train_judge, verdicts
 from train_autoencoder import held_out
@@ -64,7 +64,7 @@ def sheet(frames, path, picks=(0, 8, 16, 24, 32)):
     n, k, _, h, w = x.shape
     x = x.permute(0, 3, 1, 4, 2).reshape(n * h, k * w, 3).cpu()
     m = n // 2 * h
-    Image.fromarray(torch.cat([x[:m], x[m:2 * m]], 1).numpy() if n > 1 else x.numpy()).save(path)
+    Image.fromarray(torch.cat([x[:m], x[m:2 * m]], 1).numpy() if n > 1 else x.numpy()).save(path, quality=93)
 
 
 class Evaluation:
@@ -78,6 +78,7 @@ class Evaluation:
             self.judge.to(dev).eval().requires_grad_(False)
         else:
             self.judge = train_judge(judge_seconds, dev)
+            for t in self.judge.state_dict().values(): broadcast(t)          # the same judge for all rows
             if rank() == 0: torch.save(self.judge.state_dict(), path)
         gen = torch.Generator().manual_seed(31337)
         self.reference = torch.cat([verdicts(self.judge, render.render_frames(world.pack(scenes(256, gen, dev))))[1] for _ in range(8 if n > 64 else 1)])
@@ -111,14 +112,14 @@ def plan(ev, work, ae, cfg, quick):
         m.load_state_dict({k: v.to(next(m.parameters()).dtype) for k, v in torch.load(f"{work}/{name}.pt", map_location=dev)["dit"].items()})
         return m, te
     def draw(m, name, size=(128, 128), L=9, picks=(0, 8, 16, 24, 32), texts=PROMPTS, **kw):
-        sheet(decode_latents(ae, generate(*m, texts, size=size, L=L, seed=1, batch=16, **kw)), f"{out}/{name}.png", picks)
+        sheet(decode_latents(ae, generate(*m, texts, size=size, L=L, seed=1, batch=16, **kw)), f"{out}/{name}.jpg", picks)
     def codec():
         psnr, mean, std, (x, y) = held_out(ae, dev, 64)
         wide = held_out(ae, dev, 16, size=(112, 192))[0]
         ev.rows["autoencoder"] = {"psnr": round(psnr.mean().item(), 2), "psnr_ci": round(interval(psnr), 2), "worst": round(psnr.min().item(), 2), "wide": round(wide.mean().item(), 2),
                                   "latent_mean": round(mean.abs().max().item(), 3), "latent_std": [round(std.min().item(), 3), round(std.max().item(), 3)]}
         print("autoencoder", ev.rows["autoencoder"], flush=True)
-        sheet(torch.cat([x[:8], y[:8]]), f"{out}/autoencoder_renders_left_reconstructions_right.png")
+        sheet(torch.cat([x[:8], y[:8]]), f"{out}/autoencoder_renders_left_reconstructions_right.jpg")
     jobs = [("codec", codec), ("renders", lambda: ev.score("renders", ev.renders)),
             ("through", lambda: ev.score("renders through the autoencoder", decode_latents(ae, encode_latents(ae, ev.renders))))]
     names = [s for s in ("student_ode", "student_dmd") if os.path.exists(f"{work}/{s}.pt")]
@@ -147,7 +148,7 @@ def evaluate(work, dev, n=512, judge_seconds=60, cfg=2.5, quick=False):
         if i % processes() != rank(): continue
         try: job()
         except Exception as e: print(f"evaluation of {name} failed: {type(e).__name__}: {e}", flush=True)
-    with open(f"{work}/scores{rank()}.json", "w") as f: json.dump(ev.rows, f)
+        with open(f"{work}/scores{rank()}.json", "w") as f: json.dump(ev.rows, f)
     barrier()
     if rank() == 0:
         rows = {}

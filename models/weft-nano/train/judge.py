@@ -43,9 +43,10 @@ class Judge(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.frame = nn.Sequential(_block(3, 32, 2), _block(32, 64, 2), _block(64, 96, 2), nn.Conv2d(96, 24, 1))
-        self.clip = nn.Sequential(_block(216, 128, 1), _block(128, 128, 2), _block(128, 128, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        self.out = nn.Sequential(nn.Linear(512, 64), nn.ReLU())
+        stem = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.frame = nn.Sequential(stem, _block(32, 64, 2), _block(64, 96, 2), nn.Conv2d(96, 24, 1))
+        self.clip = nn.Sequential(_block(216, 96, 1), _block(96, 96, 2), _block(96, 96, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.out = nn.Sequential(nn.Linear(384, 64), nn.ReLU())
         self.heads = nn.ModuleDict({k: nn.Linear(64, n) for k, n in HEADS.items()})
 
     def features(self, x):
@@ -62,7 +63,7 @@ def look(frames_u8): return frames_u8[:, ::STRIDE].float() / 127.5 - 1
 
 def _roughen(x):
     """Noise, blur and brightness, so that the judge does not lean on pixel detail."""
-    n, dev = len(x), x.device
+    n, dev, x = len(x), x.device, x.float() / 127.5 - 1
     def u(): return torch.rand(n, 1, 1, 1, 1, device=dev)
     x = x + torch.randn_like(x) * .04 * u()
     soft = F.avg_pool2d(x.flatten(0, 1), 3, 1, 1).view_as(x)
@@ -70,7 +71,7 @@ def _roughen(x):
     return x * (.94 + .12 * u()) + .06 * (u() - .5)
 
 
-def train_judge(seconds, dev, pool=16384, batch=256):
+def train_judge(seconds, dev, pool=24576, batch=256):
     """Render a pool for a third of the budget at most, then train on it."""
     torch.manual_seed(5)
     gen, t0, xs, ys = torch.Generator().manual_seed(555), time.time(), [], []
@@ -86,10 +87,12 @@ def train_judge(seconds, dev, pool=16384, batch=256):
     lr, loss_sum = torch.zeros((), device=dev), torch.zeros((), device=dev)
     opt = torch.optim.AdamW(params, lr=lr if dev.type == "cuda" else 1e-3, weight_decay=.05, capturable=dev.type == "cuda")
     for p in params: p.grad = torch.zeros_like(p)
+    see = torch.compile(m, dynamic=False) if dev.type == "cuda" else m
+    rough = torch.compile(_roughen, dynamic=False) if dev.type == "cuda" else _roughen
     def step():
         i = torch.randint(len(X), (batch,), device=dev)
-        x = _roughen(X[i].float() / 127.5 - 1)
-        with torch.autocast(dev.type, torch.bfloat16, cache_enabled=False): o = m(x)
+        x = rough(X[i])
+        with torch.autocast(dev.type, torch.bfloat16, cache_enabled=False): o = see(x)
         loss = sum(F.cross_entropy(o[k].float(), Y[k][i]) for k in HEADS)
         grads = torch.autograd.grad(loss, params)
         torch._foreach_copy_([p.grad for p in params], grads)
@@ -141,7 +144,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--seconds", type=float, default=60)
     ap.add_argument("--out", default="work/judge.pt")
-    ap.add_argument("--pool", type=int, default=16384)
+    ap.add_argument("--pool", type=int, default=24576)
     a = ap.parse_args()
     dev = dist_init()
     m = train_judge(a.seconds, dev, a.pool)

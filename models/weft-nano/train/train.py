@@ -7,6 +7,7 @@ import argparse
 import os
 
 import torch
+import torch._dynamo
 
 from autoencoder import load_ae
 from common import barrier, dist_init, log, world
@@ -23,16 +24,17 @@ def main():
     ap.add_argument("--stages", default="ae,base,student,evaluate")
     for name, seconds in (("ae", 200), ("latents", 60), ("base", 320), ("traj", 25), ("ode", 60), ("dmd", 60), ("judge", 60)):
         ap.add_argument(f"--{name}-seconds", type=float, default=seconds)
-    ap.add_argument("--square", type=int, default=44032, help="128x128 videos per GPU")
-    ap.add_argument("--wide", type=int, default=12288, help="192x112 videos per GPU")
+    ap.add_argument("--square", type=int, default=40960, help="128x128 videos per GPU")
+    ap.add_argument("--wide", type=int, default=10240, help="192x112 videos per GPU")
     ap.add_argument("--pool", type=int, default=4096, help="videos per GPU for the autoencoder")
     ap.add_argument("--ae-batch", type=int, default=16)
     ap.add_argument("--tokens", type=int, default=TOKENS, help="transformer tokens a step and GPU")
     ap.add_argument("--cfg", type=float, default=2.5, help="guidance of the base model and of the student's teacher")
-    ap.add_argument("--n", type=int, default=512, help="captions for the evaluation")
+    ap.add_argument("--captions", type=int, default=512, help="captions for the evaluation")
     ap.add_argument("--no-compile", action="store_true")
     a = ap.parse_args()
     os.makedirs(a.work, exist_ok=True)
+    torch._dynamo.config.suppress_errors = True            # a region that cannot be compiled runs as it is
     dev, todo, fast = dist_init(), a.stages.split(","), not a.no_compile
     path = lambda name: f"{a.work}/{name}.pt"
     missing = lambda stage, name: stage in todo and not os.path.exists(path(name))
@@ -44,7 +46,7 @@ def main():
         report(path("ae"), dev)
     ids = None
     if missing("base", "base"):
-        latents = data.encode(load_ae(path("ae"), dev), dev, a.latents_seconds)
+        latents = data.encode(load_ae(path("ae"), dev), dev, a.latents_seconds, fast)
         train_transformer(latents, a.base_seconds, path("base"), dev, a.tokens, fast)
         ids = torch.cat([i for _, i in latents.values()])
         del latents
@@ -53,7 +55,7 @@ def main():
         ids = data.captions.ids().to(dev) if ids is None else ids
         distill(ids, path("base"), f"{a.work}/student", dev, a.traj_seconds, a.ode_seconds, a.dmd_seconds, a.cfg, a.tokens, fast)
         torch.cuda.empty_cache()
-    if "evaluate" in todo: evaluate(a.work, dev, a.n, a.judge_seconds, a.cfg)
+    if "evaluate" in todo: evaluate(a.work, dev, a.captions, a.judge_seconds, a.cfg)
     barrier()
     if world() > 1: torch.distributed.destroy_process_group()
 

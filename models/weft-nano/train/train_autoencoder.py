@@ -1,12 +1,13 @@
 """Autoencoder training in three parts of one wall-clock budget: both halves with live latent statistics, both with
 frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder."""
+import time
+
 import torch
-import torch._dynamo
 import torch.nn.functional as F
 
 import render
 import world
-from autoencoder import LATENT, VideoAE, MemBlock, initialise, load_ae, encode_latents, decode_latents
+from autoencoder import LATENT, VideoAE, initialise, load_ae, encode_latents, decode_latents
 from common import Budget, Flat, Graphed, barrier, log, mean_over_ranks, rank, trapezoid
 
 LIVE, FROZEN = .5, .78             # shares of the budget at which statistics freeze and the encoder is finished
@@ -47,10 +48,7 @@ class Trainer:
         self.mean, self.var = torch.zeros(LATENT, device=dev), torch.ones(LATENT, device=dev)
         self.stat = torch.zeros(2, device=dev)
         self.loss = torch.compile(pixel_loss, dynamic=False) if compile else pixel_loss
-        if compile:
-            torch._dynamo.config.recompile_limit = 256
-            for b in self.ae.modules():
-                if isinstance(b, MemBlock): b.compile(dynamic=False)
+        self.encode, self.decode = (torch.compile(f, dynamic=False) if compile else f for f in (self.ae.encode, self.ae.decode))
         torch.manual_seed(100 + rank())
 
     def clip(self):
@@ -70,15 +68,15 @@ class Trainer:
     def step(self, live, encoder=True):
         """Loss and gradients of one random batch."""
         x, mask = self.clip()
-        with torch.set_grad_enabled(encoder): z = self.normalised(self.ae.encode(x).float(), live)
+        with torch.set_grad_enabled(encoder): z = self.normalised((self.encode if encoder else self.ae.encode)(x).float(), live)
         noisy = z + torch.randn_like(z) * (.12 * torch.rand(len(z), 1, 1, 1, 1, device=self.dev))
-        loss, mse = self.loss(self.ae.decode(noisy.to(x.dtype)), x, mask)
+        loss, mse = self.loss(self.decode(noisy.to(x.dtype)), x, mask)
         total = loss + 1e-3 * F.relu(z.abs() - 3.).square().mean()
         if encoder:           # half-size latents must decode to half-size frames: smoother latents are easier to generate
             k = max(1, self.batch // 4)
             half = F.avg_pool2d(z[:k].flatten(0, 1), 2).unflatten(0, (k, -1)).to(x.dtype)
             small = F.avg_pool2d(x[:k].flatten(0, 1), 2).unflatten(0, (k, -1))
-            total = total + .15 * (self.ae.decode(half, eager=True) - small).float().abs().mean()
+            total = total + .15 * (self.ae.decode(half) - small).float().abs().mean()
         params = (self.enc.params if encoder else []) + self.dec.params
         grads = torch.autograd.grad(total, params)
         with torch.no_grad():
@@ -92,8 +90,6 @@ class Trainer:
     def exact_statistics(self):
         """Per-channel mean and variance of the averaged encoder's latents, over all processes."""
         self.enc.load(self.enc.ema.clone())
-        for b in self.ae.encoder.modules():
-            if isinstance(b, MemBlock): b._compiled_call_impl = None
         s, q = torch.zeros_like(self.mean), torch.zeros_like(self.mean)
         for v in (parts := self.vids[:1024].split(64)):
             z = self.ae.encode(v[:, :, :3].to(self.enc.work.dtype) / 255).float()
@@ -114,6 +110,7 @@ def state(tr):
 
 def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True):
     """Train within `seconds` (rendering of the pool included) and save to `out`."""
+    Graphed.new_pool()
     budget = Budget(seconds)
     vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev)
     tr = Trainer(dev, vids, batch, compile)
@@ -121,7 +118,7 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True):
     live, frozen, tail = (Graphed(lambda: tr.step(True)), None, None)
     both, alone = Graphed(tr.update), None
     log("autoencoder captured")
-    step, part, p = 0, 0, 0.
+    t0, step, part, p = time.time(), 0, 0, 0.
     while (p := budget.advance()) < 1:
         if part == 0 and p > LIVE:
             mean_over_ranks(tr.mean, tr.var)
@@ -144,7 +141,7 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True):
     if part < 2: tr.exact_statistics()
     if rank() == 0: torch.save({k: v.half().cpu() for k, v in state(tr).items()}, out)
     barrier()
-    log(f"autoencoder done, {step} steps")
+    log(f"autoencoder done, {step} steps, {1000 * (time.time() - t0) / max(1, step):.1f} ms each")
 
 
 def held_out(ae, dev, n=64, frames=33, size=(128, 128)):

@@ -51,6 +51,7 @@ class Trainer:
 
 def train_transformer(data, seconds, out, dev, tokens=TOKENS, compile=True, every=500):
     """Train within `seconds` and save the averaged weights."""
+    Graphed.new_pool()
     budget = Budget(seconds)
     tr = Trainer(dev, data, tokens, compile)
     steps = [Graphed(lambda s=s: tr.step(s)) for s in range(len(SHAPES))]
