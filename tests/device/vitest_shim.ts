@@ -150,33 +150,33 @@ function filledIn(title: string, values: readonly unknown[]): string {
   );
 }
 
-/** vitest's `describe`. */
+/** vitest's `describe`. @public: used through vite's alias, as all of these are. */
 export const describe = Object.assign(addSuite, { each: each(addSuite) });
 
-/** vitest's `test`. */
+/** vitest's `test`. @public */
 export const test = Object.assign(addTest, {
   each: each(addTest),
   runIf: (condition: unknown) => (condition ? addTest : () => undefined),
   skipIf: (condition: unknown) => (condition ? () => undefined : addTest),
 });
 
-/** vitest's `it`. */
-export const it = test;
+/** vitest's `it`. @public */
+export const it = Object.assign((name: string, body: Body) => addTest(name, body), { ...test });
 
-/** vitest's hooks, for the suite in which they are called. */
+/** vitest's hooks, for the suite in which they are called. @public */
 export const beforeAll = (body: Body): void => void current.hooks.beforeAll.push(body);
-/** See `beforeAll`. */
+/** See `beforeAll`. @public */
 export const afterAll = (body: Body): void => void current.hooks.afterAll.push(body);
-/** See `beforeAll`. */
+/** See `beforeAll`. @public */
 export const beforeEach = (body: Body): void => void current.hooks.beforeEach.push(body);
-/** See `beforeAll`. */
+/** See `beforeAll`. @public */
 export const afterEach = (body: Body): void => void current.hooks.afterEach.push(body);
 
 chai.use(JestExtend);
 chai.use(JestChaiExpect);
 chai.use(JestAsymmetricMatchers);
 
-/** vitest's `expect`. */
+/** vitest's `expect`. @public */
 export const expect = Object.assign(
   (value: unknown, message?: string) => {
     setState({ assertionCalls: getState(expect as never).assertionCalls + 1 }, expect as never);
