@@ -153,15 +153,17 @@ function filledIn(title: string, values: readonly unknown[]): string {
 /** vitest's `describe`. @public: used through vite's alias, as all of these are. */
 export const describe = Object.assign(addSuite, { each: each(addSuite) });
 
-/** vitest's `test`. @public */
-export const test = Object.assign(addTest, {
+const testForms = {
   each: each(addTest),
   runIf: (condition: unknown) => (condition ? addTest : () => undefined),
   skipIf: (condition: unknown) => (condition ? () => undefined : addTest),
-});
+};
+
+/** vitest's `test`. @public */
+export const test = Object.assign((name: string, body: Body) => addTest(name, body), testForms);
 
 /** vitest's `it`. @public */
-export const it = Object.assign((name: string, body: Body) => addTest(name, body), { ...test });
+export const it = Object.assign((name: string, body: Body) => addTest(name, body), testForms);
 
 /** vitest's hooks, for the suite in which they are called. @public */
 export const beforeAll = (body: Body): void => void current.hooks.beforeAll.push(body);
