@@ -38,7 +38,7 @@ export function drawMask(plan: AttentionPlan, place: MaskPlace): string {
   const strength = perturbationOf(plan, place);
   const perturbed = strength > 0 ? `, perturbed by ${strength}` : "";
   const title = `${ruleNameOf(plan, place)}: density ${percent(mask.density)}`;
-  const where = `${numFrames} latent frames, layer ${layer}, head ${head}${perturbed}, step ${step} (timestep ${timestep})`;
+  const where = `${numFrames} latent frames, layer ${layer}, head ${head}${perturbed}, step ${step} (timestep ${Math.round(timestep)})`;
   const legend = legendLines([mask]);
   const body =
     textAt(at.x, 30, title, "ink title") +
@@ -71,7 +71,7 @@ export function drawPlan(plan: AttentionPlan, overview: PlanOverview): string {
     );
   });
   const title = `Density ${percent(meanDensity(masks, overview))}: ${countOf(masks)}`;
-  const where = `${overview.layers} layers of ${overview.heads} heads, ${overview.numFrames} latent frames, step ${overview.step} (timestep ${overview.timestep})`;
+  const where = `${overview.layers} layers of ${overview.heads} heads, ${overview.numFrames} latent frames, step ${overview.step} (timestep ${Math.round(overview.timestep)})`;
   const end = top + rows * tall - 16;
   const body =
     textAt(left, 30, title, "ink title") +
@@ -157,7 +157,7 @@ function legendLines(masks: readonly PlanMask[]): LegendLine[] {
     return { name, note: others.length === 0 ? note : "", colour: groupClass(index) };
   });
   const hasPale = masks.some(({ kept }) => kept.some((share) => share > 0 && share < 1));
-  const pale = "the paler a pair, the fewer: only tiles around the query's own place in the frame";
+  const pale = "the paler, the less: tiles around the query's own place";
   if (hasPale) lines.push({ name: "part of a frame", note: pale, colour: `${groupClass(0)} pale` });
   if (masks.some(({ density }) => density < 1)) lines.push({ name: "not seen", note: "", colour: "none" });
   return lines;

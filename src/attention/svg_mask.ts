@@ -9,7 +9,9 @@ const LIGHT = ["#2a78d6", "#eb6834", "#1baf7a", "#7a4fc9", "#c99400", "#d6437f"]
 const DARK = ["#4a90e8", "#e8713f", "#2bb583", "#a58df0", "#d9a92c", "#e5679a"];
 
 const rules = (colours: readonly string[]): string =>
-  colours.map((colour, i) => `.weft-plan .g${i}{fill:${colour}}`).join("");
+  colours
+    .map((colour, i) => `.weft-plan .g${i}{fill:${colour}}.weft-plan .thin .g${i}{stroke:${colour}}`)
+    .join("");
 
 /** The drawing's style sheet. Its classes lie below .weft-plan, so that the drawing can be part of a page. */
 export const STYLE =
@@ -54,7 +56,7 @@ export function maskCells(
   });
   return (
     `<rect class="none" x="${x}" y="${y}" width="${side}" height="${side}"/>` +
-    `<g transform="translate(${x} ${y}) scale(${scale})" shape-rendering="crispEdges">${paths.join("")}</g>` +
+    `<g transform="translate(${x} ${y}) scale(${scale})" ${sharpness(side / numFrames)}>${paths.join("")}</g>` +
     gaps(numFrames, { x, y, side })
   );
 }
@@ -100,8 +102,15 @@ export function percent(share: number): string {
 
 /** Grades of partly seen pairs. */
 const LEVELS = 20;
-/** Thin lines between cells that are wide enough for them. */
-const MAX_CELLS_WITH_GAPS = 48;
+/** Pixels of a cell from which on thin lines part the cells. */
+const MIN_GAP_CELL = 7;
+
+/** Cells end at whole pixels, unless they are so small that some would vanish: those get an outline of a pixel. */
+function sharpness(cell: number): string {
+  return cell >= 1.5
+    ? `shape-rendering="crispEdges"`
+    : `class="thin" stroke-width="${round(1 / cell - 1, 3)}"`;
+}
 
 /** Steeper at the start, so that a sixteenth is still visible. */
 function paleness(share: number): number {
@@ -148,7 +157,7 @@ function runsOfRow(row: number, numFrames: number, keyOf: (cell: number) => stri
 }
 
 function gaps(numFrames: number, { x, y, side }: { x: number; y: number; side: number }): string {
-  if (numFrames > MAX_CELLS_WITH_GAPS || side / numFrames < 4) return "";
+  if (side / numFrames < MIN_GAP_CELL) return "";
   let path = "";
   for (let i = 1; i < numFrames; i++) {
     const at = round((i * side) / numFrames, 2);

@@ -3,11 +3,13 @@
 
 import { Command } from "commander";
 import { releaseDawn } from "./dawn_node.ts";
+import { addEvalCommand } from "./eval_command.ts";
 import { EXIT, explainError } from "./exit_code.ts";
 import { addInfoCommand } from "./info_command.ts";
 import { addInspectCommand } from "./inspect_command.ts";
 import { endOnSignals } from "./interrupt.ts";
 import { VERSION } from "./package_files.ts";
+import { addPlanCommand } from "./plan_command.ts";
 import { addQuantizeCommand } from "./quantize_command.ts";
 import { addRenderCommand } from "./render_command.ts";
 import { addServeCommand } from "./serve_command.ts";
@@ -19,6 +21,8 @@ function createProgram(): Command {
     .exitOverride();
   addRenderCommand(program);
   addInspectCommand(program);
+  addEvalCommand(program);
+  addPlanCommand(program);
   addInfoCommand(program);
   addServeCommand(program);
   addQuantizeCommand(program);

@@ -106,7 +106,7 @@ export class VideoMeter {
     if (tally.frames === 0) return;
     this.#firstAppearance ??= appearance;
     const start = this.#windows.length * WINDOW_FRAMES;
-    const drift = appearanceDistance(appearance, this.#firstAppearance);
+    const drift = start === 0 ? 0 : appearanceDistance(appearance, this.#firstAppearance);
     this.#windows.push({ start, end: start + tally.frames, ...tally.totals(), drift });
     this.#window = { tally: new Tally(), appearance: noAppearance() };
   }

@@ -18,17 +18,18 @@ export interface VideoScore {
 }
 
 /**
- * Loads the judge of a model folder; null when the model ships none.
+ * Loads the judge of a model folder; null when the model ships none, and then onnxruntime is not opened.
  * Throws `WeightsError` for files that are missing or changed, `InputError` for a scorer.json that cannot be used.
  */
 export async function openScorer(
   source: FileSource,
-  ort: OrtRuntime,
+  openOrt: () => Promise<OrtRuntime>,
   signal?: AbortSignal,
 ): Promise<Scorer | null> {
   if (!(await source.has(SCORER_FILES.config))) return null;
   const config = parseScorerConfig(await readJson(source, SCORER_FILES.config, signal));
   const model = await source.read(SCORER_FILES.model, undefined, signal);
+  const ort = await openOrt();
   return new Scorer(ort, await ort.createSession(model), config);
 }
 

@@ -15,7 +15,7 @@ const CONFIG = {
   attributes: ["red", "green", "token", "unsaid"],
 };
 
-const scorer = await openScorer(source(CONFIG), ort);
+const scorer = await openScorer(source(CONFIG), async () => ort);
 afterAll(() => scorer?.release());
 
 describe("Scorer", () => {
@@ -46,11 +46,13 @@ describe("Scorer", () => {
 
 describe("openScorer()", () => {
   test("is null for a model without a judge", async () => {
-    expect(await openScorer(openMemorySource(new Map()), ort)).toBeNull();
+    expect(
+      await openScorer(openMemorySource(new Map()), () => Promise.reject(new Error("opened"))),
+    ).toBeNull();
   });
 
   test("says what is wrong with scorer.json", async () => {
-    const open = (change: object) => openScorer(source({ ...CONFIG, ...change }), ort);
+    const open = (change: object) => openScorer(source({ ...CONFIG, ...change }), async () => ort);
     await expect(open({ version: 2 })).rejects.toThrow(/scorer.json: "version": 2 is newer/);
     await expect(open({ attributes: [] })).rejects.toThrow(/must name at least one attribute/);
     await expect(open({ frames: { ...CONFIG.frames, count: 0 } })).rejects.toThrow(

@@ -1,0 +1,75 @@
+// `weft eval FILE...`: how much videos move, repeat, flicker, drift and blur, how close they are to a reference, and, where
+// the model ships a judge, whether they show what their prompts say.
+
+import { type Command, Option } from "commander";
+import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
+import { openScorer, type Scorer } from "../onnx/scorer.ts";
+import { openModel } from "../pipelines/model_files.ts";
+import { createNodeFfmpeg } from "../video/ffmpeg_node.ts";
+import { summaryOf, summaryTable, videoTable } from "./eval_table.ts";
+import { evaluateFile, type Evaluation, type EvaluationTools, readVideo } from "./eval_video.ts";
+import { withInterrupt } from "./interrupt.ts";
+import { packagePath } from "./package_files.ts";
+import { modelSource } from "./render_plan.ts";
+
+interface EvalFlags {
+  readonly model: string;
+  readonly reference?: string;
+  readonly json?: boolean;
+}
+
+/** Adds the command to the program. */
+export function addEvalCommand(program: Command): void {
+  program
+    .command("eval")
+    .summary("measure videos: motion, loops, flicker, drift, sharpness")
+    .description(
+      "Measures videos without rewarding a picture that stands still; with a reference also PSNR and SSIM, and with a " +
+        "model that ships a judge how well the videos show their prompts.",
+    )
+    .argument("<file...>", ".mp4, .webm or .gif")
+    .option("--reference <file>", "a video of the same size and length to compare every file with")
+    .addOption(
+      new Option("--model <dir|url>", "whose judge scores the prompts").default(
+        packagePath("models", "weft-nano"),
+        "weft-nano",
+      ),
+    )
+    .option("--json", "print one JSON object, with the numbers of every window of 16 frames")
+    .action((files: string[], flags: EvalFlags) => withInterrupt((signal) => evaluate(files, flags, signal)));
+}
+
+async function evaluate(files: readonly string[], flags: EvalFlags, signal: AbortSignal): Promise<void> {
+  const { reference: path } = flags;
+  const reference = path === undefined ? undefined : { path, bytes: await readVideo(path) };
+  const ffmpeg = createNodeFfmpeg();
+  let scorer: Scorer | undefined;
+  try {
+    const judge = await openJudge(flags.model, signal);
+    scorer = judge?.scorer;
+    const evaluations: Evaluation[] = [];
+    for (const file of files) {
+      const evaluation = await evaluateFile(file, { ffmpeg, reference, judge, signal });
+      evaluations.push(evaluation);
+      if (!flags.json) process.stdout.write(`${videoTable(evaluation)}\n`);
+    }
+    if (flags.json) process.stdout.write(`${jsonOf(evaluations)}\n`);
+    else if (evaluations.length > 1) process.stdout.write(`${summaryTable(evaluations)}\n`);
+  } finally {
+    ffmpeg.dispose();
+    await scorer?.release();
+  }
+}
+
+async function openJudge(model: string, signal: AbortSignal): Promise<EvaluationTools["judge"]> {
+  const { source, tokenizer } = await openModel(modelSource(model), signal);
+  const scorer = await openScorer(source, () => openOrtInNode({ provider: "wasm" }), signal);
+  return scorer ? { scorer, tokenizer } : undefined;
+}
+
+function jsonOf(evaluations: readonly Evaluation[]): string {
+  const videos = evaluations.map(({ metrics, ...rest }) => ({ ...rest, ...metrics }));
+  const report = { videos, summary: summaryOf(evaluations) };
+  // The PSNR of equal videos is infinite, which JSON cannot say.
+  return JSON.stringify(report, (_key, value: unknown) => (value === Infinity ? "Infinity" : value), 2);
+}

@@ -1,0 +1,172 @@
+// `weft plan NAME|FILE`: what an attention plan sees and costs in a model, and a drawing of it. Nothing is computed on a
+// GPU and no weights are read.
+
+import { readFile } from "node:fs/promises";
+import { type Command, Option } from "commander";
+import type { AttentionPlan } from "../attention/plan.ts";
+import { drawMask, drawPlan, type PlanOverview } from "../attention/plan_image.ts";
+import { planFromJson } from "../attention/plan_json.ts";
+import { PLAN_NAMES, planByName } from "../attention/plan_name.ts";
+import { validatePlan } from "../attention/validate_plan.ts";
+import { InputError } from "../errors.ts";
+import { openModel, readTransformerConfig } from "../pipelines/model_files.ts";
+import { resolveSettings } from "../pipelines/resolve_settings.ts";
+import { createScheduler } from "../schedulers/create_scheduler.ts";
+import { requireFolderOf, writeFileAtomically } from "./atomic_file.ts";
+import { wholeNumber } from "./option_values.ts";
+import { packagePath } from "./package_files.ts";
+import { planTable, reportPlan } from "./plan_report.ts";
+import { modelSource } from "./render_plan.ts";
+
+interface PlanFlags {
+  readonly model: string;
+  readonly frames?: number;
+  readonly height?: number;
+  readonly width?: number;
+  readonly steps?: number;
+  readonly layer?: number;
+  readonly head?: number;
+  readonly step: number;
+  readonly image?: string;
+  readonly json?: boolean;
+}
+
+/** Adds the command to the program. */
+export function addPlanCommand(program: Command): void {
+  program
+    .command("plan")
+    .summary("show what an attention plan sees and costs")
+    .description("Prints density, operations and memory traffic of an attention plan, and draws it.")
+    .argument("<plan>", `${PLAN_NAMES}, or a JSON file`)
+    .addOption(
+      new Option("--model <dir|url>", "the model it is for").default(
+        packagePath("models", "weft-nano"),
+        "weft-nano",
+      ),
+    )
+    .option("--frames <n>", "frames of the video, 4k+1 (default: the model's)", wholeNumber)
+    .option("--height <pixels>", "a multiple of 16 (default: the model's)", wholeNumber)
+    .option("--width <pixels>", "a multiple of 16 (default: the model's)", wholeNumber)
+    .option(
+      "--steps <n>",
+      "denoising steps; more than a few-step model has means the base model",
+      wholeNumber,
+    )
+    .option("--step <s>", "the step to look at, from 0", wholeNumber, 0)
+    .option("--layer <l>", "draw this layer only", wholeNumber)
+    .option("--head <h>", "draw this head only", wholeNumber)
+    .option(
+      "--image <file>",
+      "write the drawing (.svg): one mask with --layer or --head, else all different ones",
+    )
+    .option("--json", "print one JSON object, the plan included")
+    .action(showPlan);
+}
+
+async function showPlan(name: string, flags: PlanFlags): Promise<void> {
+  const { overview, headDim, trainedFrames, steps } = await readTarget(flags);
+  const plan = await openPlan(name, { trainedFrames, steps, layers: overview.layers });
+  validatePlan(plan, overview);
+  if (flags.image !== undefined) {
+    const svg = draw(plan, overview, flags);
+    await writeFileAtomically(flags.image, [new TextEncoder().encode(svg)]);
+  }
+  const report = reportPlan(plan, overview, headDim);
+  const { image } = flags;
+  process.stdout.write(
+    flags.json
+      ? `${JSON.stringify({ ...overview, headDim, ...report, image: image ?? null, plan }, null, 2)}\n`
+      : `${headline(overview, steps)}\n${planTable(report)}\n${image === undefined ? "" : `${image}\n`}`,
+  );
+}
+
+interface PlanTarget {
+  readonly overview: PlanOverview;
+  readonly headDim: number;
+  readonly trainedFrames: number;
+  readonly steps: number;
+}
+
+/** Sizes of model and video, and the timestep of the step looked at. */
+async function readTarget(flags: PlanFlags): Promise<PlanTarget> {
+  const files = await openModel(modelSource(flags.model));
+  const { fewstep, numFrames: trained, guidanceScale } = files.settings;
+  const wantsBase = fewstep && flags.steps !== undefined && flags.steps !== fewstep.sigmas.length - 1;
+  const settings = resolveSettings(
+    {
+      prompt: "any",
+      seed: 0,
+      numFrames: flags.frames,
+      height: flags.height,
+      width: flags.width,
+      numInferenceSteps: flags.steps,
+      guidanceScale: wantsBase ? guidanceScale : undefined,
+    },
+    files.settings,
+  );
+  const { timesteps } = createScheduler({
+    config: files.schedulerConfig,
+    numInferenceSteps: settings.numInferenceSteps,
+    sigmas: settings.sigmas,
+    shift: settings.flowShift,
+    name: settings.scheduler,
+  });
+  const config = await readTransformerConfig(files, settings.transformerFolder);
+  const overview: PlanOverview = {
+    numFrames: settings.numLatentFrames,
+    tokensPerFrame: (settings.height / 16) * (settings.width / 16),
+    layers: config.num_layers,
+    heads: config.num_attention_heads,
+    step: flags.step,
+    timestep: chosen("step", flags.step, timesteps.length, timesteps),
+  };
+  for (const what of ["layer", "head"] as const) {
+    if (flags[what] !== undefined) requireBelow(what, flags[what], overview[`${what}s`]);
+  }
+  if (flags.image !== undefined) await requireDrawable(flags.image);
+  const trainedFrames = (trained - 1) / 4 + 1;
+  return { overview, headDim: config.attention_head_dim, trainedFrames, steps: timesteps.length };
+}
+
+async function openPlan(name: string, context: Parameters<typeof planByName>[1]): Promise<AttentionPlan> {
+  const plan = planByName(name, context);
+  if (plan) return plan;
+  let text: string;
+  try {
+    text = await readFile(name, "utf8");
+  } catch (error) {
+    throw new InputError(
+      `There is no attention plan ${name}: give a JSON file that can be read, or ${PLAN_NAMES}.`,
+      {
+        cause: error,
+      },
+    );
+  }
+  return planFromJson(text, name);
+}
+
+function draw(plan: AttentionPlan, overview: PlanOverview, { layer, head }: PlanFlags): string {
+  if (layer === undefined && head === undefined) return drawPlan(plan, overview);
+  return drawMask(plan, { ...overview, layer: layer ?? 0, head: head ?? 0 });
+}
+
+function headline({ numFrames, tokensPerFrame, step, timestep }: PlanOverview, steps: number): string {
+  const tokens = numFrames * tokensPerFrame;
+  const at = `step ${step} of ${steps} (timestep ${Math.round(timestep)})`;
+  return `${numFrames} latent frames of ${tokensPerFrame} tokens, ${tokens} in all; ${at}, one forward pass:`;
+}
+
+async function requireDrawable(path: string): Promise<void> {
+  if (!/\.svg$/i.test(path)) throw new InputError(`The drawing is SVG: the name ${path} must end in .svg.`);
+  await requireFolderOf(path);
+}
+
+function requireBelow(what: string, value: number, count: number): void {
+  if (value >= 0 && value < count) return;
+  throw new InputError(`There is no ${what} ${value}: there are ${count}, 0 to ${count - 1}.`);
+}
+
+function chosen(what: string, index: number, count: number, values: readonly number[]): number {
+  requireBelow(what, index, count);
+  return values[index] ?? 0;
+}
