@@ -98,8 +98,9 @@ fn main(
         workgroupBarrier();
         #repeat j 2
         {
+            // Assigned, since Tint's SPIR-V zeroes a fragment without initialiser once per invocation, not per iteration.
             #repeat i 2
-            var score_$i: result;
+            var score_$i = result();
             #end
             #repeat c D16
             {

@@ -24,6 +24,8 @@ export function startDawn({ toggles = [], backend }: DawnOptions = {}): GPU {
   const features = [...DAWN_FEATURES, ...toggles].join(",");
   const gpu = create([
     `enable-dawn-features=${features}`,
+    // Browsers blur GPU timestamps to 65 us against fingerprinting; a script may measure.
+    "disable-dawn-features=timestamp_quantization",
     ...(backend === undefined ? [] : [`backend=${backend}`]),
   ]);
   pins.weftDawn = [...(pins.weftDawn ?? []), gpu];

@@ -4,7 +4,7 @@ import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import { attention, type AttentionOperands } from "../../src/ops/attention.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
-import { median } from "./median.ts";
+import { gpuMilliseconds, median } from "./median.ts";
 
 /** A measured attention. */
 export interface AttentionBenchResult {
@@ -35,11 +35,11 @@ export async function benchAttention(
   let relativeError = NaN;
   for (let i = 0; i <= repetitions; i++) {
     const recorder = new Recorder(gpu, "attention");
-    const start = performance.now();
+    gpu.profiler?.reset();
     const { out } = attention(recorder, { q, k, v, tiles, heads: HEADS, variant });
     recorder.keep(out.buffer);
     await recorder.submit();
-    if (i > 0) times.push(performance.now() - start);
+    if (i > 0) times.push(gpuMilliseconds(gpu));
     else relativeError = await sampleError(gpu, { q, k, v, out });
     freeTensor(gpu, out);
   }

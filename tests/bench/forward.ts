@@ -93,7 +93,7 @@ async function timeCase(
   const peakBytes = gpu.memory.use.peakBytes;
   freeTensor(gpu, latents);
   freeTextContext(gpu, text);
-  freeGeometry(gpu, geometry);
+  freeGeometry(geometry);
   return {
     ...size,
     tokens,

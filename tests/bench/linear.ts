@@ -10,7 +10,7 @@ import {
   uploadTensor,
   writeTensor,
 } from "../../src/tensor/tensor.ts";
-import { median } from "./median.ts";
+import { gpuMilliseconds, median } from "./median.ts";
 
 /** A measured linear layer. */
 export interface LinearResult {
@@ -41,11 +41,11 @@ export async function benchLinear(
   let relativeError = NaN;
   for (let i = 0; i <= repetitions; i++) {
     const recorder = new Recorder(gpu, "linear");
-    const start = performance.now();
+    gpu.profiler?.reset();
     const y = linear(recorder, x, weights, { variant, dtype });
     recorder.keep(y.buffer);
     await recorder.submit();
-    if (i > 0) times.push(performance.now() - start);
+    if (i > 0) times.push(gpuMilliseconds(gpu));
     else relativeError = await sampleError(gpu, y, { x, w: data, shape });
     freeTensor(gpu, y);
   }

@@ -33,7 +33,7 @@ function print(title: string, rows: readonly object[]): void {
 }
 
 async function linearTable(): Promise<void> {
-  const gpu = await openGpu();
+  const gpu = await openGpu(true);
   const rows = [];
   for (const shape of LINEAR_SHAPES) {
     rows.push(await benchLinear(gpu, shape, { variant: "tiled", dtype: "f32", repetitions: 5 }));
@@ -50,7 +50,7 @@ async function linearTable(): Promise<void> {
 }
 
 async function attentionTable(): Promise<void> {
-  const gpu = await openGpu();
+  const gpu = await openGpu(true);
   const rows = [];
   for (const frames of [9, 21]) {
     rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f32", repetitions: 3 }));

@@ -1,4 +1,12 @@
-// The statistic of every figure here: medians, since these machines are noisy.
+// The statistics of every figure here: GPU time by timestamp queries, and medians, since machines are noisy.
+import type { Gpu } from "../../src/gpu/gpu.ts";
+
+/** GPU time of everything since the profiler's reset; the GPU must have been opened with `profile`. */
+export function gpuMilliseconds({ profiler }: Gpu): number {
+  if (profiler === undefined)
+    throw new Error("This adapter has no timestamp queries, so kernels cannot be timed.");
+  return profiler.rows.reduce((sum, { nanoseconds }) => sum + nanoseconds, 0) / 1e6;
+}
 
 /** The middle value; of an even number of values the mean of the two in the middle. */
 export function median(values: readonly number[]): number {

@@ -7,7 +7,7 @@ import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { writeSafetensors } from "../../../src/weights/safetensors.ts";
 import { fixturePath, readFixtureJson } from "../../reference/fixture_tensors.ts";
 import { expectedTensors } from "../../reference/model_fixture.ts";
-import { relativeL2 } from "../../reference/relative_l2.ts";
+import { relativeL2 } from "../../reference/compare.ts";
 import { runWeft, useFolder, type WeftResult } from "./run_weft.ts";
 
 const folder = useFolder();

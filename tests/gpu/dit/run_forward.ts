@@ -62,7 +62,7 @@ export async function runForward(
   const result = { velocity: await readTensor(gpu, velocity), activations };
   for (const tensor of [velocity, sample]) freeTensor(gpu, tensor);
   freeTextContext(gpu, text);
-  freeGeometry(gpu, geometry);
+  freeGeometry(geometry);
   model.dispose();
   return result;
 }

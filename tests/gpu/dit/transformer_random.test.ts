@@ -6,7 +6,7 @@ import { openCheckpoint } from "../../../src/weights/checkpoint.ts";
 import type { WeightStorage } from "../../../src/weights/weight_loader.ts";
 import { readFixtureJson } from "../../reference/fixture_tensors.ts";
 import { normalNumbers, randomWan, randomWanSource } from "../../reference/random_wan.ts";
-import { relativeL2 } from "../../reference/relative_l2.ts";
+import { relativeL2 } from "../../reference/compare.ts";
 import { transformer, type TransformerAnswer } from "../../reference/transformer_wan.ts";
 import { ADAPTER, ADAPTER_TITLE, useGpu } from "../device.ts";
 import { type ForwardResult, runForward } from "./run_forward.ts";

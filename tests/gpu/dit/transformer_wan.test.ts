@@ -9,7 +9,7 @@ import {
   realTokens,
   type WanFixture,
 } from "../../reference/model_fixture.ts";
-import { relativeL2 } from "../../reference/relative_l2.ts";
+import { relativeL2 } from "../../reference/compare.ts";
 import { ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type ForwardResult, runForward } from "./run_forward.ts";
 

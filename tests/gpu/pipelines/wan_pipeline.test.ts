@@ -16,7 +16,7 @@ import {
   type WanFixture,
 } from "../../reference/model_fixture.ts";
 import { readFixtureJson } from "../../reference/fixture_tensors.ts";
-import { relativeL2 } from "../../reference/relative_l2.ts";
+import { relativeL2 } from "../../reference/compare.ts";
 import { useGpu } from "../device.ts";
 
 useGpu(); // keeps Dawn alive for this file

@@ -10,7 +10,7 @@ import { type Denoised, WanPipeline } from "../../../src/pipelines/wan_pipeline.
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { fixtureTitle, largeFixture } from "../../reference/large_fixtures.ts";
 import { NANO_CASES, nanoFrames, nanoPrompt, nanoTensors } from "../../reference/nano_fixture.ts";
-import { relativeL2 } from "../../reference/relative_l2.ts";
+import { relativeL2 } from "../../reference/compare.ts";
 import { repoPath } from "../../repo_path.ts";
 import { useGpu } from "../device.ts";
 

@@ -6,7 +6,7 @@ import {
   realTokens,
   WAN_FIXTURES,
 } from "../../reference/model_fixture.ts";
-import { relativeL2 } from "../../reference/relative_l2.ts";
+import { relativeL2 } from "../../reference/compare.ts";
 import { useGpu } from "../device.ts";
 
 const gpu = useGpu();
