@@ -51,7 +51,7 @@ export function maskCells(
   const scale = round(side / numFrames, 5);
   const paths = [...rectangles(mask)].map(([key, path]) => {
     const [group = 0, level = 0] = key.split(" ").map(Number);
-    const opacity = level === LEVELS ? "" : ` fill-opacity="${round(paleness(level / LEVELS), 2)}"`;
+    const opacity = level === LEVELS ? "" : ` opacity="${round(paleness(level / LEVELS), 2)}"`;
     return `<path class="${colourOf(group)}"${opacity} d="${path}"/>`;
   });
   return (

@@ -13,7 +13,7 @@ export interface LoopScore {
   readonly cycle: number;
   /** Share of frames with a near twin (similarity > 0.97) at least max(3, n / 10) frames away. */
   readonly duplicates: number;
-  /** Largest autocorrelation of the speed of motion at a lag where it rises again. 1 without any motion. */
+  /** Largest autocorrelation of the speed (means of 4 frames) at a lag where it rises again. 1 without any motion. */
   readonly flowPeriodicity: number;
   /** The same of the descriptors. 1 when nothing changes. */
   readonly autocorrelation: number;
@@ -35,6 +35,8 @@ const STILL_VARIANCE = 0.25;
 /** Below these speeds (pixels per frame) and variations (of the mean) there is no rhythm to look for. */
 const STILL_FLOW = 0.02;
 const STEADY_FLOW = 0.05;
+/** Speeds are averaged over this many frames: decoders that make 4 frames of a latent one pulse in that rhythm. */
+const PULSE_FRAMES = 4;
 /** How far the autocorrelation must have dipped before it counts as coming back. */
 const CORRELATION_DIP = 0.2;
 
@@ -60,7 +62,7 @@ export class LoopMeter {
   finish(): LoopScore | null {
     if (this.#descriptors.length < MIN_LOOP_FRAMES) return null;
     const { cycle, duplicates, autocorrelation } = compareFrames(this.#descriptors);
-    const flowPeriodicity = rhythm(this.#flows.slice(1));
+    const flowPeriodicity = rhythm(movingMeans(this.#flows.slice(1)));
     const looping = 0.35 * cycle + 0.25 * duplicates + 0.2 * flowPeriodicity + 0.2 * autocorrelation;
     return { score: 100 * (1 - looping), cycle, duplicates, flowPeriodicity, autocorrelation };
   }
@@ -112,6 +114,12 @@ function descriptorRhythm(frames: readonly Float32Array[], distances: Float64Arr
     let sum = -(distances[lag] ?? 0);
     for (let i = 0; i + lag < count; i++) sum += (energies[i] ?? 0) + (energies[i + lag] ?? 0);
     return sum / (2 * (count - lag) * variance);
+  });
+}
+
+function movingMeans(values: readonly number[]): number[] {
+  return values.slice(PULSE_FRAMES - 1).map((_, i) => {
+    return values.slice(i, i + PULSE_FRAMES).reduce((sum, value) => sum + value, 0) / PULSE_FRAMES;
   });
 }
 

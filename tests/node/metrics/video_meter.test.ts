@@ -121,6 +121,12 @@ describe("loop score", () => {
     expect(measure(noise(32, 40)).loop?.flowPeriodicity).toBeLessThan(0.3);
   });
 
+  test("the pulse of a decoder that makes 4 frames of one is no rhythm", () => {
+    const pulsing = (t: number): number => 2 * t + (t % 4 === 0 ? 0 : 1);
+    const { loop } = measure(paint(33, (x, y, t) => textured(x - pulsing(t), y, t), 48, 48));
+    expect(loop?.flowPeriodicity).toBeLessThan(0.1);
+  });
+
   test("steady motion has no rhythm, a bounce has one", () => {
     expect(measure(paint(48, moving(textured, 2, 0))).loop?.flowPeriodicity).toBe(0);
     const bounce = measure(
