@@ -38,10 +38,14 @@ export class BufferPool {
     this.#capBytes = capBytes;
   }
 
-  /** A storage buffer of at least `bytes`; its contents are undefined. Give it back with `release`. */
-  acquire(bytes: number, label: string): GPUBuffer {
+  /**
+   * A storage buffer of at least `bytes`; its contents are undefined. Give it back with `release`. One that the CPU is
+   * to write at once must be `idle`: the queue runs that write before all commands that are recorded by then, and some
+   * of those may still use a recycled buffer.
+   */
+  acquire(bytes: number, label: string, { idle = false }: { idle?: boolean } = {}): GPUBuffer {
     const size = sizeClass(bytes, this.#device.limits.maxBufferSize);
-    const recycled = this.#free.get(size)?.pop();
+    const recycled = this.#recycle(size, idle);
     if (recycled !== undefined) this.#freeBytes -= size;
     const buffer = recycled ?? this.#create(size, label);
     if (buffer.label !== label) buffer.label = label;
@@ -116,6 +120,13 @@ export class BufferPool {
       allocatedBytes: this.#usedBytes + this.#freeBytes,
       capBytes: this.#capBytes,
     };
+  }
+
+  #recycle(size: number, idle: boolean): GPUBuffer | undefined {
+    const free = this.#free.get(size) ?? [];
+    if (!idle) return free.pop();
+    const at = free.findLastIndex((buffer) => !this.#holds.has(buffer));
+    return at < 0 ? undefined : free.splice(at, 1)[0];
   }
 
   #create(size: number, label: string): GPUBuffer {

@@ -57,9 +57,9 @@ export class Recorder {
     this.#commands.push({ type: "copy", source, target });
   }
 
-  /** A buffer for this recording's commands; returned to the pool by `release` or when the recording was submitted. */
-  temporary(bytes: number, label: string): GPUBuffer {
-    const buffer = this.gpu.memory.acquire(bytes, label);
+  /** A buffer for this recording's commands (`idle`: that the CPU writes, see `acquire`); returned to the pool by `release` or when the recording was submitted. */
+  temporary(bytes: number, label: string, options: { idle?: boolean } = {}): GPUBuffer {
+    const buffer = this.gpu.memory.acquire(bytes, label, options);
     this.#temporaries.add(buffer);
     return buffer;
   }

@@ -50,6 +50,18 @@ export function temporaryTensor(recorder: Recorder, spec: TensorSpec): Tensor {
   return { ...spec, buffer: recorder.temporary(tensorBytes(spec), spec.label), offset: 0 };
 }
 
+/** A tensor with the given numbers that lives as long as the recording needs it. */
+export function uploadTemporary(
+  recorder: Recorder,
+  spec: TensorSpec,
+  data: Float32Array | Uint32Array,
+): Tensor {
+  const buffer = recorder.temporary(tensorBytes(spec), spec.label, { idle: true });
+  const tensor = { ...spec, buffer, offset: 0 };
+  writeTensor(recorder.gpu, tensor, data);
+  return tensor;
+}
+
 /** Returns a tensor of `createTensor` to the pool. */
 export function freeTensor(gpu: Gpu, tensor: Tensor): void {
   gpu.memory.release(tensor.buffer);
@@ -80,7 +92,10 @@ export function binding(tensor: Tensor): { buffer: GPUBuffer; offset: number; si
   return { buffer: tensor.buffer, offset: tensor.offset, size: tensorBytes(tensor) };
 }
 
-/** Writes numbers into a tensor, converted to its dtype. */
+/**
+ * Writes numbers into a tensor, converted to its dtype; at once, before any command that is recorded but not yet
+ * submitted. Into new memory use `uploadTensor` or `uploadTemporary`.
+ */
 export function writeTensor(gpu: Gpu, tensor: Tensor, data: Float32Array | Uint32Array): void {
   if (data.length !== elementCount(tensor.shape)) {
     throw new Error(`${tensor.label} [${tensor.shape.join(", ")}] cannot take ${data.length} numbers.`);
@@ -101,7 +116,8 @@ export function writeBytes(gpu: Gpu, tensor: Tensor, bytes: Uint8Array): void {
 
 /** A tensor with the given numbers, to be freed with `freeTensor`. */
 export function uploadTensor(gpu: Gpu, spec: TensorSpec, data: Float32Array | Uint32Array): Tensor {
-  const tensor = createTensor(gpu, spec);
+  const buffer = gpu.memory.acquire(tensorBytes(spec), spec.label, { idle: true });
+  const tensor = { ...spec, buffer, offset: 0 };
   writeTensor(gpu, tensor, data);
   return tensor;
 }

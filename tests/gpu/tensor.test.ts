@@ -1,11 +1,15 @@
 import { expect, test } from "vitest";
 import { readBuffer } from "../../src/gpu/readback.ts";
+import { Recorder } from "../../src/gpu/recorder.ts";
 import {
+  binding,
   createTensor,
   freeTensor,
   readTensor,
   reshape,
   sliceRows,
+  temporaryTensor,
+  uploadTemporary,
   uploadTensor,
   writeTensor,
 } from "../../src/tensor/tensor.ts";
@@ -55,4 +59,28 @@ test("shapes and numbers must agree", () => {
   expect(() => reshape(tensor, [7])).toThrow("Cannot reshape t from [2, 3] to [7].");
   expect(() => writeTensor(gpu(), tensor, new Float32Array(5))).toThrow("t [2, 3] cannot take 5 numbers.");
   freeTensor(gpu(), tensor);
+});
+
+test("numbers uploaded while recording reach their reader, whatever earlier commands do to recycled memory", async () => {
+  const recorder = new Recorder(gpu(), "test");
+  const spec = { dtype: "f32", shape: [256] } as const;
+  const ones = uploadTensor(gpu(), { ...spec, label: "ones" }, new Float32Array(256).fill(1));
+  const temporary = temporaryTensor(recorder, { ...spec, label: "temporary" });
+  recorder.copy(binding(ones), binding(temporary));
+  recorder.release(temporary.buffer); // the same size is now free, but a recorded copy still writes it
+  const uploads = [
+    uploadTensor(gpu(), { ...spec, label: "twos" }, new Float32Array(256).fill(2)),
+    uploadTemporary(recorder, { ...spec, label: "threes" }, new Float32Array(256).fill(3)),
+  ];
+  const results = uploads.map((source) => {
+    const result = createTensor(gpu(), { ...spec, label: "result" });
+    recorder.copy(binding(source), binding(result));
+    return result;
+  });
+  await recorder.submit();
+  for (const [index, result] of results.entries()) {
+    expect(await readTensor(gpu(), result)).toEqual(new Float32Array(256).fill(index + 2));
+    freeTensor(gpu(), result);
+  }
+  for (const tensor of [ones, uploads[0]!]) freeTensor(gpu(), tensor);
 });
