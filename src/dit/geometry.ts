@@ -1,11 +1,13 @@
-// The token grid of one video size, and what depends on nothing else: rotary table and self-attention's tile lists.
+// The token grid of one video size, and what depends on it and the attention plan alone: rotary tables, tile lists.
 
-import { freeTileLists, fullTileLists, type TileLists, uploadTileLists } from "../attention/tile_lists.ts";
+import { CompiledPlan } from "../attention/compiled_plan.ts";
+import { type RowTile, tilesOfFrames } from "../attention/frame_tiles.ts";
+import type { AttentionPlan } from "../attention/plan.ts";
+import { full } from "../attention/plan_constructors.ts";
+import { validatePlan } from "../attention/validate_plan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { AttentionTiles } from "../ops/attention.ts";
-import type { RotaryTable } from "../ops/rope_3d.ts";
-import { freeTensor, uploadTensor } from "../tensor/tensor.ts";
-import { consecutivePositions, ropeTables } from "./rope_tables.ts";
+import { ropePairs } from "./rope_tables.ts";
+import { RotaryTables } from "./rotary_tables.ts";
 import type { WanTransformerConfig } from "./transformer_config.ts";
 
 /** Size of the latents. */
@@ -18,50 +20,43 @@ export interface LatentSize {
 /** The token grid in GPU terms. */
 export interface Geometry extends LatentSize {
   readonly tokens: number;
-  readonly rotary: RotaryTable;
-  readonly lists: TileLists;
-  readonly selfTiles: AttentionTiles;
+  /** Tokens in tiles, frame by frame. */
+  readonly queries: readonly RowTile[];
+  readonly rotary: RotaryTables;
+  /** What self-attention sees. */
+  readonly attention: CompiledPlan;
 }
 
-/** Prepares a video size; free it with `freeGeometry`. */
-export function createGeometry(gpu: Gpu, config: WanTransformerConfig, size: LatentSize): Geometry {
+/**
+ * Prepares a video size; free it with `freeGeometry`.
+ *
+ * @param plan default full attention
+ * @throws InputError for a plan that does not fit the model or the size
+ */
+export function createGeometry(
+  gpu: Gpu,
+  config: WanTransformerConfig,
+  { size, plan = full() }: { size: LatentSize; plan?: AttentionPlan | undefined },
+): Geometry {
   const [patchT = 1, patchH = 1, patchW = 1] = config.patch_size;
   const frames = size.numLatentFrames / patchT;
   const gridHeight = size.latentHeight / patchH;
   const gridWidth = size.latentWidth / patchW;
-  const lists = fullTileLists(frames, gridHeight * gridWidth);
+  const tokensPerFrame = gridHeight * gridWidth;
+  const { num_attention_heads: heads, attention_head_dim: headDim, num_layers: layers } = config;
+  const temporalFrequencies = ropePairs(headDim).time;
+  validatePlan(plan, { numFrames: frames, layers, heads, temporalFrequencies });
   return {
     ...size,
-    tokens: frames * gridHeight * gridWidth,
-    rotary: uploadRotary(gpu, config.attention_head_dim, { frames, gridHeight, gridWidth }),
-    lists,
-    selfTiles: uploadTileLists(gpu, lists, "attn1"),
+    tokens: frames * tokensPerFrame,
+    queries: tilesOfFrames(frames, tokensPerFrame).flat(),
+    rotary: new RotaryTables(gpu, headDim, { frames, gridHeight, gridWidth }),
+    attention: new CompiledPlan(gpu, plan, { numFrames: frames, tokensPerFrame, heads }),
   };
 }
 
-/** Frees what `createGeometry` uploaded. */
-export function freeGeometry(gpu: Gpu, { rotary, selfTiles }: Geometry): void {
-  freeTensor(gpu, rotary.table);
-  freeTileLists(gpu, selfTiles);
-}
-
-function uploadRotary(
-  gpu: Gpu,
-  headDim: number,
-  grid: Pick<RotaryTable, "frames" | "gridHeight" | "gridWidth">,
-): RotaryTable {
-  const { time, rows, columns } = ropeTables(headDim, {
-    time: consecutivePositions(grid.frames),
-    rows: consecutivePositions(grid.gridHeight),
-    columns: consecutivePositions(grid.gridWidth),
-  });
-  const pairs = [time, rows, columns].flatMap(({ cos, sin }) =>
-    Array.from(cos, (value, i) => [value, sin[i] ?? 0]).flat(),
-  );
-  const table = uploadTensor(
-    gpu,
-    { label: "rotary_emb", dtype: "f32", shape: [pairs.length] },
-    Float32Array.from(pairs),
-  );
-  return { ...grid, table, pairs: [time.pairs, rows.pairs, columns.pairs] };
+/** Frees what a geometry has in GPU memory. */
+export function freeGeometry({ rotary, attention }: Geometry): void {
+  rotary.dispose();
+  attention.dispose();
 }

@@ -27,6 +27,8 @@ export interface RopePositions {
   readonly time: readonly number[];
   readonly rows: readonly number[];
   readonly columns: readonly number[];
+  /** Another speed for temporal frequency number `frequency` (from 1, the fastest): RIFLEx. */
+  readonly replaced?: { readonly frequency: number; readonly radians: number } | undefined;
 }
 
 /** Pairs per axis: rows and columns take a third of the head each, rounded down to pairs, time takes the rest. */
@@ -51,22 +53,32 @@ export function consecutivePositions(count: number): number[] {
  */
 export function ropeTables(headDim: number, positions: RopePositions): RopeTables {
   const pairs = ropePairs(headDim);
+  const { replaced } = positions;
+  const temporal = speeds(pairs.time).map((speed, j) =>
+    replaced?.frequency === j + 1 ? replaced.radians : speed,
+  );
   return {
-    time: axisTable(pairs.time, positions.time),
-    rows: axisTable(pairs.rows, positions.rows),
-    columns: axisTable(pairs.columns, positions.columns),
+    time: axisTable(temporal, positions.time),
+    rows: axisTable(speeds(pairs.rows), positions.rows),
+    columns: axisTable(speeds(pairs.columns), positions.columns),
   };
 }
 
-function axisTable(pairs: number, positions: readonly number[]): RopeAxis {
+/** Radians that each pair turns per position. */
+function speeds(pairs: number): number[] {
+  return Array.from({ length: pairs }, (_, j) => THETA ** (-j / pairs));
+}
+
+function axisTable(radians: readonly number[], positions: readonly number[]): RopeAxis {
+  const pairs = radians.length;
   const cos = new Float32Array(positions.length * pairs);
   const sin = new Float32Array(positions.length * pairs);
   positions.forEach((position, row) => {
-    for (let j = 0; j < pairs; j++) {
-      const angle = position * THETA ** (-j / pairs);
+    radians.forEach((speed, j) => {
+      const angle = position * speed;
       cos[row * pairs + j] = Math.cos(angle);
       sin[row * pairs + j] = Math.sin(angle);
-    }
+    });
   });
   return { pairs, cos, sin };
 }

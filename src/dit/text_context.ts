@@ -7,7 +7,7 @@ import { Recorder } from "../gpu/recorder.ts";
 import type { AttentionTiles } from "../ops/attention.ts";
 import { linear } from "../ops/linear.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
-import { type DType, freeTensor, type Tensor, temporaryTensor, writeTensor } from "../tensor/tensor.ts";
+import { type DType, freeTensor, type Tensor, uploadTemporary } from "../tensor/tensor.ts";
 import type { Geometry } from "./geometry.ts";
 import type { WanTransformerConfig } from "./transformer_config.ts";
 import type { TransformerWeights } from "./transformer_weights.ts";
@@ -48,14 +48,10 @@ export async function createTextContext(
 ): Promise<TextContext> {
   const recorder = new Recorder(gpu, "text context");
   const rows = embeds.numTokens + 1;
-  const input = temporaryTensor(recorder, {
-    label: "prompt_embeds",
-    dtype: "f32",
-    shape: [rows, config.text_dim],
-  });
   const padded = new Float32Array(rows * config.text_dim);
   padded.set(embeds.data);
-  writeTensor(gpu, input, padded);
+  const spec = { label: "prompt_embeds", dtype: "f32", shape: [rows, config.text_dim] } as const;
+  const input = uploadTemporary(recorder, spec, padded);
 
   const inner = linear(recorder, input, weights.textEmbedder1, { activation: "gelu_tanh" });
   const hiddenStates = linear(recorder, inner, weights.textEmbedder2);
@@ -70,7 +66,7 @@ export async function createTextContext(
     return { k, v };
   });
   await recorder.submit({ signal });
-  const tiles = uploadTileLists(gpu, textTileLists(geometry.lists.queries, embeds), "attn2");
+  const tiles = uploadTileLists(gpu, textTileLists(geometry.queries, embeds), "attn2");
   return { keysValues, tiles, hiddenStates };
 }
 

@@ -1,6 +1,9 @@
 // One WanTransformerBlock: self-attention, cross-attention and feed-forward around an f32 residual stream.
 // Source: diffusers' models/transformers/transformer_wan.py, WanTransformerBlock.forward.
 
+import type { LayerAttention } from "../attention/compiled_plan.ts";
+import { plannedAttention } from "../attention/planned_attention.ts";
+import type { TemporalPlace } from "../attention/positions.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { attention } from "../ops/attention.ts";
 import { gateResidual } from "../ops/gate_residual.ts";
@@ -23,6 +26,8 @@ export interface BlockContext {
   readonly config: WanTransformerConfig;
   readonly geometry: Geometry;
   readonly text: TextContext;
+  /** What self-attention of a block sees at this step. */
+  readonly selfAttention: (block: number) => LayerAttention;
   /** f32 [6, D]. */
   readonly timestepProj: Tensor;
   /** [D] ones. */
@@ -55,7 +60,7 @@ export function recordBlock(
   const name = `block${index}`;
 
   const h1 = norm(hiddenStates, SCALE_MSA, SHIFT_MSA);
-  const attn1 = selfAttention(recorder, h1, { weights: weights.attn1, context });
+  const attn1 = selfAttention(recorder, h1, { index, weights: weights.attn1, context });
   context.probe(`${name}.attn1`, attn1);
   const x1 = addGated(recorder, hiddenStates, { x: attn1, gate: row(GATE_MSA) });
 
@@ -89,28 +94,21 @@ function addGated(
   return sum;
 }
 
-/** Attention over the video's own tokens, with rotary positions. Releases h. */
+/** Attention over the video's own tokens, as the plan says, with rotary positions. Releases h. */
 function selfAttention(
   recorder: Recorder,
   h: Tensor,
-  { weights, context }: { weights: AttentionWeights; context: BlockContext },
+  { index, weights, context }: { index: number; weights: AttentionWeights; context: BlockContext },
 ): Tensor {
   const { geometry, config } = context;
-  const q = rotated(
-    recorder,
-    normalised(recorder, h, { weights: weights.toQ, norm: weights.normQ, config }),
-    geometry,
-  );
-  const k = rotated(
-    recorder,
-    normalised(recorder, h, { weights: weights.toK, norm: weights.normK, config }),
-    geometry,
-  );
+  const q = normalised(recorder, h, { weights: weights.toQ, norm: weights.normQ, config });
+  const k = normalised(recorder, h, { weights: weights.toK, norm: weights.normK, config });
   const v = linear(recorder, h, weights.toV);
   recorder.release(h.buffer);
   const heads = config.num_attention_heads;
-  const { out, lse } = attention(recorder, { q, k, v, tiles: geometry.selfTiles, heads });
-  for (const tensor of [q, k, v, lse]) recorder.release(tensor.buffer);
+  const rotate = (x: Tensor, place: TemporalPlace): Tensor => rope3d(recorder, x, geometry.rotary.at(place));
+  const layer = context.selfAttention(index);
+  const out = plannedAttention(recorder, { q, k, v, heads, layer, rotate });
   return project(recorder, out, weights);
 }
 
@@ -139,12 +137,6 @@ function normalised(
   const raw = linear(recorder, h, weights);
   const out = rmsNorm(recorder, raw, { weight: norm, eps: config.eps });
   recorder.release(raw.buffer);
-  return out;
-}
-
-function rotated(recorder: Recorder, x: Tensor, { rotary }: Geometry): Tensor {
-  const out = rope3d(recorder, x, rotary);
-  recorder.release(x.buffer);
   return out;
 }
 

@@ -2,6 +2,8 @@
 // embedded model and Wan 2.1 run through the same lines.
 // Source: diffusers' models/transformers/transformer_wan.py. Wan's own name for the model is WanModel.
 
+import type { CompiledPlan, LayerAttention } from "../attention/compiled_plan.ts";
+import type { AttentionPlan } from "../attention/plan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { activation } from "../ops/activation.ts";
@@ -10,7 +12,7 @@ import { linear } from "../ops/linear.ts";
 import { modulation } from "../ops/modulation.ts";
 import { patchify, type PatchSize } from "../ops/patchify.ts";
 import { unpatchify } from "../ops/unpatchify.ts";
-import { type DType, reshape, type Tensor, temporaryTensor, writeTensor } from "../tensor/tensor.ts";
+import { type DType, reshape, type Tensor, uploadTemporary } from "../tensor/tensor.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader.ts";
 import { createGeometry, type Geometry, type LatentSize } from "./geometry.ts";
@@ -33,8 +35,12 @@ export interface ForwardInputs {
   readonly latents: Tensor;
   /** 0 to 1000. */
   readonly timestep: number;
+  /** Number of the denoising step, which attention plans may depend on; default 0. */
+  readonly step?: number | undefined;
   readonly text: TextContext;
   readonly geometry: Geometry;
+  /** Another plan than the geometry's, for this pass. */
+  readonly attention?: CompiledPlan | undefined;
   /** Sees intermediate results; default nothing. */
   readonly probe?: Probe | undefined;
 }
@@ -71,9 +77,9 @@ export class WanTransformer3DModel {
     }
   }
 
-  /** Prepares a video size; free it with `freeGeometry`. */
-  createGeometry(size: LatentSize): Geometry {
-    return createGeometry(this.#gpu, this.config, size);
+  /** Prepares a video size and what its tokens attend to (default everything); free it with `freeGeometry`. */
+  createGeometry(size: LatentSize, plan?: AttentionPlan): Geometry {
+    return createGeometry(this.#gpu, this.config, { size, plan });
   }
 
   /** Prepares a prompt; free it with `freeTextContext`. */
@@ -90,9 +96,10 @@ export class WanTransformer3DModel {
 
   /** Records one forward pass; the result is the velocity, f32 of the latents' shape. */
   forward(recorder: Recorder, inputs: ForwardInputs): Tensor {
-    const { latents, geometry, text, probe = ignore } = inputs;
+    const { latents, geometry, text, timestep, step = 0, probe = ignore } = inputs;
+    const { attention = geometry.attention } = inputs;
     const weights = this.#weights;
-    const { temb, timestepProj } = this.#embedTimestep(recorder, inputs.timestep, probe);
+    const { temb, timestepProj } = this.#embedTimestep(recorder, timestep, probe);
     const patchSize = this.config.patch_size as unknown as PatchSize;
     const patches = patchify(recorder, latents, { patchSize, dtype: this.#dtype });
     let hiddenStates = linear(recorder, patches, weights.patchEmbedding, { dtype: "f32" });
@@ -101,7 +108,9 @@ export class WanTransformer3DModel {
     probe("text", text.hiddenStates);
 
     const { config } = this;
-    const context = { config, geometry, text, timestepProj, ones: weights.ones, dtype: this.#dtype, probe };
+    const selfAttention = (layer: number): LayerAttention => attention.layer({ layer, step, timestep });
+    const shared = { config, geometry, text, timestepProj, ones: weights.ones, dtype: this.#dtype, probe };
+    const context = { ...shared, selfAttention };
     weights.blocks.forEach((block, index) => {
       hiddenStates = recordBlock(recorder, hiddenStates, { index, weights: block, context });
     });
@@ -120,8 +129,8 @@ export class WanTransformer3DModel {
   #embedTimestep(recorder: Recorder, timestep: number, probe: Probe): { temb: Tensor; timestepProj: Tensor } {
     const { timeEmbedder1, timeEmbedder2, timeProj } = this.#weights;
     const { freq_dim: freqDim } = this.config;
-    const sinusoid = temporaryTensor(recorder, { label: "timestep", dtype: "f32", shape: [1, freqDim] });
-    writeTensor(this.#gpu, sinusoid, timestepEmbedding(timestep, freqDim));
+    const spec = { label: "timestep", dtype: "f32", shape: [1, freqDim] } as const;
+    const sinusoid = uploadTemporary(recorder, spec, timestepEmbedding(timestep, freqDim));
     const inner = linear(recorder, sinusoid, timeEmbedder1, { activation: "silu" });
     const temb = linear(recorder, inner, timeEmbedder2);
     const activated = activation(recorder, temb, "silu");

@@ -1,6 +1,7 @@
 // Stage 2: the denoising loop. For every step: the guider's forward passes, their combination, the scheduler's step.
 // After each step the state is on the CPU too, small enough to keep, so that a lost device costs one step.
 
+import type { AttentionPlan } from "../attention/plan.ts";
 import { freeGeometry, type Geometry, type LatentSize } from "../dit/geometry.ts";
 import { freeTextContext, type PromptEmbeds, type TextContext } from "../dit/text_context.ts";
 import type { WanTransformer3DModel } from "../dit/transformer_wan.ts";
@@ -35,6 +36,8 @@ export interface DenoiseOptions {
   /** Embeddings of every pass the guider names. */
   readonly embeds: Readonly<Partial<Record<ForwardPass, PromptEmbeds>>>;
   readonly size: LatentSize;
+  /** Default full attention. */
+  readonly attention?: AttentionPlan | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Compute the predicted clean latents of every step. */
   readonly wantsPreview: boolean;
@@ -46,7 +49,7 @@ export interface DenoiseOptions {
 /** Runs the steps that are left and returns the final latents, f32 [channels, T, h, w]. */
 export async function denoise(gpu: Gpu, start: DenoiseState, options: DenoiseOptions): Promise<Float32Array> {
   const { transformer, size, signal, embeds } = options;
-  const geometry = transformer.createGeometry(size);
+  const geometry = transformer.createGeometry(size, options.attention);
   const texts = new Map<ForwardPass, TextContext>();
   let tensors = uploadState(gpu, start, shapeOf(transformer, size));
   try {
@@ -65,7 +68,7 @@ export async function denoise(gpu: Gpu, start: DenoiseState, options: DenoiseOpt
   } finally {
     for (const tensor of new Set(tensors.values())) freeTensor(gpu, tensor);
     for (const text of texts.values()) freeTextContext(gpu, text);
-    freeGeometry(gpu, geometry);
+    freeGeometry(geometry);
   }
 }
 
@@ -119,7 +122,8 @@ function predict(recorder: Recorder, latents: Tensor, context: StepContext): Ten
     const text = texts.get(pass);
     if (text === undefined)
       throw new Error(`The guider ${guider.name} needs embeddings for the ${pass} pass.`);
-    outputs.set(pass, transformer.forward(recorder, { latents, timestep: step.timestep, text, geometry }));
+    const { timestep } = step;
+    outputs.set(pass, transformer.forward(recorder, { latents, timestep, step: index, text, geometry }));
   }
   const terms = guider.combine(position).flatMap(({ pass, coefficient }) => {
     const tensor = outputs.get(pass);

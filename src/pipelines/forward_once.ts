@@ -1,5 +1,6 @@
 // One forward pass outside of any denoising loop: what a comparison with another implementation starts from.
 
+import type { AttentionPlan } from "../attention/plan.ts";
 import { freeGeometry } from "../dit/geometry.ts";
 import { freeTextContext, type PromptEmbeds } from "../dit/text_context.ts";
 import type { WanTransformer3DModel } from "../dit/transformer_wan.ts";
@@ -14,6 +15,8 @@ export interface ForwardOnceOptions {
   readonly latents: Latents;
   /** 0 to 1000. */
   readonly timestep: number;
+  /** Default full attention. */
+  readonly attention?: AttentionPlan | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -21,11 +24,11 @@ export interface ForwardOnceOptions {
 export async function forwardOnce(
   gpu: Gpu,
   transformer: WanTransformer3DModel,
-  { prompt, latents, timestep, signal }: ForwardOnceOptions,
+  { prompt, latents, timestep, attention, signal }: ForwardOnceOptions,
 ): Promise<Float32Array> {
   const { data, shape } = latents;
   const [, numLatentFrames, latentHeight, latentWidth] = shape;
-  const geometry = transformer.createGeometry({ numLatentFrames, latentHeight, latentWidth });
+  const geometry = transformer.createGeometry({ numLatentFrames, latentHeight, latentWidth }, attention);
   const sample = uploadTensor(gpu, { label: "latents", dtype: "f32", shape }, data);
   try {
     const text = await transformer.createTextContext(prompt, geometry, signal);
@@ -42,6 +45,6 @@ export async function forwardOnce(
     }
   } finally {
     freeTensor(gpu, sample);
-    freeGeometry(gpu, geometry);
+    freeGeometry(geometry);
   }
 }

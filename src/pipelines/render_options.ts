@@ -1,4 +1,5 @@
 // What a user may ask of a render, and the complete answer the pipeline works from. Types only.
+import type { AttentionPlan } from "../attention/plan.ts";
 import type { SchedulerName } from "../schedulers/scheduler.ts";
 
 /** A user's wishes; everything but the prompt has a default from the model. */
@@ -25,6 +26,8 @@ export interface RenderOptions {
   readonly maxSequenceLength?: number | undefined;
   /** Frames a second of the file; changes no frame. */
   readonly fps?: number | undefined;
+  /** What the video's tokens attend to. @default everything */
+  readonly attention?: AttentionPlan | undefined;
 }
 
 /** Everything decided. Plain data, so that it can cross workers and go into a file's metadata. */
@@ -49,6 +52,8 @@ export interface RenderSettings {
   readonly flowShift: number | undefined;
   /** For `createScheduler`: exact noise levels; undefined lets the scheduler choose its grid. */
   readonly sigmas: readonly number[] | undefined;
+  /** What the video's tokens attend to; undefined is everything. */
+  readonly attention?: AttentionPlan | undefined;
   /** What the user should know although nothing is wrong. */
   readonly notices: readonly string[];
 }

@@ -5,6 +5,7 @@
 //   guidance above 1, or a scheduler other than the student's Euler  -> base
 //   anything else -> the student, with exactly its own noise levels; then other steps, a shift or a negative
 //   prompt cannot be had, and the message says how to ask for the base model.
+import { validatePlan } from "../attention/validate_plan.ts";
 import { InputError } from "../errors.ts";
 import { schedulerNameOf, SCHEDULER_CLASSES } from "../schedulers/create_scheduler.ts";
 import type { SchedulerName } from "../schedulers/scheduler.ts";
@@ -47,16 +48,19 @@ export function resolveSettings(options: RenderOptions, model: ModelSettings): R
   const numFrames = checkFrames(options.numFrames ?? model.numFrames);
   const seed = options.seed ?? randomSeed();
   checkSeed(seed);
+  const numLatentFrames = (numFrames - 1) / TEMPORAL_FACTOR + 1;
+  if (options.attention) validatePlan(options.attention, { numFrames: numLatentFrames });
   return {
     prompt: options.prompt,
     negativePrompt: options.negativePrompt ?? "",
     numFrames,
-    numLatentFrames: (numFrames - 1) / TEMPORAL_FACTOR + 1,
+    numLatentFrames,
     height: checkSize("height", options.height ?? model.height),
     width: checkSize("width", options.width ?? model.width),
     fps: checkFps(options.fps ?? model.fps),
     seed,
     maxSequenceLength: checkLength(options.maxSequenceLength ?? model.maxSequenceLength),
+    ...(options.attention && { attention: options.attention }),
     ...resolveSampling(options, model),
   };
 }

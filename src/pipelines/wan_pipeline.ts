@@ -158,7 +158,7 @@ export class WanPipeline {
     const folder = settings.transformerFolder;
     const config = await readTransformerConfig(this.files, folder, signal);
     const transformer = await this.#loadTransformer(folder, config, { signal, onEvent: ignore });
-    return await forwardOnce(this.#gpu, transformer, options);
+    return await forwardOnce(this.#gpu, transformer, { ...options, attention: settings.attention });
   }
 
   /** Stage 3: latents to frames, streamed. */
@@ -233,6 +233,7 @@ export class WanPipeline {
       guider,
       embeds: unconditional === undefined ? { conditional } : { conditional, unconditional },
       size,
+      attention: settings.attention,
       signal,
       wantsPreview: preview,
       onProgress: (done) => onEvent({ type: "progress", stage: "denoise", done, total, unit: "steps" }),

@@ -1,0 +1,91 @@
+// Records what a compiled plan says of a layer: rotate, attend pass by pass, merge, perturb.
+
+import type { Recorder } from "../gpu/recorder.ts";
+import { attention, type AttentionResult } from "../ops/attention.ts";
+import { attentionMerge } from "../ops/attention_merge.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { LayerAttention } from "./compiled_plan.ts";
+import { placeKey, type TemporalPlace } from "./positions.ts";
+
+/** Operands of one layer's self-attention. */
+export interface PlannedAttentionOperands {
+  /** [tokens, heads * head_dim], before rotary positions; released. */
+  readonly q: Tensor;
+  /** As q. */
+  readonly k: Tensor;
+  /** As q. */
+  readonly v: Tensor;
+  readonly heads: number;
+  readonly layer: LayerAttention;
+  /** Records the rotation of q or k into a new tensor. */
+  readonly rotate: (x: Tensor, place: TemporalPlace) => Tensor;
+}
+
+/** Records self-attention by plan, [tokens, heads * head_dim]. q and k are rotated once for every place they need. */
+export function plannedAttention(recorder: Recorder, operands: PlannedAttentionOperands): Tensor {
+  const { v, heads, layer, rotate } = operands;
+  const { passes, strengths } = layer;
+  const places = passes.map(({ positions }) => positions);
+  const q = rotations(recorder, operands.q, { places: places.map(({ query }) => query), rotate });
+  const k = rotations(recorder, operands.k, { places: places.map(({ key }) => key), rotate });
+  const use = passes.length === 1 ? "apply" : "skip";
+  const perturbation = strengths && ({ strengths, use } as const);
+  let total: AttentionResult | undefined;
+  passes.forEach(({ tiles }, index) => {
+    const part = attention(recorder, { q: q.at(index), k: k.at(index), v, tiles, heads, perturbation });
+    q.done(index);
+    k.done(index);
+    if (total === undefined) {
+      total = part;
+      return;
+    }
+    const isLast = index === passes.length - 1;
+    const merged = attentionMerge(
+      recorder,
+      [total, part],
+      isLast && strengths ? { strengths, v } : undefined,
+    );
+    for (const { out, lse } of [total, part]) for (const { buffer } of [out, lse]) recorder.release(buffer);
+    total = merged;
+  });
+  if (total === undefined) throw new Error("Attention by plan needs at least one pass.");
+  recorder.release(v.buffer);
+  recorder.release(total.lse.buffer);
+  return total.out;
+}
+
+interface Rotations {
+  /** x as pass `index` needs it. */
+  readonly at: (index: number) => Tensor;
+  /** Pass `index` is recorded. */
+  readonly done: (index: number) => void;
+}
+
+/** Keeps every rotation of x from the first to the last pass that needs it, and x until no more are to be made. */
+function rotations(
+  recorder: Recorder,
+  x: Tensor,
+  { places, rotate }: { places: readonly TemporalPlace[]; rotate: PlannedAttentionOperands["rotate"] },
+): Rotations {
+  const keys = places.map(placeKey);
+  const missing = new Set(keys);
+  const rotated = new Map<string, Tensor>();
+  return {
+    at(index) {
+      const [place, key] = [places[index], keys[index]];
+      if (place === undefined || key === undefined) throw new Error(`There is no attention pass ${index}.`);
+      const known = rotated.get(key);
+      if (known !== undefined) return known;
+      const tensor = rotate(x, place);
+      rotated.set(key, tensor);
+      missing.delete(key);
+      if (missing.size === 0) recorder.release(x.buffer);
+      return tensor;
+    },
+    done(index) {
+      const key = keys[index] ?? "";
+      const tensor = rotated.get(key);
+      if (tensor && !keys.includes(key, index + 1)) recorder.release(tensor.buffer);
+    },
+  };
+}
