@@ -21,7 +21,7 @@ export interface PassLists {
 }
 
 /**
- * The passes of one layer, the one with true positions first.
+ * The passes of one layer, at least one; the one with true positions first.
  *
  * @param heads one rule for all heads, or one for each
  */
@@ -37,6 +37,7 @@ export function passLists(heads: readonly ResolvedRule[], grid: FrameGrid): Pass
     byRule.set(rule.key, passes);
     for (const [key, pass] of passes) positions.set(key, pass.positions);
   }
+  if (positions.size === 0) positions.set(TRUE_PASS, TRUE_POSITIONS); // nobody sees anything
   return [...positions]
     .sort(([a], [b]) => Number(b === TRUE_PASS) - Number(a === TRUE_PASS))
     .map(([key, pass]) => {
@@ -49,7 +50,8 @@ export function passLists(heads: readonly ResolvedRule[], grid: FrameGrid): Pass
 type RulePasses = ReadonlyMap<string, { readonly positions: PassPositions; readonly list: KeyTileList[] }>;
 
 const NO_KEYS: KeyTileList = [];
-const TRUE_PASS = passKey({ query: { kind: "true" }, key: { kind: "true" } });
+const TRUE_POSITIONS: PassPositions = { query: { kind: "true" }, key: { kind: "true" } };
+const TRUE_PASS = passKey(TRUE_POSITIONS);
 
 function rulePasses(
   rule: ResolvedRule,

@@ -46,17 +46,13 @@ export function textTileLists(
 }
 
 /** Sum over lists and query tiles of query rows times key rows: how many logits the kernel computes. */
-export function scoreCount({ queries, lists }: TileLists): number {
-  const rowsOf = new Map<KeyTileList, number>();
-  let count = 0;
-  for (const list of lists) {
-    list.forEach((keys, index) => {
-      const rows = rowsOf.get(keys) ?? keys.reduce((sum, tile) => sum + tile.rows, 0);
-      rowsOf.set(keys, rows);
-      count += rows * (queries[index]?.rows ?? 0);
-    });
-  }
-  return count;
+export function scoreCount(tileLists: TileLists): number {
+  return sumOverTiles(tileLists, (queryRows, keyRows) => queryRows * keyRows);
+}
+
+/** Sum over lists and query tiles of key rows: how many rows of k (and of v) the kernel reads for one head a list. */
+export function keyRowCount(tileLists: TileLists): number {
+  return sumOverTiles(tileLists, (_queryRows, keyRows) => keyRows);
 }
 
 /** Uploads tile lists; free them with `freeTileLists`. */
@@ -96,4 +92,20 @@ export function uploadTileLists(gpu: Gpu, tileLists: TileLists, label: string): 
 /** Frees uploaded tile lists. */
 export function freeTileLists(gpu: Gpu, tiles: AttentionTiles): void {
   for (const tensor of [tiles.queryTiles, tiles.keyTiles]) freeTensor(gpu, tensor);
+}
+
+function sumOverTiles(
+  { queries, lists }: TileLists,
+  value: (queryRows: number, keyRows: number) => number,
+): number {
+  const rowsOf = new Map<KeyTileList, number>();
+  let sum = 0;
+  for (const list of lists) {
+    list.forEach((keys, index) => {
+      const keyRows = rowsOf.get(keys) ?? keys.reduce((total, tile) => total + tile.rows, 0);
+      rowsOf.set(keys, keyRows);
+      sum += value(queries[index]?.rows ?? 0, keyRows);
+    });
+  }
+  return sum;
 }
