@@ -1,6 +1,7 @@
-// Benchmarks on a real GPU: `node dist/device/bench.mjs [linear] [attention] [forward] [profile]`. Prints tables, and
+// Benchmarks on a real GPU: `node dist/device/bench.mjs [linear] [attention] [masks] [forward] [profile]`. Prints tables, and
 // writes everything as JSON to the file named by WEFT_BENCH_JSON.
 import { writeFileSync } from "node:fs";
+import { dualScope, radial, tile } from "../../src/attention/plan_constructors.ts";
 import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
@@ -28,6 +29,8 @@ async function openGpu(profile = false): Promise<Gpu> {
 
 function print(title: string, rows: readonly object[]): void {
   report[title] = rows;
+  const jsonPath = process.env["WEFT_BENCH_JSON"];
+  if (jsonPath !== undefined) writeFileSync(jsonPath, JSON.stringify(report, null, 1));
   console.log(`\n${title}`);
   console.table(rows);
 }
@@ -65,8 +68,30 @@ async function attentionTable(): Promise<void> {
   print("attention", rows);
 }
 
-async function forwardTable(): Promise<void> {
+async function masksTable(): Promise<void> {
+  const gpu = await openGpu(true);
+  const options = hasMatrixUnits(gpu.capabilities)
+    ? ({ variant: "subgroup_matrix", dtype: "f16", repetitions: 5 } as const)
+    : ({ variant: "tiled", dtype: "f32", repetitions: 3 } as const);
+  const plans = [
+    ...[1, 2, 3, 4, 5, 6].map((k) => [`tile ${k}`, tile(k)] as const),
+    ["dual-scope 3, 4", dualScope({ window: 3, anchors: 4 })] as const,
+    ["radial", radial()] as const,
+  ];
   const rows = [];
+  for (const frames of [9, 21]) {
+    const dense = await benchAttention(gpu, frames, options);
+    rows.push({ ...dense, timeOverDensity: 1 });
+    for (const plan of plans) {
+      const row = await benchAttention(gpu, frames, { ...options, plan });
+      rows.push({ ...row, timeOverDensity: row.milliseconds / dense.milliseconds / row.density });
+    }
+  }
+  gpu.dispose();
+  print("masks", rows);
+}
+
+async function forwardTable(): Promise<void> {
   const combinations = [
     { dtype: "f16", storage: "f16" },
     { dtype: "f16", storage: "int8" },
@@ -75,12 +100,13 @@ async function forwardTable(): Promise<void> {
   for (const { dtype, storage } of combinations) {
     const gpu = await openGpu();
     if (dtype === "f16" && !gpu.capabilities.f16) continue;
-    rows.push(
-      ...(await benchForward(gpu, FORWARD_CASES, { dtype, storage, repetitions: dtype === "f16" ? 3 : 1 })),
+    const repetitions = dtype === "f16" ? 5 : 1;
+    print(
+      `forward ${dtype}, ${storage} weights`,
+      await benchForward(gpu, FORWARD_CASES, { dtype, storage, repetitions }),
     );
     gpu.dispose();
   }
-  print("forward", rows);
 }
 
 async function profileTable(): Promise<void> {
@@ -109,9 +135,8 @@ report["capabilities"] = gpu.capabilities;
 gpu.dispose();
 if (has("linear")) await linearTable();
 if (has("attention")) await attentionTable();
+if (has("masks")) await masksTable();
 if (has("forward")) await forwardTable();
 if (has("profile")) await profileTable();
-const jsonPath = process.env["WEFT_BENCH_JSON"];
-if (jsonPath !== undefined) writeFileSync(jsonPath, JSON.stringify(report, null, 1));
 releaseDawn();
 process.exit(0);
