@@ -28,21 +28,33 @@ export function fullTileLists(numFrames: number, tokensPerFrame: number): TileLi
   return { queries, lists: [queries.map(() => keys)] };
 }
 
+/** Where a text's keys lie, and how long it is. */
+export interface TextRows {
+  /** Row of its first token; after its tokens comes one row for all padding. */
+  readonly start: number;
+  /** Real tokens, `</s>` included. */
+  readonly numTokens: number;
+  /** Length the text is padded to. */
+  readonly maxSequenceLength: number;
+}
+
 /**
- * Every query sees the text: its real tokens, and one stand-in for all padding. Padded rows are equal, so one key with
+ * Every query sees one text: its real tokens, and one stand-in for all padding. Padded rows are equal, so one key with
  * ln(count) added to its logit weighs as much as all of them (exact). The stand-in is the row after the real tokens.
  *
- * @param numTokens real tokens, `</s>` included.
- * @param maxSequenceLength length the text is padded to.
+ * @param textOfQuery [query tile]: index into `texts`.
  */
 export function textTileLists(
   queries: readonly RowTile[],
-  { numTokens, maxSequenceLength }: { numTokens: number; maxSequenceLength: number },
+  { texts, textOfQuery }: { texts: readonly TextRows[]; textOfQuery: readonly number[] },
 ): TileLists {
-  const keys: KeyTile[] = tilesOfRows(0, numTokens);
-  const padding = maxSequenceLength - numTokens;
-  if (padding > 0) keys.push({ start: numTokens, rows: 1, bias: Math.log(padding) });
-  return { queries, lists: [queries.map(() => keys)] };
+  const keysOf = texts.map(({ start, numTokens, maxSequenceLength }) => {
+    const keys: KeyTile[] = tilesOfRows(start, numTokens);
+    const padding = maxSequenceLength - numTokens;
+    if (padding > 0) keys.push({ start: start + numTokens, rows: 1, bias: Math.log(padding) });
+    return keys;
+  });
+  return { queries, lists: [queries.map((_, index) => keysOf[textOfQuery[index] ?? 0] ?? [])] };
 }
 
 /** Sum over lists and query tiles of query rows times key rows: how many logits the kernel computes. */

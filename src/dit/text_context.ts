@@ -1,7 +1,7 @@
 // What cross-attention needs of a prompt: every block's keys and values of the text, computed once per prompt, since
 // they do not depend on the timestep. Padded rows are all equal and stand in one row after the real tokens.
 
-import { freeTileLists, textTileLists, uploadTileLists } from "../attention/tile_lists.ts";
+import { freeTileLists, type TextRows, textTileLists, uploadTileLists } from "../attention/tile_lists.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import type { AttentionTiles } from "../ops/attention.ts";
@@ -9,6 +9,7 @@ import { linear } from "../ops/linear.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { type DType, freeTensor, type Tensor, uploadTemporary } from "../tensor/tensor.ts";
 import type { Geometry } from "./geometry.ts";
+import { frameTexts, type PromptSchedule } from "./prompt_schedule.ts";
 import type { WanTransformerConfig } from "./transformer_config.ts";
 import type { TransformerWeights } from "./transformer_weights.ts";
 
@@ -23,10 +24,10 @@ export interface PromptEmbeds {
 
 /** A prompt as the transformer uses it. */
 export interface TextContext {
-  /** Keys and values of every block, [numTokens + 1, D]. */
+  /** Keys and values of every block, [rows, D]: of every text, numTokens + 1 rows. */
   readonly keysValues: readonly { readonly k: Tensor; readonly v: Tensor }[];
   readonly tiles: AttentionTiles;
-  /** [numTokens + 1, D]: encoder_hidden_states after the text embedder, for inspection. */
+  /** [rows, D]: encoder_hidden_states after the text embedder, for inspection. */
   readonly hiddenStates: Tensor;
 }
 
@@ -40,18 +41,20 @@ export interface TextContextOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Runs the text embedder and every block's to_k and to_v over a prompt; free the result with `freeTextContext`. */
+/**
+ * Runs the text embedder and every block's to_k and to_v over a prompt, or over prompts that change along the video;
+ * free the result with `freeTextContext`.
+ */
 export async function createTextContext(
   gpu: Gpu,
-  embeds: PromptEmbeds,
+  prompts: PromptEmbeds | PromptSchedule,
   { config, weights, geometry, dtype, signal }: TextContextOptions,
 ): Promise<TextContext> {
   const recorder = new Recorder(gpu, "text context");
-  const rows = embeds.numTokens + 1;
-  const padded = new Float32Array(rows * config.text_dim);
-  padded.set(embeds.data);
-  const spec = { label: "prompt_embeds", dtype: "f32", shape: [rows, config.text_dim] } as const;
-  const input = uploadTemporary(recorder, spec, padded);
+  const { texts, textOfFrame } = frameTexts(prompts, geometry.numLatentFrames);
+  const { data, rows } = stackTexts(texts, config.text_dim);
+  const shape = [data.length / config.text_dim, config.text_dim];
+  const input = uploadTemporary(recorder, { label: "prompt_embeds", dtype: "f32", shape }, data);
 
   const inner = linear(recorder, input, weights.textEmbedder1, { activation: "gelu_tanh" });
   const hiddenStates = linear(recorder, inner, weights.textEmbedder2);
@@ -66,7 +69,10 @@ export async function createTextContext(
     return { k, v };
   });
   await recorder.submit({ signal });
-  const tiles = uploadTileLists(gpu, textTileLists(geometry.queries, embeds), "attn2");
+  const tilesPerFrame = geometry.queries.length / geometry.numLatentFrames;
+  const textOfQuery = textOfFrame.flatMap((text) => Array<number>(tilesPerFrame).fill(text));
+  const lists = textTileLists(geometry.queries, { texts: rows, textOfQuery });
+  const tiles = uploadTileLists(gpu, lists, "attn2");
   return { keysValues, tiles, hiddenStates };
 }
 
@@ -78,4 +84,20 @@ export function freeTextContext(gpu: Gpu, { keysValues, tiles, hiddenStates }: T
   }
   freeTensor(gpu, hiddenStates);
   freeTileLists(gpu, tiles);
+}
+
+/** Texts one after the other, each with a row of zeros behind it that stands for its padding. */
+function stackTexts(
+  texts: readonly PromptEmbeds[],
+  textDim: number,
+): { data: Float32Array; rows: readonly TextRows[] } {
+  const rows: TextRows[] = [];
+  let start = 0;
+  for (const { numTokens, maxSequenceLength } of texts) {
+    rows.push({ start, numTokens, maxSequenceLength });
+    start += numTokens + 1;
+  }
+  const data = new Float32Array(start * textDim);
+  texts.forEach((text, index) => data.set(text.data, (rows[index]?.start ?? 0) * textDim));
+  return { data, rows };
 }

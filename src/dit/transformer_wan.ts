@@ -16,6 +16,7 @@ import { type DType, reshape, type Tensor, uploadTemporary } from "../tensor/ten
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader.ts";
 import { createGeometry, type Geometry, type LatentSize } from "./geometry.ts";
+import type { PromptSchedule } from "./prompt_schedule.ts";
 import { createTextContext, type PromptEmbeds, type TextContext } from "./text_context.ts";
 import { timestepEmbedding } from "./timestep_embedding.ts";
 import { type Probe, recordBlock } from "./transformer_block.ts";
@@ -82,10 +83,14 @@ export class WanTransformer3DModel {
     return createGeometry(this.#gpu, this.config, { size, plan });
   }
 
-  /** Prepares a prompt; free it with `freeTextContext`. */
-  createTextContext(embeds: PromptEmbeds, geometry: Geometry, signal?: AbortSignal): Promise<TextContext> {
+  /** Prepares a prompt, or prompts along the video; free it with `freeTextContext`. */
+  createTextContext(
+    prompts: PromptEmbeds | PromptSchedule,
+    geometry: Geometry,
+    signal?: AbortSignal,
+  ): Promise<TextContext> {
     const { config } = this;
-    return createTextContext(this.#gpu, embeds, {
+    return createTextContext(this.#gpu, prompts, {
       config,
       weights: this.#weights,
       geometry,

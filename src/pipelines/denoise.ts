@@ -3,6 +3,7 @@
 
 import type { AttentionPlan } from "../attention/plan.ts";
 import { freeGeometry, type Geometry, type LatentSize } from "../dit/geometry.ts";
+import type { PromptSchedule } from "../dit/prompt_schedule.ts";
 import { freeTextContext, type PromptEmbeds, type TextContext } from "../dit/text_context.ts";
 import type { WanTransformer3DModel } from "../dit/transformer_wan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -34,7 +35,7 @@ export interface DenoiseOptions {
   readonly scheduler: Scheduler;
   readonly guider: Guider;
   /** Embeddings of every pass the guider names. */
-  readonly embeds: Readonly<Partial<Record<ForwardPass, PromptEmbeds>>>;
+  readonly embeds: Readonly<Partial<Record<ForwardPass, PromptEmbeds | PromptSchedule>>>;
   readonly size: LatentSize;
   /** Default full attention. */
   readonly attention?: AttentionPlan | undefined;
@@ -53,7 +54,7 @@ export async function denoise(gpu: Gpu, start: DenoiseState, options: DenoiseOpt
   const texts = new Map<ForwardPass, TextContext>();
   let tensors = uploadState(gpu, start, shapeOf(transformer, size));
   try {
-    for (const [pass, prompt] of Object.entries(embeds) as [ForwardPass, PromptEmbeds][]) {
+    for (const [pass, prompt] of Object.entries(embeds) as [ForwardPass, PromptEmbeds | PromptSchedule][]) {
       texts.set(pass, await transformer.createTextContext(prompt, geometry, signal));
     }
     let state = start;

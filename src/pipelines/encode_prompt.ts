@@ -1,7 +1,9 @@
 // Stage 1: prompts to embeddings. Cleans, tokenizes and encodes; says which words the model does not know.
 
+import type { PromptSchedule } from "../dit/prompt_schedule.ts";
 import type { PromptEmbeds } from "../dit/text_context.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import type { ForwardPass } from "../guiders/guider.ts";
 import { cleanPrompt } from "../text/prompt_clean.ts";
 import type { TokenizedPrompt } from "../text/tokenizer.ts";
 import { encodeTokens } from "../text/umt5_encoder.ts";
@@ -9,6 +11,8 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { WeightStorage } from "../weights/weight_loader.ts";
 import type { PipelineEvent } from "./events.ts";
 import type { ModelFiles } from "./model_files.ts";
+import type { RenderSettings } from "./render_options.ts";
+import { latentFrameOf, TEMPORAL_FACTOR } from "./resolve_settings.ts";
 
 /** A prompt, encoded. */
 export interface EncodedPrompt extends PromptEmbeds {
@@ -23,6 +27,38 @@ export interface EncodePromptOptions {
   readonly maxSequenceLength: number;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent: (event: PipelineEvent) => void;
+}
+
+/** The prompts of a render, encoded. */
+export interface RenderPrompts {
+  readonly prompt: EncodedPrompt;
+  readonly negativePrompt: EncodedPrompt | undefined;
+  /** What each forward pass reads: the prompt with those that follow it along the video, and the negative prompt. */
+  readonly embeds: Readonly<Partial<Record<ForwardPass, PromptEmbeds | PromptSchedule>>>;
+}
+
+/** Encodes a render's prompts. */
+export async function encodeRenderPrompts(
+  gpu: Gpu,
+  settings: RenderSettings,
+  { needsNegative, ...options }: EncodePromptOptions & { readonly needsNegative: boolean },
+): Promise<RenderPrompts> {
+  const { laterPrompts = [], promptBlendFrames = 0 } = settings;
+  const texts = [settings.prompt, ...laterPrompts.map(({ prompt }) => prompt)];
+  if (needsNegative) texts.push(settings.negativePrompt);
+  const encoded = await encodePrompts(gpu, texts, options);
+  const [prompt] = encoded;
+  if (prompt === undefined) throw new Error("The prompt was not encoded.");
+  const negativePrompt = needsNegative ? encoded.at(-1) : undefined;
+  const prompts = [0, ...laterPrompts.map(({ fromFrame }) => latentFrameOf(fromFrame))].flatMap(
+    (fromFrame, i) => {
+      const embeds = encoded[i];
+      return embeds === undefined ? [] : [{ embeds, fromFrame }];
+    },
+  );
+  const conditional = { prompts, blendFrames: Math.round(promptBlendFrames / TEMPORAL_FACTOR) };
+  const embeds = negativePrompt ? { conditional, unconditional: negativePrompt } : { conditional };
+  return { prompt, negativePrompt, embeds };
 }
 
 /** Encodes prompts in one pass over the text encoder's layers. */

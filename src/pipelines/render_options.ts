@@ -2,6 +2,13 @@
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { SchedulerName } from "../schedulers/scheduler.ts";
 
+/** A prompt that takes over. */
+export interface LaterPrompt {
+  readonly prompt: string;
+  /** The first frame of the video that shows it, above 0. */
+  readonly fromFrame: number;
+}
+
 /** A user's wishes; everything but the prompt has a default from the model. */
 export interface RenderOptions {
   readonly prompt: string;
@@ -26,6 +33,10 @@ export interface RenderOptions {
   readonly maxSequenceLength?: number | undefined;
   /** Frames a second of the file; changes no frame. */
   readonly fps?: number | undefined;
+  /** Prompts that take over later in the video, by their first frame. @default none */
+  readonly laterPrompts?: readonly LaterPrompt[] | undefined;
+  /** Frames over which one prompt goes over into the next. @default 16 */
+  readonly promptBlendFrames?: number | undefined;
   /** What the video's tokens attend to. @default everything */
   readonly attention?: AttentionPlan | undefined;
 }
@@ -52,6 +63,10 @@ export interface RenderSettings {
   readonly flowShift: number | undefined;
   /** For `createScheduler`: exact noise levels; undefined lets the scheduler choose its grid. */
   readonly sigmas: readonly number[] | undefined;
+  /** Ascending; undefined when the prompt holds for the whole video. */
+  readonly laterPrompts?: readonly LaterPrompt[] | undefined;
+  /** Frames over which one prompt goes over into the next; undefined without later prompts. */
+  readonly promptBlendFrames?: number | undefined;
   /** What the video's tokens attend to; undefined is everything. */
   readonly attention?: AttentionPlan | undefined;
   /** What the user should know although nothing is wrong. */

@@ -19,7 +19,7 @@ import type { RenderOptions, RenderSettings } from "./render_options.ts";
 /** Pixels per latent (8) times latents per token (2). */
 const SIZE_MULTIPLE = 16;
 /** Frames per latent frame after the first. */
-const TEMPORAL_FACTOR = 4;
+export const TEMPORAL_FACTOR = 4;
 const MAX_STEPS = 1000;
 const MAX_FPS = 240;
 
@@ -61,8 +61,37 @@ export function resolveSettings(options: RenderOptions, model: ModelSettings): R
     seed,
     maxSequenceLength: checkLength(options.maxSequenceLength ?? model.maxSequenceLength),
     ...(options.attention && { attention: options.attention }),
+    ...resolveLaterPrompts(options, numFrames),
     ...resolveSampling(options, model),
   };
+}
+
+/** The latent frame that holds a frame of the video: the first holds one, every other four. */
+export function latentFrameOf(frame: number): number {
+  return Math.ceil(frame / TEMPORAL_FACTOR);
+}
+
+function resolveLaterPrompts(
+  { laterPrompts = [], promptBlendFrames = 4 * TEMPORAL_FACTOR }: RenderOptions,
+  numFrames: number,
+): Pick<RenderSettings, "laterPrompts" | "promptBlendFrames"> {
+  if (laterPrompts.length === 0) return {};
+  let previous = 0;
+  for (const { prompt, fromFrame } of laterPrompts) {
+    if (cleanPrompt(prompt) === "") throw new InputError(`The prompt from frame ${fromFrame} on is empty.`);
+    const latentFrame = latentFrameOf(fromFrame);
+    if (!Number.isInteger(fromFrame) || latentFrame <= previous || fromFrame >= numFrames) {
+      throw new InputError(
+        `A later prompt must begin at a frame from ${previous * TEMPORAL_FACTOR + 1} to ${numFrames - 1} (four frames ` +
+          `share a prompt), not at ${fromFrame}.`,
+      );
+    }
+    previous = latentFrame;
+  }
+  if (!(promptBlendFrames >= 0 && promptBlendFrames < Infinity)) {
+    throw new InputError(`The frames between two prompts must be at least 0, not ${promptBlendFrames}.`);
+  }
+  return { laterPrompts, promptBlendFrames };
 }
 
 function resolveSampling(options: RenderOptions, model: ModelSettings): Sampling {

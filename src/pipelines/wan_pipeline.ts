@@ -23,7 +23,7 @@ import {
   openDecoder,
 } from "./decode_latents.ts";
 import { denoise, type DenoiseState } from "./denoise.ts";
-import { type EncodedPrompt, encodePrompts } from "./encode_prompt.ts";
+import { type EncodedPrompt, encodeRenderPrompts } from "./encode_prompt.ts";
 import type { PipelineEvent, Stage } from "./events.ts";
 import { forwardOnce } from "./forward_once.ts";
 import { latentPreview, type LatentRgb, WAN21_LATENT_RGB } from "./latent_preview.ts";
@@ -212,12 +212,10 @@ export class WanPipeline {
     stage("encode_prompt");
     const position = { step: 0, numSteps: settings.numInferenceSteps };
     const needsNegative = passesOf(guider, position).includes("unconditional");
-    const prompts = needsNegative ? [settings.prompt, settings.negativePrompt] : [settings.prompt];
     const { maxSequenceLength } = settings;
     const storage = this.#textStorage();
-    const encode = { files: this.files, storage, maxSequenceLength, signal, onEvent };
-    const [conditional, unconditional] = await encodePrompts(this.#gpu, prompts, encode);
-    if (conditional === undefined) throw new Error("The prompt was not encoded.");
+    const encode = { files: this.files, storage, maxSequenceLength, signal, onEvent, needsNegative };
+    const prompts = await encodeRenderPrompts(this.#gpu, settings, encode);
 
     stage("denoise");
     const size = latentSize(settings);
@@ -231,7 +229,7 @@ export class WanPipeline {
       transformer,
       scheduler,
       guider,
-      embeds: unconditional === undefined ? { conditional } : { conditional, unconditional },
+      embeds: prompts.embeds,
       size,
       attention: settings.attention,
       signal,
@@ -245,8 +243,8 @@ export class WanPipeline {
     });
     return {
       latents: { data, shape },
-      prompt: conditional,
-      negativePrompt: unconditional,
+      prompt: prompts.prompt,
+      negativePrompt: prompts.negativePrompt,
       timesteps: scheduler.timesteps,
       sigmas: scheduler.sigmas,
     };

@@ -1,5 +1,7 @@
 // One forward pass of a transformer on the GPU, with every activation it lets a probe see.
+import type { AttentionPlan } from "../../../src/attention/plan.ts";
 import { freeGeometry } from "../../../src/dit/geometry.ts";
+import type { PromptSchedule } from "../../../src/dit/prompt_schedule.ts";
 import { freeTextContext, type PromptEmbeds } from "../../../src/dit/text_context.ts";
 import { WanTransformer3DModel, type WanTransformerOptions } from "../../../src/dit/transformer_wan.ts";
 import type { Gpu } from "../../../src/gpu/gpu.ts";
@@ -21,7 +23,9 @@ export interface ForwardProblem {
     readonly data: Float32Array;
     readonly shape: readonly [number, number, number, number];
   };
-  readonly prompt: PromptEmbeds;
+  readonly prompt: PromptEmbeds | PromptSchedule;
+  /** Default full attention. */
+  readonly plan?: AttentionPlan;
   readonly timestep: number;
 }
 
@@ -35,12 +39,12 @@ export interface ForwardResult {
 export async function runForward(
   gpu: Gpu,
   checkpoint: Checkpoint,
-  { options, latents, prompt, timestep }: ForwardProblem,
+  { options, latents, prompt, timestep, plan }: ForwardProblem,
 ): Promise<ForwardResult> {
   const model = await WanTransformer3DModel.load(gpu, checkpoint, options);
   const { shape, data } = latents;
   const [, numLatentFrames, latentHeight, latentWidth] = shape;
-  const geometry = model.createGeometry({ numLatentFrames, latentHeight, latentWidth });
+  const geometry = model.createGeometry({ numLatentFrames, latentHeight, latentWidth }, plan);
   const text = await model.createTextContext(prompt, geometry);
   const sample = uploadTensor(gpu, { label: "latents", dtype: "f32", shape }, data);
 
