@@ -12,6 +12,8 @@
 // A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32;
 // f16 -> f32 fragments of 16 x 16 x 16, subgroups of 32.
 
+#import shared/stage_head_rows
+
 struct Params {
     num_queries: u32,
     num_query_tiles: u32,
@@ -98,7 +100,7 @@ fn main(
         workgroupBarrier();
         #repeat j 2
         {
-            // Assigned, since Tint's SPIR-V zeroes a fragment without initialiser once per invocation, not per iteration.
+            // Assigned: without initialiser a fragment is zeroed once per invocation, not once per iteration.
             #repeat i 2
             var score_$i = result();
             #end
@@ -184,34 +186,6 @@ fn main(
         let sum = row_sum[index];
         let value = select(params.lse_without_keys, row_max[index] + log(sum), sum > 0.0);
         lse[group.y * params.num_queries + queries.x + index] = value;
-    }
-}
-
-// Stages 64 rows of one head; rows beyond the tile's count are zero.
-fn stage_rows_q(rows: vec2<u32>, head: u32, index: u32) {
-    for (var i = index; i < 64u * HEAD_DIM8; i += 128u) {
-        let at = ((rows.x + i / HEAD_DIM8) * params.heads + head) * HEAD_DIM8 + i % HEAD_DIM8;
-        var value = vec4<u32>();
-        if i / HEAD_DIM8 < rows.y { value = q[at]; }
-        stage[(i / HEAD_DIM8) * STAGE_STRIDE + i % HEAD_DIM8] = value;
-    }
-}
-
-fn stage_rows_k(rows: vec2<u32>, head: u32, index: u32) {
-    for (var i = index; i < 64u * HEAD_DIM8; i += 128u) {
-        let at = ((rows.x + i / HEAD_DIM8) * params.heads + head) * HEAD_DIM8 + i % HEAD_DIM8;
-        var value = vec4<u32>();
-        if i / HEAD_DIM8 < rows.y { value = k[at]; }
-        stage[(i / HEAD_DIM8) * STAGE_STRIDE + i % HEAD_DIM8] = value;
-    }
-}
-
-fn stage_rows_v(rows: vec2<u32>, head: u32, index: u32) {
-    for (var i = index; i < 64u * HEAD_DIM8; i += 128u) {
-        let at = ((rows.x + i / HEAD_DIM8) * params.heads + head) * HEAD_DIM8 + i % HEAD_DIM8;
-        var value = vec4<u32>();
-        if i / HEAD_DIM8 < rows.y { value = v[at]; }
-        stage[(i / HEAD_DIM8) * STAGE_STRIDE + i % HEAD_DIM8] = value;
     }
 }
 

@@ -10,9 +10,6 @@ import { ATTENTION_DIRECT } from "./attention_direct.ts";
 import { ATTENTION_SUBGROUP_MATRIX, fragmentConstants } from "./attention_subgroup_matrix.ts";
 import { hasMatrixUnits, MATRIX_ENABLES } from "./matrix_units.ts";
 
-/** Rows of a query or key tile at most. */
-export const ATTENTION_TILE = 64;
-
 /** Which key tiles every query tile reads, in GPU memory; layouts in shaders/attention.wgsl. */
 export interface AttentionTiles {
   readonly numQueryTiles: number;
