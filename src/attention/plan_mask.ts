@@ -1,5 +1,5 @@
-// A rule at one moment as a matrix of frames, query by key, and what it costs: for drawings and tables. Numbers only;
-// the lists that the kernel reads are src/attention/rule_lists.ts.
+// A rule at one moment as a matrix of frames, query by key, for drawings. Numbers only; the lists that the kernel
+// reads are src/attention/rule_lists.ts, and what they cost is src/attention/plan_statistics.ts.
 
 import { type ResolvedRule, seesTile } from "./frame_rules.ts";
 import { tilesOfRows } from "./frame_tiles.ts";
@@ -16,8 +16,6 @@ export interface PlanMask {
   readonly legend: readonly MaskGroup[];
   /** Share of all pairs of tokens that are seen, 0 to 1. */
   readonly density: number;
-  /** Rows of keys that the query tiles read, all together: what the kernel fetches for one head. */
-  readonly keyRows: number;
 }
 
 /** One group in a mask. */
@@ -35,7 +33,6 @@ export function planMask(rule: ResolvedRule, { numFrames, tokensPerFrame }: Fram
   const kept = new Float32Array(numFrames ** 2);
   const tokens = rule.groups.map(() => 0);
   const shareOut = pairSharing(tokensPerFrame);
-  let keyRows = 0;
   for (let query = 0; query < numFrames; query++) {
     for (let key = 0; key < numFrames; key++) {
       const widths = rule.groups.map(({ width }) => width(query, key));
@@ -43,7 +40,6 @@ export function planMask(rule: ResolvedRule, { numFrames, tokensPerFrame }: Fram
       const cell = query * numFrames + key;
       groups[cell] = pair.main + 1;
       kept[cell] = pair.tokens.reduce((sum, count) => sum + count, 0) / tokensPerFrame ** 2;
-      keyRows += pair.keyRows;
       for (const [group, count] of pair.tokens.entries()) tokens[group] = (tokens[group] ?? 0) + count;
     }
   }
@@ -52,7 +48,7 @@ export function planMask(rule: ResolvedRule, { numFrames, tokensPerFrame }: Fram
     return { name, bias, positions, density: (tokens[group] ?? 0) / all };
   });
   const density = legend.reduce((sum, group) => sum + group.density, 0);
-  return { numFrames, groups, kept, legend, density, keyRows };
+  return { numFrames, groups, kept, legend, density };
 }
 
 /** One pair of frames, shared out among the groups. */
@@ -61,7 +57,6 @@ interface PairShares {
   readonly tokens: readonly number[];
   /** The group with most of them; -1 when there is none. */
   readonly main: number;
-  readonly keyRows: number;
 }
 
 /** Shares pairs of frames out tile by tile; equal pairs are counted once. */
@@ -70,17 +65,15 @@ function pairSharing(tokensPerFrame: number): (widths: readonly number[], distan
   const known = new Map<string, PairShares>();
   const count = (widths: readonly number[], distance: number): PairShares => {
     const tokens = widths.map(() => 0);
-    let keyRows = 0;
     for (const [a, query] of tiles.entries()) {
       for (const [b, key] of tiles.entries()) {
         const group = widths.findIndex((width) => seesTile(width, { distance, a, b, tiles: tiles.length }));
         if (group < 0) continue;
         tokens[group] = (tokens[group] ?? 0) + query.rows * key.rows;
-        keyRows += key.rows;
       }
     }
     const most = Math.max(0, ...tokens);
-    return { tokens, keyRows, main: most > 0 ? tokens.indexOf(most) : -1 };
+    return { tokens, main: most > 0 ? tokens.indexOf(most) : -1 };
   };
   return (widths, distance) => {
     // The distance matters only to groups that see a part of a frame.

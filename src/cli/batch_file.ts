@@ -23,6 +23,7 @@ const jobSchema = v.strictObject({
   out: v.optional(v.string()),
   noise: v.optional(v.string()),
   dump: v.optional(v.string()),
+  attention: v.optional(v.string()),
   dumpForward: v.optional(
     v.union([
       v.pipe(

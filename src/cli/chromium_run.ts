@@ -103,6 +103,7 @@ function refuseNodeOptions({ run, jobs }: CliRequest): void {
     "--profile": run.profile || undefined,
     "--noise": jobs.find(({ noise }) => noise)?.noise,
     "--dump": jobs.find(({ dump }) => dump)?.dump,
+    "--attention": jobs.find(({ attention }) => attention)?.attention,
     "--crf": jobs.find(({ crf }) => crf !== undefined)?.crf,
   };
   const refused = Object.keys(given).filter((name) => given[name] !== undefined);
@@ -187,7 +188,8 @@ async function writeResult(
   const output = chooseOutput({ out: job.out, prompt: job.prompt, seed: settings.seed }, taken);
   const outputBytes = await writeFileAtomically(output, [Buffer.from(file, "base64")], signal);
   const stages = { ...seconds.stages, total: seconds.total };
-  return { settings, seconds: stages, output, outputBytes, dump: undefined, preview: undefined };
+  const others = { attention: undefined, dump: undefined, preview: undefined };
+  return { settings, seconds: stages, output, outputBytes, ...others };
 }
 
 function formatOf({ out }: RenderJob): RenderRequest["format"] {

@@ -3,6 +3,7 @@
 import type { Capabilities } from "../gpu/capabilities.ts";
 import type { ProfileRow } from "../gpu/profiler.ts";
 import { adapterName } from "../pipelines/render_metadata.ts";
+import { FULL_ATTENTION } from "./attention_option.ts";
 import type { JobResult } from "./render_job.ts";
 
 /** What the report is made of. */
@@ -32,6 +33,7 @@ export function jsonReport(parts: ReportParts): Record<string, unknown> {
 
 function jobReport({
   settings,
+  attention = FULL_ATTENTION,
   seconds,
   output,
   outputBytes,
@@ -39,7 +41,8 @@ function jobReport({
   preview,
 }: JobResult): Record<string, unknown> {
   return {
-    settings,
+    settings: { ...settings, attention: undefined },
+    attention,
     seconds: {
       load: rounded(seconds.load),
       encodePrompt: rounded(seconds.encode_prompt),

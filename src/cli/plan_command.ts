@@ -1,17 +1,15 @@
 // `weft plan NAME|FILE`: what an attention plan sees and costs in a model, and a drawing of it. Nothing is computed on a
 // GPU and no weights are read.
 
-import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import type { AttentionPlan } from "../attention/plan.ts";
 import { drawMask, drawPlan, type PlanOverview } from "../attention/plan_image.ts";
-import { planFromJson } from "../attention/plan_json.ts";
-import { PLAN_NAMES, planByName } from "../attention/plan_name.ts";
-import { validatePlan } from "../attention/validate_plan.ts";
+import { PLAN_NAMES } from "../attention/plan_name.ts";
 import { InputError } from "../errors.ts";
 import { openModel, readTransformerConfig } from "../pipelines/model_files.ts";
 import { resolveSettings } from "../pipelines/resolve_settings.ts";
 import { createScheduler } from "../schedulers/create_scheduler.ts";
+import { type AttentionTarget, openPlan, tokensPerFrame } from "./attention_option.ts";
 import { requireFolderOf, writeFileAtomically } from "./atomic_file.ts";
 import { wholeNumber } from "./option_values.ts";
 import { packagePath } from "./package_files.ts";
@@ -64,33 +62,31 @@ export function addPlanCommand(program: Command): void {
 }
 
 async function showPlan(name: string, flags: PlanFlags): Promise<void> {
-  const { overview, headDim, trainedFrames, steps } = await readTarget(flags);
-  const plan = await openPlan(name, { trainedFrames, steps, layers: overview.layers });
-  validatePlan(plan, overview);
+  const { overview, target } = await readTarget(flags);
+  const plan = await openPlan(name, target);
   if (flags.image !== undefined) {
     const svg = draw(plan, overview, flags);
     await writeFileAtomically(flags.image, [new TextEncoder().encode(svg)]);
   }
+  const headDim = target.config.attention_head_dim;
   const report = reportPlan(plan, overview, headDim);
   const { image } = flags;
   process.stdout.write(
     flags.json
       ? `${JSON.stringify({ ...overview, headDim, ...report, image: image ?? null, plan }, null, 2)}\n`
-      : `${headline(overview, steps)}\n${planTable(report)}\n${image === undefined ? "" : `${image}\n`}`,
+      : `${headline(overview, target.settings.numInferenceSteps)}\n${planTable(report)}\n${image === undefined ? "" : `${image}\n`}`,
   );
 }
 
 interface PlanTarget {
   readonly overview: PlanOverview;
-  readonly headDim: number;
-  readonly trainedFrames: number;
-  readonly steps: number;
+  readonly target: AttentionTarget;
 }
 
 /** Sizes of model and video, and the timestep of the step looked at. */
 async function readTarget(flags: PlanFlags): Promise<PlanTarget> {
   const files = await openModel(modelSource(flags.model));
-  const { fewstep, numFrames: trained, guidanceScale } = files.settings;
+  const { fewstep, guidanceScale } = files.settings;
   const wantsBase = fewstep && flags.steps !== undefined && flags.steps !== fewstep.sigmas.length - 1;
   const settings = resolveSettings(
     {
@@ -114,7 +110,7 @@ async function readTarget(flags: PlanFlags): Promise<PlanTarget> {
   const config = await readTransformerConfig(files, settings.transformerFolder);
   const overview: PlanOverview = {
     numFrames: settings.numLatentFrames,
-    tokensPerFrame: (settings.height / 16) * (settings.width / 16),
+    tokensPerFrame: tokensPerFrame(settings),
     layers: config.num_layers,
     heads: config.num_attention_heads,
     step: flags.step,
@@ -124,25 +120,7 @@ async function readTarget(flags: PlanFlags): Promise<PlanTarget> {
     if (flags[what] !== undefined) requireBelow(what, flags[what], overview[`${what}s`]);
   }
   if (flags.image !== undefined) await requireDrawable(flags.image);
-  const trainedFrames = (trained - 1) / 4 + 1;
-  return { overview, headDim: config.attention_head_dim, trainedFrames, steps: timesteps.length };
-}
-
-async function openPlan(name: string, context: Parameters<typeof planByName>[1]): Promise<AttentionPlan> {
-  const plan = planByName(name, context);
-  if (plan) return plan;
-  let text: string;
-  try {
-    text = await readFile(name, "utf8");
-  } catch (error) {
-    throw new InputError(
-      `There is no attention plan ${name}: give a JSON file that can be read, or ${PLAN_NAMES}.`,
-      {
-        cause: error,
-      },
-    );
-  }
-  return planFromJson(text, name);
+  return { overview, target: { model: files.settings, settings, config } };
 }
 
 function draw(plan: AttentionPlan, overview: PlanOverview, { layer, head }: PlanFlags): string {

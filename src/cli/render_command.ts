@@ -1,6 +1,7 @@
 // `weft render`: the options, and the way from them to a request. What happens then is render_run.ts.
 
 import { type Command, Option } from "commander";
+import { PLAN_NAMES } from "../attention/plan_name.ts";
 import { InputError } from "../errors.ts";
 import { openHost } from "./adapter_node.ts";
 import { readBatch } from "./batch_file.ts";
@@ -9,13 +10,18 @@ import { withInterrupt } from "./interrupt.ts";
 import { anyNumber, byteSize, moreTimesteps, wholeNumber } from "./option_values.ts";
 import { isFolder, numberedPath } from "./output_path.ts";
 import { packagePath } from "./package_files.ts";
+import { readPrompts } from "./prompts_file.ts";
 import { checkRequest } from "./render_plan.ts";
 import type { RenderJob, RenderRequest, RenderRun } from "./render_request.ts";
 import { runRender } from "./render_run.ts";
 
-/** Options of the command line: those of a job without its prompt, those of a run, and where more jobs are. */
-type RenderFlags = Omit<RenderJob, "prompt"> &
-  Partial<Omit<RenderRun, "model">> & { readonly model: string; readonly batch?: string };
+/** Options of the command line: those of a job without its prompt, those of a run, and where jobs are. */
+type RenderFlags = Omit<RenderJob, "prompt" | "laterPrompts"> &
+  Partial<Omit<RenderRun, "model">> & {
+    readonly model: string;
+    readonly batch?: string;
+    readonly prompts?: string;
+  };
 
 /** Adds the command to the program. */
 export function addRenderCommand(program: Command): void {
@@ -59,7 +65,9 @@ function addVideoOptions(command: Command): void {
     )
     .option("--scheduler <name>", "unipc or euler (default: the model's)")
     .option("--shift <s>", "moves the steps towards noise (default: the model's)", anyNumber)
-    .option("--max-sequence-length <n>", "tokens the text is padded to (default: the model's)", wholeNumber);
+    .option("--max-sequence-length <n>", "tokens the text is padded to (default: the model's)", wholeNumber)
+    .option("--attention <plan>", `what tokens attend to: ${PLAN_NAMES}, or a JSON file (default: full)`)
+    .option("--blend <frames>", "frames over which prompts of --prompts change (default: 16)", wholeNumber);
 }
 
 function addFileOptions(command: Command): void {
@@ -81,6 +89,7 @@ function addFileOptions(command: Command): void {
       "quality of .mp4 (1 to 51, default 18) and .webm (0 to 63, default 24); lower is better",
       wholeNumber,
     )
+    .option("--prompts <file>", "prompts that change along one video: FRAME PROMPT a line, from frame 0")
     .option("--batch <file>", "JSON Lines: one job a line, with these options' names as keys")
     .option("--noise <file>", "start from the tensor initial_noise of a .safetensors file")
     .option("--dump <file>", "write prompts' embeddings, all latents and frames to a .safetensors file")
@@ -117,16 +126,10 @@ function addRunOptions(command: Command): void {
 
 /** Command line options to plain data. Throws `InputError` when there is nothing to render. */
 export async function requestOf(prompts: readonly string[], flags: RenderFlags): Promise<RenderRequest> {
-  const { host, model, vae, weights, arithmetic, maxMemory, batch, preview, json, quiet, profile, ...job } =
+  const { host, model, vae, weights, arithmetic, maxMemory, preview, json, quiet, profile, ...ofJobs } =
     flags;
-  if (prompts.length > 0 && batch !== undefined) {
-    throw new InputError("Give prompts or --batch FILE.jsonl, not both.");
-  }
-  if (prompts.length === 0 && batch === undefined) {
-    throw new InputError('There is no prompt: weft render "a red ball bounces on grass".');
-  }
-  const jobs =
-    batch === undefined ? prompts.map((prompt) => ({ ...job, prompt })) : await readBatch(batch, job);
+  const { batch, prompts: file, ...job } = ofJobs;
+  const jobs = await jobsOf(prompts, { batch, file, job });
   const run: RenderRun = {
     host: host ?? "node",
     model,
@@ -140,6 +143,27 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     profile: profile ?? false,
   };
   return { run, jobs: jobs.map((one, index) => (jobs.length > 1 ? withOwnFiles(one, index, job) : one)) };
+}
+
+interface JobSources {
+  readonly batch: string | undefined;
+  /** Prompts of one video. */
+  readonly file: string | undefined;
+  readonly job: Omit<RenderJob, "prompt">;
+}
+
+async function jobsOf(prompts: readonly string[], { batch, file, job }: JobSources): Promise<RenderJob[]> {
+  const sources = [prompts.length > 0, batch !== undefined, file !== undefined].filter(Boolean).length;
+  if (sources > 1)
+    throw new InputError("Give prompts, --prompts FILE or --batch FILE.jsonl, not several of them.");
+  if (sources === 0) {
+    throw new InputError('There is no prompt: weft render "a red ball bounces on grass".');
+  }
+  if (file !== undefined) return [{ ...job, ...(await readPrompts(file)) }];
+  if (job.blend !== undefined) {
+    throw new InputError("--blend needs --prompts FILE, the prompts that go over into each other.");
+  }
+  return batch === undefined ? prompts.map((prompt) => ({ ...job, prompt })) : await readBatch(batch, job);
 }
 
 /** Several jobs cannot share a file: what the command line names for all of them is numbered. */

@@ -26,6 +26,8 @@ export interface JobContext {
 /** What a job did. */
 export interface JobResult {
   readonly settings: JobPlan["settings"];
+  /** The plan in `settings`; undefined without one. */
+  readonly attention: JobPlan["attention"];
   /** Wall time of each stage, and of the whole job. */
   readonly seconds: Readonly<Partial<Record<Stage | "total", number>>>;
   readonly output: string | undefined;
@@ -64,6 +66,7 @@ export async function renderJob(plan: JobPlan, context: JobContext): Promise<Job
   if (plan.dump !== undefined) await dump?.write(plan.dump.path, dumpMetadata(plan, pipeline), signal);
   return {
     settings,
+    attention: plan.attention,
     seconds: clock.end(),
     output: output?.path,
     outputBytes,
@@ -133,12 +136,16 @@ async function breathe(): Promise<void> {
 }
 
 /** What goes into the file's comment. */
-function metadataOf({ settings, noiseFile }: JobPlan, { files, gpu }: WanPipeline): Record<string, unknown> {
+function metadataOf(
+  { settings, attention, noiseFile }: JobPlan,
+  { files, gpu }: WanPipeline,
+): Record<string, unknown> {
   const metadata = renderMetadata(settings, {
     version: VERSION,
     model: files.source.location,
     modelHash: files.hash,
     capabilities: gpu.capabilities,
+    attention: attention?.name,
   });
   return noiseFile === undefined ? metadata : { ...metadata, seed: null, noise: basename(noiseFile) };
 }

@@ -13,6 +13,7 @@ import { checkSpec, formatOfFileName, type VideoFormat } from "../video/video_fo
 import type { FileSource } from "../weights/file_source.ts";
 import { openFolderSource } from "../weights/folder_source_node.ts";
 import { openUrlSource } from "../weights/url_source.ts";
+import { type AttentionSummary, type AttentionTarget, openPlan, summarizePlan } from "./attention_option.ts";
 import { requireFolderOf } from "./atomic_file.ts";
 import { readNoise, requireChannels, withNoiseSize } from "./noise_file.ts";
 import { chooseOutput, isFolder } from "./output_path.ts";
@@ -21,6 +22,8 @@ import { type RenderJob, renderOptionsOf, type RenderRequest } from "./render_re
 /** One video, decided. */
 export interface JobPlan {
   readonly settings: RenderSettings;
+  /** The plan in `settings`; undefined without one. */
+  readonly attention: AttentionSummary | undefined;
   /** The noise to start from, where it was given or goes into a dump; else the seed's. */
   readonly noise: Latents | undefined;
   /** The file it was given in; the seed has no effect then. */
@@ -101,8 +104,14 @@ interface PlanContext {
 async function planJob(wanted: RenderJob, { files, whyNot, taken, signal }: PlanContext): Promise<JobPlan> {
   const given = wanted.noise === undefined ? undefined : await readNoise(wanted.noise, signal);
   const job = given === undefined ? wanted : withNoiseSize(wanted, given);
-  const settings = resolveSettings(renderOptionsOf(job), files.settings);
-  const { in_channels: channels } = await readTransformerConfig(files, settings.transformerFolder, signal);
+  const resolved = resolveSettings(renderOptionsOf(job), files.settings);
+  const config = await readTransformerConfig(files, resolved.transformerFolder, signal);
+  const { settings, attention } = await withAttention(job.attention, {
+    model: files.settings,
+    settings: resolved,
+    config,
+  });
+  const channels = config.in_channels;
   if (given !== undefined && job.noise !== undefined) requireChannels(job.noise, given, channels);
   const { out, prompt, crf } = job;
   const path = whyNot === undefined ? chooseOutput({ out, prompt, seed: settings.seed }, taken) : undefined;
@@ -110,12 +119,24 @@ async function planJob(wanted: RenderJob, { files, whyNot, taken, signal }: Plan
   if (format !== undefined) checkSpec({ ...settings, format, crf });
   return {
     settings,
+    attention,
     noiseFile: given && job.noise,
     noise: given ?? (job.dump === undefined ? undefined : seedNoise(settings, channels)),
     output: path === undefined || format === undefined ? undefined : { path, format, crf },
     dump: job.dump === undefined ? undefined : { path: job.dump, timesteps: job.dumpForward ?? [] },
     notices: [...settings.notices, ...undecodedNotices(whyNot, job)],
   };
+}
+
+/** A plan is made for the resolved frames and steps, so it joins the settings after them. */
+async function withAttention(
+  text: string | undefined,
+  target: AttentionTarget,
+): Promise<Pick<JobPlan, "settings" | "attention">> {
+  if (text === undefined) return { settings: target.settings, attention: undefined };
+  const plan = await openPlan(text, target);
+  const attention = summarizePlan(plan, { ...target, text });
+  return { settings: { ...target.settings, attention: plan }, attention };
 }
 
 function undecodedNotices(whyNot: string | undefined, { out, dump }: RenderJob): string[] {

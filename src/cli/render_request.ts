@@ -1,10 +1,14 @@
 // What `weft render` is asked to do, as plain data: jobs, and what they share. Commander and batch files both end here.
 
-import type { RenderOptions } from "../pipelines/render_options.ts";
+import type { LaterPrompt, RenderOptions } from "../pipelines/render_options.ts";
 
 /** One video. Paths are as the user gave them, relative to the working directory. */
 export interface RenderJob {
   readonly prompt: string;
+  /** Prompts that take over later in the video. */
+  readonly laterPrompts?: readonly LaterPrompt[] | undefined;
+  /** Frames over which one prompt goes over into the next. */
+  readonly blend?: number | undefined;
   readonly negative?: string | undefined;
   readonly frames?: number | undefined;
   readonly height?: number | undefined;
@@ -17,6 +21,8 @@ export interface RenderJob {
   readonly fps?: number | undefined;
   readonly maxSequenceLength?: number | undefined;
   readonly crf?: number | undefined;
+  /** Name or file of an attention plan. */
+  readonly attention?: string | undefined;
   /** A file, or a folder (ending in "/", or existing) for the default name. */
   readonly out?: string | undefined;
   /** A safetensors file with the tensor `initial_noise`. */
@@ -50,10 +56,12 @@ export interface RenderRequest {
   readonly jobs: readonly RenderJob[];
 }
 
-/** A job in the pipeline's words. */
+/** A job in the pipeline's words, but for the attention plan, which depends on them. */
 export function renderOptionsOf(job: RenderJob): RenderOptions {
   return {
     prompt: job.prompt,
+    laterPrompts: job.laterPrompts,
+    promptBlendFrames: job.blend,
     negativePrompt: job.negative,
     numFrames: job.frames,
     height: job.height,

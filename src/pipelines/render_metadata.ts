@@ -13,14 +13,16 @@ export interface RenderProvenance {
   /** Hash of the model's manifest; undefined for models without one. */
   readonly modelHash: string | undefined;
   readonly capabilities: Capabilities;
+  /** What the attention plan is called. @default the name of its default rule */
+  readonly attention?: string | undefined;
 }
 
 /** Metadata of a rendered file: plain JSON. */
 export function renderMetadata(
   settings: RenderSettings,
-  { version, model, modelHash, capabilities }: RenderProvenance,
+  { version, model, modelHash, capabilities, attention }: RenderProvenance,
 ): Record<string, unknown> {
-  const { prompt, negativePrompt, seed, sigmas, flowShift, notices: _, ...rest } = settings;
+  const { prompt, negativePrompt, seed, sigmas, flowShift, attention: plan, notices: _, ...rest } = settings;
   return {
     engine: `weft ${version}`,
     prompt,
@@ -30,6 +32,8 @@ export function renderMetadata(
     modelHash: modelHash ?? null,
     adapter: adapterName(capabilities),
     ...rest,
+    // By name: a searched plan is longer than the rest of the comment together.
+    ...(plan && { attention: attention ?? plan.defaultRule }),
     flowShift: flowShift ?? null,
     sigmas: sigmas ?? null,
   };

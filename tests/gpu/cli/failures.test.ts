@@ -2,6 +2,8 @@
 import { cpSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { tile } from "../../../src/attention/plan_constructors.ts";
+import { planToJson } from "../../../src/attention/plan_json.ts";
 import { writeSafetensors } from "../../../src/weights/safetensors.ts";
 import { fixturePath } from "../../reference/fixture_tensors.ts";
 import { runWeft, useFolder } from "./run_weft.ts";
@@ -12,6 +14,8 @@ beforeAll(() => {
   const noise = { dtype: "F32", shape: [1, 16, 2, 4, 4], data: new Float32Array(512) } as const;
   writeFileSync(join(folder, "noise.safetensors"), writeSafetensors(new Map([["initial_noise", noise]])));
   writeFileSync(join(folder, "other.safetensors"), writeSafetensors(new Map([["latents", noise]])));
+  writeFileSync(join(folder, "plan.json"), planToJson({ ...tile(1), numLatentFrames: 3 }));
+  writeFileSync(join(folder, "prompts.txt"), "0 a red ball\n40 a blue cube");
   writeFileSync(join(folder, "jobs.jsonl"), '{"prompt": "a"}\n{"prompt": "b", "framse": 5}');
   cpSync(fixturePath("wan_tiny"), join(folder, "torn"), { recursive: true });
   const weights = join(folder, "torn", "transformer", "diffusion_pytorch_model.safetensors");
@@ -60,6 +64,9 @@ describe("weft says in a sentence what is wrong with", () => {
       2,
       'jobs.jsonl, line 2: there is no option "framse"',
     ],
+    ["an unknown attention plan", ["render", "x", "--attention", "tiles"], 2, "no attention plan tiles"],
+    ["a plan for another length", ["render", "x", "--attention", "plan.json"], 2, "for 3 latent frames"],
+    ["prompts beyond the video", ["render", "--prompts", "prompts.txt"], 2, "from 1 to 32"],
     ["too little memory", ["render", "x", "--max-memory", "57MB"], 1, "what fits is"],
     [
       "a file to inspect that is no video",

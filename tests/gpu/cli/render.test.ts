@@ -13,6 +13,7 @@ const read = (name: string): Uint8Array => readFileSync(join(folder, name));
 
 interface Job {
   readonly settings: { readonly seed: number };
+  readonly attention: { readonly name: string; readonly density: number };
   readonly seconds: { readonly load: number };
   readonly output: string;
 }
@@ -51,7 +52,7 @@ test("writes an MP4 whose metadata make the same video again", async () => {
 
 test("renders a batch with the weights loaded once, and reports it as one JSON object", async () => {
   const jobs = [
-    { prompt: "a red ball", out: "ball.gif", fps: 8 },
+    { prompt: "a red ball", out: "ball.gif", fps: 8, frames: 9, attention: "tile:1" },
     { prompt: "a zorply cube", out: "sheet.png" },
   ];
   writeFileSync(join(folder, "jobs.jsonl"), jobs.map((job) => JSON.stringify(job)).join("\n"));
@@ -70,7 +71,13 @@ test("renders a batch with the weights loaded once, and reports it as one JSON o
   expect(report.bytes["weights"]).toBeGreaterThan(1e7);
   expect(report.bytes["peakGpu"]).toBeGreaterThan(1e7);
   expect(report.adapter).toHaveProperty("software");
-  expect(probe(read("ball.gif"))).toMatchObject({ codec: "gif", frames: 5 });
+  expect(report.jobs.map(({ attention }) => attention)).toEqual([
+    { name: "tile:1", density: expect.closeTo(7 / 9, 9) },
+    { name: "full", density: 1 },
+  ]);
+  expect(readMetadata(read("ball.gif"))).toMatchObject({ prompt: "a red ball", attention: "tile:1" });
+  expect(readMetadata(read("sheet.png"))).not.toHaveProperty("attention");
+  expect(probe(read("ball.gif"))).toMatchObject({ codec: "gif", frames: 9 });
   expect(probe(read("sheet.png"))).toMatchObject({ codec: "png", width: 3 * 32 + 4, height: 2 * 32 + 2 });
   expect(readMetadata(read("sheet.png"))).toMatchObject({
     prompt: "a zorply cube",

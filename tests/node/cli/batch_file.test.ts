@@ -8,12 +8,12 @@ describe("parseBatch()", () => {
       '{"prompt": "a", "maxSequenceLength": 32, "seed": 5}',
       "",
       '{"prompt": "b", "max-sequence-length": 16, "dump-forward": 737}\r',
-      '{"prompt": "c", "dumpForward": [1, 2]}',
+      '{"prompt": "c", "dumpForward": [1, 2], "attention": "tile:2"}',
     ].join("\n");
     expect(parseBatch(text, "jobs.jsonl", { seed: 1, frames: 5 })).toEqual([
       { prompt: "a", maxSequenceLength: 32, seed: 5, frames: 5 },
       { prompt: "b", maxSequenceLength: 16, seed: 1, frames: 5, dumpForward: [737] },
-      { prompt: "c", dumpForward: [1, 2], seed: 1, frames: 5 },
+      { prompt: "c", dumpForward: [1, 2], attention: "tile:2", seed: 1, frames: 5 },
     ]);
   });
 

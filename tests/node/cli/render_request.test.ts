@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { requestOf } from "../../../src/cli/render_command.ts";
 
@@ -26,5 +29,18 @@ test("requestOf() leaves the name of a single job, and a folder for several, as 
 
 test("requestOf() wants prompts or a batch", async () => {
   await expect(requestOf([], FLAGS)).rejects.toThrow("There is no prompt");
-  await expect(requestOf(["a"], { ...FLAGS, batch: "x.jsonl" })).rejects.toThrow("not both");
+  await expect(requestOf(["a"], { ...FLAGS, batch: "x.jsonl" })).rejects.toThrow("not several");
+});
+
+test("requestOf() takes one video's prompts from a file", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "weft-prompts-"));
+  const prompts = join(folder, "prompts.txt");
+  writeFileSync(prompts, "0 a\n5 b\n");
+  const { jobs } = await requestOf([], { ...FLAGS, prompts, blend: 8, attention: "tile:2" });
+  rmSync(folder, { recursive: true });
+  expect(jobs).toEqual([
+    { prompt: "a", laterPrompts: [{ prompt: "b", fromFrame: 5 }], blend: 8, attention: "tile:2" },
+  ]);
+  await expect(requestOf(["a"], { ...FLAGS, prompts })).rejects.toThrow("not several");
+  await expect(requestOf(["a"], { ...FLAGS, blend: 8 })).rejects.toThrow("--blend needs --prompts FILE");
 });
