@@ -1,12 +1,16 @@
 // onnxruntime's webgpu provider on a device shared with our kernels, fed its own GPU output. One small graph: its
-// shaders take long to compile on a software adapter. tests/device/decoder_check.ts compares the whole decoder.
+// shaders take long to compile on a software adapter. On hardware the whole decoder is compared as well.
 import { expect, test } from "vitest";
 import { GraphBuilder } from "../../../src/onnx/graph_builder.ts";
 import { chooseOrtTarget } from "../../../src/onnx/ort_runtime.ts";
 import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
 import { startDawn } from "../../../src/cli/dawn_node.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
-import { useGpu } from "../device.ts";
+import { checkDecoder } from "../../device/decoder_check.ts";
+import { openCheckpoint } from "../../../src/weights/checkpoint.ts";
+import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
+import { repoPath } from "../../repo_path.ts";
+import { ADAPTER, useGpu } from "../device.ts";
 
 const gpu = useGpu();
 
@@ -68,3 +72,13 @@ test("a run on a lost device rejects instead of hanging, and another device stil
   }
   expect(results).toEqual(["rejected", [2]]);
 });
+
+if (!ADAPTER.software) {
+  test("the webgpu provider decodes as the wasm provider does", async () => {
+    const checkpoint = await openCheckpoint(openFolderSource(repoPath("models/weft-nano")), "vae");
+    const size = { latentHeight: 16, latentWidth: 16, numLatentFrames: 3 };
+    const check = await checkDecoder({ device: gpu().device, checkpoint, ...size });
+    expect(check.maxDifference).toBeLessThan(1e-3);
+    expect(check.maxLevels).toBeLessThanOrEqual(1);
+  });
+}
