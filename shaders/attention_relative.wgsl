@@ -23,9 +23,9 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 var<workgroup> scores: array<f32, 512>;
-var<workgroup> maxima: array<f32, 64>;
+var<workgroup> maxima: array<f32, ROW_THREADS>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(ROW_THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let query = group.x;
     let head = group.y;
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let column = head * params.head_dim;
 
     var largest = -3.0e38;
-    for (var key = local; key < params.tokens; key += 64u) {
+    for (var key = local; key < params.tokens; key += ROW_THREADS) {
         var sum = bias[head * (2u * params.tokens - 1u) + key + params.tokens - 1u - query];
         for (var d = 0u; d < params.head_dim; d++) {
             sum += q[query * width + column + d] * k[key * width + column + d];
@@ -43,19 +43,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     maxima[local] = largest;
     workgroupBarrier();
-    for (var i = 0u; i < 64u; i++) {
+    for (var i = 0u; i < ROW_THREADS; i++) {
         largest = max(largest, maxima[i]);
     }
 
     var part = 0.0;
-    for (var key = local; key < params.tokens; key += 64u) {
+    for (var key = local; key < params.tokens; key += ROW_THREADS) {
         let p = exp(scores[key] - largest);
         scores[key] = p;
         part += p;
     }
     let sum = reduce_row(part, local);
 
-    for (var d = local; d < params.head_dim; d += 64u) {
+    for (var d = local; d < params.head_dim; d += ROW_THREADS) {
         var value = 0.0;
         for (var key = 0u; key < params.tokens; key++) {
             value += scores[key] * v[key * width + column + d];

@@ -25,7 +25,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> shift: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<elem>>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(ROW_THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -39,20 +39,20 @@ fn main(
     let start = row * columns4;
 
     var sum = vec4<f32>();
-    for (var c = local; c < columns4; c += 64u) {
+    for (var c = local; c < columns4; c += ROW_THREADS) {
         sum += x[start + c];
     }
     let mean = reduce_row(dot(sum, vec4<f32>(1.0)), local) / f32(params.columns);
 
     var squares = vec4<f32>();
-    for (var c = local; c < columns4; c += 64u) {
+    for (var c = local; c < columns4; c += ROW_THREADS) {
         let centred = x[start + c] - mean;
         squares += centred * centred;
     }
     let variance = reduce_row(dot(squares, vec4<f32>(1.0)), local) / f32(params.columns);
     let factor = inverseSqrt(variance + params.eps);
 
-    for (var c = local; c < columns4; c += 64u) {
+    for (var c = local; c < columns4; c += ROW_THREADS) {
         let normal = (x[start + c] - mean) * factor;
         out[start + c] = vec4<elem>(normal * scale[params.scale_offset / 4u + c] + shift[params.shift_offset / 4u + c]);
     }

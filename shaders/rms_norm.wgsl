@@ -20,7 +20,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<elem>>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(ROW_THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -34,14 +34,14 @@ fn main(
     let start = row * columns4;
 
     var squares = vec4<f32>();
-    for (var c = local; c < columns4; c += 64u) {
+    for (var c = local; c < columns4; c += ROW_THREADS) {
         let value = vec4<f32>(x[start + c]);
         squares += value * value;
     }
     let mean = reduce_row(dot(squares, vec4<f32>(1.0)), local) / f32(params.columns);
     let factor = inverseSqrt(mean + params.eps);
 
-    for (var c = local; c < columns4; c += 64u) {
+    for (var c = local; c < columns4; c += ROW_THREADS) {
         out[start + c] = vec4<elem>(vec4<f32>(x[start + c]) * factor * weight[c]);
     }
 }

@@ -3,6 +3,7 @@
 import type { Recorder } from "../gpu/recorder.ts";
 import { binding, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/attention_relative.wgsl?raw";
+import { rowThreads } from "./element_groups.ts";
 import { requireF32, requireSameSize } from "./operand_checks.ts";
 
 /** Operands of `attentionRelative`, all f32. */
@@ -14,16 +15,16 @@ export interface RelativeAttentionOperands {
   /** [heads, 2 * tokens - 1], by key - query from -(tokens - 1). */
   readonly bias: Tensor;
   readonly heads: number;
+  /** Threads that share a row, a power of two; default what suits the adapter. */
+  readonly threads?: number;
 }
 
 const MAX_TOKENS = 512;
 const KERNEL = { stem: "attention_relative", source };
 
 /** Records attention of at most 512 tokens; the result is f32 [tokens, heads * head_dim]. */
-export function attentionRelative(
-  recorder: Recorder,
-  { q, k, v, bias, heads }: RelativeAttentionOperands,
-): Tensor {
+export function attentionRelative(recorder: Recorder, operands: RelativeAttentionOperands): Tensor {
+  const { q, k, v, bias, heads, threads = rowThreads(recorder.gpu.capabilities) } = operands;
   const [tokens = 0, width = 0] = q.shape;
   requireF32("attention_relative", q, k, v, bias);
   requireSameSize("attention_relative", q, k);
@@ -36,7 +37,7 @@ export function attentionRelative(
   const out = temporaryTensor(recorder, { ...q, label: "attention_relative" });
   recorder.dispatch({
     kernel: KERNEL,
-    constants: {},
+    constants: { ROW_THREADS: threads },
     params: { tokens, heads, head_dim: width / heads },
     buffers: { q: binding(q), k: binding(k), v: binding(v), bias: binding(bias), out: binding(out) },
     workgroups: [tokens, heads],

@@ -10,7 +10,7 @@ import {
   temporaryTensor,
 } from "../tensor/tensor.ts";
 import source from "../../shaders/layer_norm.wgsl?raw";
-import { rowGroups } from "./element_groups.ts";
+import { rowGroups, rowThreads } from "./element_groups.ts";
 import { columns4, requireF32, requireRow } from "./operand_checks.ts";
 
 /** A vector of [columns] f32 that may be one row of a larger tensor. */
@@ -27,13 +27,15 @@ export interface LayerNormOptions {
   readonly eps: number;
   /** Element type of the result. */
   readonly dtype: DType;
+  /** Threads that share a row, a power of two; default what suits the adapter. */
+  readonly threads?: number;
 }
 
 const KERNEL = { stem: "layer_norm", source };
 
 /** Records LN(x) * scale + shift for x [rows, columns] f32. */
 export function layerNorm(recorder: Recorder, x: Tensor, options: LayerNormOptions): Tensor {
-  const { scale, shift, eps, dtype } = options;
+  const { scale, shift, eps, dtype, threads = rowThreads(recorder.gpu.capabilities) } = options;
   requireF32("layer_norm", x);
   const columns = 4 * columns4("layer_norm", x);
   for (const { tensor, row } of [scale, shift]) requireRow("layer_norm", tensor, { columns, row });
@@ -41,7 +43,7 @@ export function layerNorm(recorder: Recorder, x: Tensor, options: LayerNormOptio
   const out = temporaryTensor(recorder, { label: "layer_norm", dtype, shape: x.shape });
   recorder.dispatch({
     kernel: KERNEL,
-    constants: { elem: dtype },
+    constants: { elem: dtype, ROW_THREADS: threads },
     enables: dtype === "f16" ? ["f16"] : [],
     params: {
       rows,

@@ -8,24 +8,32 @@ import { runOp, withOperands } from "./run_op.ts";
 
 const gpu = useGpu();
 
-/** [tokens, heads, head_dim, size of the bias]: one token; fewer and more tokens than threads; wide heads; big logits. */
+/** [tokens, heads, head_dim, size of the bias, threads]: one token; fewer and more tokens than threads; wide heads; big logits. */
 const CASES = [
-  [1, 2, 8, 1],
-  [5, 3, 8, 1],
-  [67, 1, 68, 1],
-  [9, 2, 4, 1e4],
+  [1, 2, 8, 1, 64],
+  [5, 3, 8, 1, 64],
+  [67, 1, 68, 1, 64],
+  [67, 1, 68, 1, 4],
+  [9, 2, 4, 1e4, 4],
 ] as const;
 
 test.each(CASES)(
-  "attention_relative agrees with its twin: %d tokens, %d heads of %d, bias to %d",
+  "attention_relative agrees with its twin: %d tokens, %d heads of %d, bias to %d, %d threads",
   async (...sizes) => {
-    const [tokens, heads, headDim, scale] = sizes;
+    const [tokens, heads, headDim, scale, threads] = sizes;
     await withOperands(gpu(), async (operands) => {
       const shape = [tokens, heads * headDim];
       const [q, k, v] = [operands.random(shape), operands.random(shape), operands.random(shape)];
       const bias = operands.random([heads, 2 * tokens - 1], { scale });
       const [out] = await runOp(gpu(), (recorder) => [
-        attentionRelative(recorder, { q: q.tensor, k: k.tensor, v: v.tensor, bias: bias.tensor, heads }),
+        attentionRelative(recorder, {
+          q: q.tensor,
+          k: k.tensor,
+          v: v.tensor,
+          bias: bias.tensor,
+          heads,
+          threads,
+        }),
       ]);
       const wanted = twin({
         tokens,

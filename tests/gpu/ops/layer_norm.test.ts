@@ -15,8 +15,11 @@ const SHAPES = [
   [3, 516],
 ] as const;
 
+/** Fewer and more threads than columns: software adapters take 4, others 64. */
+const THREADS = [4, 64];
+
 for (const dtype of FLOAT_TYPES) {
-  test(`layer_norm agrees with its twin, ${dtype}`, async () => {
+  test.each(THREADS)(`layer_norm agrees with its twin, ${dtype}, %d threads a row`, async (threads) => {
     for (const [rows, columns] of SHAPES) {
       await withOperands(gpu(), async (operands) => {
         const x = operands.random([rows, columns]);
@@ -27,6 +30,7 @@ for (const dtype of FLOAT_TYPES) {
             shift: { tensor: shift.tensor },
             eps: EPS,
             dtype,
+            threads,
           }),
         ]);
         const wanted = twin({ x: x.values, scale: scale.values, shift: shift.values, eps: EPS });
