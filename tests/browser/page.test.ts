@@ -64,7 +64,7 @@ test("an empty prompt is explained in one sentence, and nothing starts", async (
   await ready(page);
 });
 
-test("Escape stops a render within two seconds, and the page is usable again", async () => {
+test("Escape stops a render within three seconds, and the page is usable again", async () => {
   await page.click("#settings summary");
   await page.selectOption("#num-frames", "33");
   await page.selectOption("#size", "128x128");

@@ -128,7 +128,7 @@ test("a failing ffmpeg says why in one line, and the next run works", async () =
   expect(probe((await runtime.run(args, { outputs: ["x.gif"] }))[0]!).frames).toBe(5);
 });
 
-test("33 frames of 128x128 take less than half a second once ffmpeg is loaded", async () => {
+test("33 frames of 128x128 take less than two seconds once ffmpeg is loaded", async () => {
   const fresh = createNodeFfmpeg();
   await fresh.load();
   const encoder = createVideoEncoder({ ...OPTIONS, width: 128, height: 128, runtime: fresh });
@@ -139,5 +139,5 @@ test("33 frames of 128x128 take less than half a second once ffmpeg is loaded", 
   const seconds = (performance.now() - start) / 1000;
   fresh.dispose();
   console.info(`33 frames of 128x128: ${seconds.toFixed(2)} s`);
-  expect(seconds).toBeLessThan(2); // a shared and slower machine must not fail; 0.3 s on an idle one
+  expect(seconds).toBeLessThan(2); // the aim is half a second; 0.75 s was seen on two cores
 });
