@@ -32,6 +32,7 @@ import { type ModelFiles, openModel, readTransformerConfig } from "./model_files
 import { initialNoise } from "./noise.ts";
 import type { RenderOptions, RenderSettings } from "./render_options.ts";
 import { resolveSettings } from "./resolve_settings.ts";
+import { createWebgpuDenoiser } from "./webgpu_denoiser.ts";
 
 /** Where a pipeline gets its model and its engines. */
 export interface WanPipelineOptions {
@@ -158,7 +159,19 @@ export class WanPipeline {
     const folder = settings.transformerFolder;
     const config = await readTransformerConfig(this.files, folder, signal);
     const transformer = await this.#loadTransformer(folder, config, { signal, onEvent: ignore });
-    return await forwardOnce(this.#gpu, transformer, { ...options, attention: settings.attention });
+    const { latents, prompt, timestep } = options;
+    const [, numLatentFrames, latentHeight, latentWidth] = latents.shape;
+    const denoiser = await createWebgpuDenoiser(this.#gpu, transformer, {
+      size: { numLatentFrames, latentHeight, latentWidth },
+      attention: settings.attention,
+      embeds: { conditional: prompt },
+      signal,
+    });
+    try {
+      return await forwardOnce(denoiser, { latents: latents.data, timestep, signal });
+    } finally {
+      denoiser.dispose();
+    }
   }
 
   /** Stage 3: latents to frames, streamed. */
@@ -225,13 +238,12 @@ export class WanPipeline {
       step: 0,
       slots: new Map([["sample", job.noise ?? seedNoise(settings, shape)]]),
     };
-    const data = await denoise(this.#gpu, start, {
-      transformer,
+    const { attention } = settings;
+    const video = { size, attention, embeds: prompts.embeds, signal };
+    const denoiser = await createWebgpuDenoiser(this.#gpu, transformer, video);
+    const data = await denoise(denoiser, start, {
       scheduler,
       guider,
-      embeds: prompts.embeds,
-      size,
-      attention: settings.attention,
       signal,
       wantsPreview: preview,
       onProgress: (done) => onEvent({ type: "progress", stage: "denoise", done, total, unit: "steps" }),
@@ -240,7 +252,7 @@ export class WanPipeline {
           onEvent(previewEvent(predicted, { shape, step: state.step, steps: total, rgb: this.#latentRgb() }));
         await job.onStep?.(state);
       },
-    });
+    }).finally(() => denoiser.dispose());
     return {
       latents: { data, shape },
       prompt: prompts.prompt,
