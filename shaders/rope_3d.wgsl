@@ -1,7 +1,7 @@
 // Rotates adjacent pairs of every head's vector by the angle of the token's (frame, row, column):
 //   out[2p] = x[2p] cos - x[2p+1] sin,  out[2p+1] = x[2p] sin + x[2p+1] cos
 //
-// x, out  [tokens, heads * head_dim] elem; token = (frame * grid_height + row) * grid_width + column
+// x, out  [tokens, heads * head_dim] elem; token = ((frame - first_frame) * grid_height + row) * grid_width + column
 // table   (cos, sin) f32 of each pair: [frames, pairs_t], then [grid_height, pairs_h], then [grid_width, pairs_w]
 //
 // One thread rotates two pairs. A head is [t pairs | h pairs | w pairs]; every head uses the same table.
@@ -18,6 +18,7 @@ struct Params {
     pairs_h: u32,
     pairs_w: u32,
     frames: u32,
+    first_frame: u32,
     grid_height: u32,
     grid_width: u32,
 }
@@ -53,7 +54,7 @@ fn rotate(pair: vec2<f32>, cos_sin: vec2<f32>) -> vec2<f32> {
 fn rotation(token: u32, pair: u32) -> vec2<f32> {
     let column = token % params.grid_width;
     let row = (token / params.grid_width) % params.grid_height;
-    let frame = token / (params.grid_width * params.grid_height);
+    let frame = params.first_frame + token / (params.grid_width * params.grid_height);
     if pair < params.pairs_t {
         return table[frame * params.pairs_t + pair];
     }

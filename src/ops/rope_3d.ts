@@ -19,15 +19,24 @@ export interface RotaryTable {
 
 const KERNEL = { stem: "rope_3d", source };
 
-/** Records the rotation of x [frames * gridHeight * gridWidth, heads * head_dim]. */
-export function rope3d(recorder: Recorder, x: Tensor, rotary: RotaryTable): Tensor {
+/**
+ * Records the rotation of x [frames * gridHeight * gridWidth, heads * head_dim], or of whole frames of it.
+ *
+ * @param firstFrame frame of the table that x begins with; x may then be shorter than the table
+ */
+export function rope3d(recorder: Recorder, x: Tensor, rotary: RotaryTable, firstFrame?: number): Tensor {
   const { table, frames, gridHeight, gridWidth, pairs } = rotary;
   const headPairs = pairs[0] + pairs[1] + pairs[2];
   const [tokens = 0, width = 0] = x.shape;
   const tableLength = 2 * (frames * pairs[0] + gridHeight * pairs[1] + gridWidth * pairs[2]);
   requireF32("rope_3d", table);
   const isHeads = width % (2 * headPairs) === 0 && headPairs % 2 === 0;
-  if (tokens !== frames * gridHeight * gridWidth || !isHeads || elementCount(table.shape) !== tableLength) {
+  const numFrames = tokens / (gridHeight * gridWidth);
+  const fits =
+    firstFrame === undefined
+      ? numFrames === frames
+      : Number.isInteger(numFrames) && firstFrame >= 0 && firstFrame + numFrames <= frames;
+  if (!fits || !isHeads || elementCount(table.shape) !== tableLength) {
     throw new Error(
       `Cannot record rope_3d: x is [${x.shape.join(", ")}], the table has ${frames} x ${gridHeight} x ${gridWidth} ` +
         `positions and ${headPairs} pairs a head in [${table.shape.join(", ")}].`,
@@ -47,6 +56,7 @@ export function rope3d(recorder: Recorder, x: Tensor, rotary: RotaryTable): Tens
       pairs_h: pairs[1],
       pairs_w: pairs[2],
       frames,
+      first_frame: firstFrame ?? 0,
       grid_height: gridHeight,
       grid_width: gridWidth,
     },

@@ -37,6 +37,26 @@ for (const dtype of FLOAT_TYPES) {
   });
 }
 
+test("rope_3d of some frames is that part of rope_3d of all", async () => {
+  await withOperands(gpu(), async (operands) => {
+    const problem = { size: [4, 2, 3], pairs: [3, 2, 1], heads: 2 } as const;
+    const x = operands.random([4 * 6, 24]);
+    const part = operands.upload(
+      { label: "part", dtype: "f32", shape: [12, 24] },
+      x.values.slice(6 * 24, 18 * 24),
+    );
+    const table = rotary(operands, problem);
+    const [all, some] = await runOp(gpu(), (recorder) => [
+      rope3d(recorder, x.tensor, table),
+      rope3d(recorder, part, table, 1),
+    ]);
+    expect(some).toEqual(all!.slice(6 * 24, 18 * 24));
+    const recorder = new Recorder(gpu(), "test");
+    expect(() => rope3d(recorder, part, table, 3)).toThrow("Cannot record rope_3d");
+    expect(() => rope3d(recorder, part, table)).toThrow("Cannot record rope_3d");
+  });
+});
+
 test("rope_3d refuses a table for another size", async () => {
   await withOperands(gpu(), async (operands) => {
     const recorder = new Recorder(gpu(), "test");
