@@ -1,21 +1,22 @@
-// Reads the chunks of a PNG file (W3C PNG, third edition) and adds a tEXt comment.
+// The chunks of a PNG file (W3C PNG, third edition): reads them, makes them, adds a tEXt comment. Pixels: png_image.ts.
 import { textOf, viewOf, type MediaInfo } from "./media_info.ts";
 
-const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+/** The first bytes of every PNG file. */
+export const PNG_SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const KEYWORD = "Comment";
 /** Signature, then IHDR: length, type, 13 bytes, checksum. */
 const IHDR_END = 8 + 4 + 4 + 13 + 4;
 
 /** True when the bytes begin like a PNG file. */
 export function isPng(bytes: Uint8Array): boolean {
-  return SIGNATURE.every((byte, i) => bytes[i] === byte);
+  return PNG_SIGNATURE.every((byte, i) => bytes[i] === byte);
 }
 
 /** The size of the picture and its comment. Throws RangeError on truncated chunks. */
 export function probePng(bytes: Uint8Array): MediaInfo {
   const view = viewOf(bytes);
   let comment: string | null = null;
-  for (let at = SIGNATURE.length, type = ""; type !== "IEND";) {
+  for (let at = PNG_SIGNATURE.length, type = ""; type !== "IEND";) {
     const end = at + 8 + view.getUint32(at);
     type = textOf(bytes, at + 4, at + 8);
     if (end + 4 > bytes.length) throw new RangeError(`chunk ${type} is cut off`);
@@ -31,24 +32,34 @@ export function probePng(bytes: Uint8Array): MediaInfo {
 
 /** The same PNG with a comment (ASCII) after its header. */
 export function withPngText(png: Uint8Array, comment: string): Uint8Array {
-  const body = new TextEncoder().encode(`tEXt${KEYWORD}\0${comment}`);
-  const file = new Uint8Array(png.length + 4 + body.length + 4);
-  const chunk = IHDR_END + 4;
+  const chunk = pngChunk("tEXt", new TextEncoder().encode(`${KEYWORD}\0${comment}`));
+  const file = new Uint8Array(png.length + chunk.length);
   file.set(png.subarray(0, IHDR_END));
-  file.set(body, chunk);
-  file.set(png.subarray(IHDR_END), chunk + body.length + 4);
-  const view = viewOf(file);
-  view.setUint32(IHDR_END, body.length - 4);
-  view.setUint32(chunk + body.length, crc32(body));
+  file.set(chunk, IHDR_END);
+  file.set(png.subarray(IHDR_END), IHDR_END + chunk.length);
   return file;
 }
 
-/** PNG's checksum (annex D), bit by bit: a few kilobytes a file need no table. */
+/** A chunk with its length and checksum; `type` is its four letters. */
+export function pngChunk(type: string, data: Uint8Array = new Uint8Array()): Uint8Array<ArrayBuffer> {
+  const chunk = new Uint8Array(12 + data.length);
+  const view = viewOf(chunk);
+  view.setUint32(0, data.length);
+  chunk.set(new TextEncoder().encode(type), 4);
+  chunk.set(data, 8);
+  view.setUint32(8 + data.length, crc32(chunk.subarray(4, 8 + data.length)));
+  return chunk;
+}
+
+/** PNG's checksum (annex D). */
 function crc32(bytes: Uint8Array): number {
   let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
+  for (const byte of bytes) crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ byte) & 0xff] ?? 0);
   return ~crc >>> 0;
 }
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, index) => {
+  let crc = index;
+  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  return crc;
+});

@@ -1,21 +1,23 @@
 // Raw frames to a compressed segment, and segments to one file without encoding them again. A segment holds its
 // own frames and starts with a key frame, so different workers can make the segments of one video.
 // GIF needs one palette of the whole video and the contact sheet a choice among all frames: their segments are
-// lossless, and the file is made from them at the end, in passes that hold a few frames at a time.
+// lossless, and the file is made from them at the end, in passes that hold a few frames at a time. The contact sheet
+// does without ffmpeg.
 import { InputError } from "../errors.ts";
-import { contactSheet } from "./contact_sheet.ts";
+import { drawContactSheet, stackFrames } from "./contact_sheet.ts";
 import type { FfmpegRuntime } from "./ffmpeg_runtime.ts";
 import type { FrameBatch } from "./frame_batch.ts";
 import { withGifComment } from "./gif_blocks.ts";
 import { probe } from "./inspect.ts";
 import { serializeMetadata, type VideoMetadata } from "./metadata.ts";
 import { withPngText } from "./png_chunks.ts";
-import { checkBatch, checkSpec, CRF, type VideoSpec } from "./video_format.ts";
+import { encodePng } from "./png_image.ts";
+import { checkBatch, checkSpec, CRF, type VideoFormat, type VideoSpec } from "./video_format.ts";
 
 /** Consecutive frames, compressed. Plain data: may be sent to another worker or kept. */
 export interface VideoSegment {
   readonly numFrames: number;
-  /** An MP4 file, whatever the format in the end: it keeps exact times. Lossless for GIF and contact sheets. */
+  /** An MP4 file, as it keeps exact times, lossless for GIF; for contact sheets a PNG of the frames one below the other. */
   readonly bytes: Uint8Array;
 }
 
@@ -40,9 +42,18 @@ export async function encodeSegment(
   checkBatch(spec, frames);
   if (frames.numFrames === 0)
     throw new InputError("A segment of no frames cannot be encoded: give it one or more.");
+  if (spec.format === "png") return await encodeStack(frames, options);
   const { buffer, byteLength } = frames.data;
   const path = "segment.mp4";
-  const args = [...QUIET, "-progress", "pipe:1", ...rawInput(spec), ...codecArgs(spec), ...EXACT, path];
+  const args = [
+    ...QUIET,
+    "-progress",
+    "pipe:1",
+    ...rawInput(spec),
+    ...codecArgs(spec.format, spec.crf),
+    ...EXACT,
+    path,
+  ];
   const [bytes] = await ffmpeg.run(args, {
     inputs: { [RAW_PATH]: frames.data },
     outputs: [path],
@@ -70,6 +81,10 @@ export async function joinSegments(
     throw new InputError("A video of no frames cannot be written: give it one frame or more.");
   }
   const text = serializeMetadata(options.metadata ?? {});
+  if (spec.format === "png") {
+    const sheet = await drawContactSheet(segments, spec, options.signal);
+    return withPngText(await encodePng(sheet), text);
+  }
   const inputs = concatInputs(segments, spec.fps);
   const run = async (args: readonly string[], output: string, more: Record<string, Uint8Array> = {}) => {
     const files = { inputs: { ...inputs, ...more }, outputs: [output], signal: options.signal };
@@ -93,24 +108,31 @@ export async function joinSegments(
       const args = ["-i", "palette.png", "-lavfi", "paletteuse=dither=bayer:bayer_scale=3", ...EXACT];
       return withGifComment(await run(args, "video.gif", { "palette.png": palette }), text);
     }
-    case "png": {
-      const filter = contactSheet(numFrames).filter;
-      return withPngText(
-        await run(["-vf", filter, ...EXACT, "-frames:v", "1", "-update", "1"], "sheet.png"),
-        text,
-      );
-    }
   }
+}
+
+async function encodeStack(
+  frames: FrameBatch,
+  { onProgress, signal }: SegmentOptions,
+): Promise<VideoSegment> {
+  signal?.throwIfAborted();
+  const bytes = await encodePng(stackFrames(frames));
+  signal?.throwIfAborted();
+  onProgress?.(frames.numFrames);
+  return { numFrames: frames.numFrames, bytes };
 }
 
 /** ffmpeg would join anything; a segment of another size or codec must not go unnoticed. */
 function checkSegment(spec: VideoSpec, segment: VideoSegment, index: number): void {
   const { codec, width, height, frames } = probe(segment.bytes);
-  const found = `${frames} frames of ${codec} ${width}x${height}`;
-  const expected = `${segment.numFrames} frames of ${spec.format === "webm" ? "vp9" : "h264"} ${spec.width}x${spec.height}`;
+  const stacked = codec === "png" ? height / spec.height : undefined;
+  const found = `${stacked ?? frames} frames of ${codec} ${width}x${stacked === undefined ? height : spec.height}`;
+  const expected = `${segment.numFrames} frames of ${SEGMENT_CODECS[spec.format]} ${spec.width}x${spec.height}`;
   if (found === expected) return;
   throw new InputError(`Segment ${index} has ${found}: expected ${expected}, as the others of this video.`);
 }
+
+const SEGMENT_CODECS = { mp4: "h264", webm: "vp9", gif: "h264", png: "png" } as const;
 
 /** Only what goes wrong is said. */
 const QUIET = ["-hide_banner", "-nostats", "-loglevel", "warning"];
@@ -131,9 +153,9 @@ function rawInput({ width, height, fps }: VideoSpec): string[] {
   return ["-f", "rawvideo", "-pixel_format", "rgba", ...size, "-i", RAW_PATH];
 }
 
-function codecArgs(spec: VideoSpec): string[] {
-  const crf = String(spec.crf ?? CRF[spec.format]?.standard);
-  switch (spec.format) {
+function codecArgs(format: Exclude<VideoFormat, "png">, wantedCrf: number | undefined): string[] {
+  const crf = String(wantedCrf ?? CRF[format]?.standard);
+  switch (format) {
     case "mp4":
       // At this crf and these sizes "medium" takes twice as long and saves nothing.
       return ["-c:v", "libx264", "-preset", "veryfast", "-crf", crf, "-vf", TO_BT709, ...BT709_TAGS];
@@ -152,7 +174,6 @@ function codecArgs(spec: VideoSpec): string[] {
         ...BT709_TAGS,
       ];
     case "gif":
-    case "png":
       return ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0"]; // a third of FFV1's time
   }
 }

@@ -110,7 +110,7 @@ test("a render shows progress, previews after every step, and the video with its
   ).toBe(64);
   expect(await page.innerText("#result")).toMatch(/64 × 64[\s\S]*5 frames[\s\S]*seed 7/);
   expect(await page.evaluate(() => document.querySelector<HTMLImageElement>(".sheet")?.naturalWidth)).toBe(
-    196,
+    328,
   );
   await screenshots(page, "done");
 });

@@ -78,7 +78,7 @@ test("renders a batch with the weights loaded once, and reports it as one JSON o
   expect(readMetadata(read("ball.gif"))).toMatchObject({ prompt: "a red ball", attention: "tile:1" });
   expect(readMetadata(read("sheet.png"))).not.toHaveProperty("attention");
   expect(probe(read("ball.gif"))).toMatchObject({ codec: "gif", frames: 9 });
-  expect(probe(read("sheet.png"))).toMatchObject({ codec: "png", width: 3 * 32 + 4, height: 2 * 32 + 2 });
+  expect(probe(read("sheet.png"))).toMatchObject({ codec: "png", width: 5 * 32 + 8, height: 32 });
   expect(readMetadata(read("sheet.png"))).toMatchObject({
     prompt: "a zorply cube",
     seed: report.jobs[1].settings.seed,

@@ -91,7 +91,7 @@ test("a job gives a playable file that knows its settings, a contact sheet, and 
   expect(result).toMatchObject({ mimeType: "video/mp4", settings: { seed: 7, numFrames: 5 } });
   expect(probe(result.file)).toMatchObject({ codec: "h264", frames: 5, width: 32, height: 32 });
   expect(readMetadata(result.file)).toMatchObject({ prompt: "a red ball", seed: 7, model: "weft-nano" });
-  expect(probe(result.contactSheet!)).toMatchObject({ container: "png", width: 100, height: 66 });
+  expect(probe(result.contactSheet!)).toMatchObject({ container: "png", width: 168, height: 32 });
   expect(Object.keys(result.seconds.stages)).toEqual(["denoise", "decode", "encode_video"]);
   const seen = events.map((event) => (event.type === "stage" ? event.stage : event.type));
   expect(seen).toEqual(expect.arrayContaining(["download", "denoise", "preview", "decode", "encode_video"]));

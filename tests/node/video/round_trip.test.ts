@@ -126,7 +126,8 @@ describe("createVideoEncoder() for mp4 and webm", () => {
 describe("createVideoEncoder() for png", () => {
   test.for([
     [1, 1, 1],
-    [5, 3, 2],
+    [5, 5, 1],
+    [13, 4, 3],
     [33, 4, 4],
   ] as const)("tiles %i frames in %i columns and %i rows", async ([numFrames, columns, rows]) => {
     const file = await encode(numFrames, 4, { format: "png", segmentFrames: 8 });
