@@ -3,6 +3,7 @@
 Parameters live in one flat fp32 buffer with a bf16 working copy and a bf16 gradient buffer of the same layout, so an
 all-reduce, a cast, an average of weights or an Adam step is a handful of kernels however many tensors there are.
 """
+import math
 import os
 import time
 
@@ -38,6 +39,17 @@ def dist_init():
     return dev
 
 
+def elapsed():
+    """Seconds since the start, rank 0's clock."""
+    return share(time.time() - _T0)
+
+
+def finite(x, what):
+    """End a run that has diverged."""
+    if not math.isfinite(x): raise RuntimeError(f"{what} is {x}: the run has diverged; lower the learning rate and start again")
+    return x
+
+
 def sync(): return torch.cuda.synchronize() if torch.cuda.is_available() else None
 def barrier(): return dist.barrier() if world() > 1 else None
 
@@ -61,10 +73,12 @@ def share(x):
 
 
 class Budget:
-    """Turns wall-clock seconds into progress 0..1 agreed on by all ranks; the clock is read every `every` steps."""
+    """Turns wall-clock seconds into progress 0..1 agreed on by all ranks; the clock is read every `every` steps.
+
+    Progress begins with the first step: what setting up and compiling took shortens the training, not its schedule."""
 
     def __init__(self, seconds, every=10, alone=False):
-        self.seconds, self.every, self.start, self.step, self.p, self.rate = seconds, every, time.time(), 0, 0., 0.
+        self.end, self.least, self.every, self.step, self.p, self.rate = time.time() + seconds, .2 * seconds, every, 0, 0., 0.
         self.share = (lambda x: x) if alone else share
 
     def advance(self):
@@ -72,8 +86,11 @@ class Budget:
         ahead = self.step % self.every
         if ahead == 0:
             sync()
-            now = self.share((time.time() - self.start) / self.seconds)
-            self.rate = (now - self.p) / self.every if self.step else 0.      # the first reading holds the setting up, not steps
+            if self.step == 0:
+                self.start = time.time()
+                self.end = max(self.end, self.start + self.least)
+            now = self.share((time.time() - self.start) / (self.end - self.start))
+            self.rate = (now - self.p) / self.every if self.step else 0.
             self.p = now
         self.step += 1
         return self.p + self.rate * ahead

@@ -10,7 +10,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from common import Budget, Flat, Graphed, barrier, log, rank, sync, trapezoid
+from common import Budget, Flat, Graphed, barrier, finite, log, rank, sync, trapezoid
 from data import SQUARE, WIDE
 from flow import FEWSTEP, build, guided, load_models, over, save_weights, shift_sigma, velocity
 from text_encoder import empty_ids, encode_text
@@ -120,7 +120,10 @@ def regress(st, seconds, out):
         st.flat.all_reduce()
         update()
         step += 1
-        if step % 250 == 0: log(f"regression step {step} p {p:.2f} error {st.errors()}")
+        if step % 250 == 0:
+            e = st.errors()
+            finite(sum(e), "the regression error")
+            log(f"regression step {step} p {p:.2f} error {e}")
     st.save(out)
     log(f"regression done, {step} steps")
 

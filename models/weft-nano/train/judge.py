@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import captions
 import render
 import world
-from common import Budget, Graphed, dist_init, log, sync, trapezoid
+from common import Budget, Graphed, dist_init, log, mean_over_ranks, rank, sync, trapezoid
 
 HEADS = {"shape": 6, "colour": 10, "motion": 13, "ground": 5, "sky": 4, "camera": 7, "shape2": 7, "colour2": 11}
 MAIN = ["shape", "colour", "motion", "ground", "sky", "camera"]      # the pilot's six; shape2 and colour2 are the partner (last class: none)
@@ -72,10 +72,11 @@ def _roughen(x):
 
 
 def train_judge(seconds, dev, pool=24576, batch=256):
-    """Render a pool for a third of the budget at most, then train on it."""
+    """Render a pool for a third of the budget at most, then train on it; every process has a pool of its own."""
+    Graphed.new_pool()
     torch.manual_seed(5)
-    gen, t0, xs, ys = torch.Generator().manual_seed(555), time.time(), [], []
-    while sum(map(len, xs)) < pool and (not xs or time.time() - t0 < .4 * seconds):
+    gen, t0, xs, ys = torch.Generator().manual_seed(555 + rank()), time.time(), [], []
+    while sum(map(len, xs)) < pool and (not xs or time.time() - t0 < .35 * seconds):
         s = scenes(min(512, pool), gen, dev)
         xs.append(render.render_frames(world.pack(s, stride=STRIDE))); ys.append(labels(s))
         sync()
@@ -86,7 +87,10 @@ def train_judge(seconds, dev, pool=24576, batch=256):
     params = list(m.parameters())
     lr, loss_sum = torch.zeros((), device=dev), torch.zeros((), device=dev)
     opt = torch.optim.AdamW(params, lr=lr if dev.type == "cuda" else 1e-3, weight_decay=.05, capturable=dev.type == "cuda")
-    for p in params: p.grad = torch.zeros_like(p)
+    flat, at = torch.zeros(sum(p.numel() for p in params), device=dev), 0
+    for p in params:
+        p.grad, at = flat[at:at + p.numel()].view(p.shape), at + p.numel()
+    torch.manual_seed(5 + rank())
     see = torch.compile(m, dynamic=False) if dev.type == "cuda" else m
     rough = torch.compile(_roughen, dynamic=False) if dev.type == "cuda" else _roughen
     def step():
@@ -96,16 +100,18 @@ def train_judge(seconds, dev, pool=24576, batch=256):
         loss = sum(F.cross_entropy(o[k].float(), Y[k][i]) for k in HEADS)
         grads = torch.autograd.grad(loss, params)
         torch._foreach_copy_([p.grad for p in params], grads)
-        opt.step()
         loss_sum.add_(loss.detach())
-    run, n = Graphed(step), 0
+    run, update, n = Graphed(step), Graphed(opt.step), 0
     loss_sum.zero_()
-    budget = Budget(seconds - (time.time() - t0), alone=True)
+    budget = Budget(seconds - (time.time() - t0))
     while (p := budget.advance()) < 1:
         lr.fill_(2e-3 * trapezoid(p, warm=.05, hold=.5))
         run()
+        mean_over_ranks(flat)
+        update()
         n += 1
         if n % 400 == 0: log(f"judge step {n} loss {loss_sum.item() / 400:.3f}"); loss_sum.zero_()
+    mean_over_ranks(*[b for b in m.buffers() if b.is_floating_point()])
     log(f"judge done, {n} steps")
     return m.eval().requires_grad_(False)
 

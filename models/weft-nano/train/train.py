@@ -10,12 +10,15 @@ import torch
 import torch._dynamo
 
 from autoencoder import load_ae
-from common import barrier, dist_init, log, world
+from common import barrier, dist_init, elapsed, log, world
 from data import DataSet
 from distill import distill
 from evaluate import evaluate
 from train_autoencoder import report, train_autoencoder
 from train_transformer import TOKENS, train_transformer
+
+
+OVERHEAD = 65                          # seconds: capturing the teacher's graphs and the evaluation itself
 
 
 def main():
@@ -24,6 +27,7 @@ def main():
     ap.add_argument("--stages", default="ae,base,student,evaluate")
     for name, seconds in (("ae", 200), ("latents", 60), ("base", 320), ("traj", 25), ("ode", 60), ("dmd", 60), ("judge", 60)):
         ap.add_argument(f"--{name}-seconds", type=float, default=seconds)
+    ap.add_argument("--total-seconds", type=float, help="for everything: the base model gets what the other stages leave")
     ap.add_argument("--square", type=int, default=40960, help="128x128 videos per GPU")
     ap.add_argument("--wide", type=int, default=10240, help="192x112 videos per GPU")
     ap.add_argument("--pool", type=int, default=4096, help="videos per GPU for the autoencoder")
@@ -47,6 +51,10 @@ def main():
     ids = None
     if missing("base", "base"):
         latents = data.encode(load_ae(path("ae"), dev), dev, a.latents_seconds, fast)
+        if a.total_seconds:
+            rest = a.traj_seconds + a.ode_seconds + a.dmd_seconds + a.judge_seconds + OVERHEAD
+            a.base_seconds = max(30., a.total_seconds - elapsed() - rest)
+            log(f"{a.base_seconds:.0f} s for the base model")
         train_transformer(latents, a.base_seconds, path("base"), dev, a.tokens, fast)
         ids = torch.cat([i for _, i in latents.values()])
         del latents

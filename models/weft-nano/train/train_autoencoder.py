@@ -1,5 +1,6 @@
 """Autoencoder training in three parts of one wall-clock budget: both halves with live latent statistics, both with
 frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder."""
+import math
 import time
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 import render
 import world
 from autoencoder import LATENT, VideoAE, initialise, load_ae, encode_latents, decode_latents
-from common import Budget, Flat, Graphed, barrier, log, mean_over_ranks, rank, trapezoid
+from common import Budget, Flat, Graphed, barrier, finite, log, mean_over_ranks, rank, trapezoid
 
 LIVE, FROZEN = .5, .78             # shares of the budget at which statistics freeze and the encoder is finished
 CLIP = 17
@@ -24,7 +25,8 @@ def pixel_loss(y, x, mask):
     edge = F.pad(difference(g, 4).abs(), (0, 1)) + F.pad(difference(g, 3).abs(), (0, 0, 0, 1))
     w = 1 + 1.5 * mask.float() + 1.5 * (4 * edge).clamp(max=1)
     d = y - x
-    sharp = difference(d, 4).abs().mean() + difference(d, 3).abs().mean() + .5 * difference(d, 1).abs().mean()
+    moving = torch.maximum(w[:, 1:], w[:, :-1])          # all four frames of a latent must move, not only at its border
+    sharp = difference(d, 4).abs().mean() + difference(d, 3).abs().mean() + (moving * difference(d, 1).abs()).mean()
     return (w * d.abs()).mean() + 4 * (w * d.square()).mean() + .5 * sharp, d.square().mean()
 
 
@@ -136,7 +138,7 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True):
         step += 1
         if step % 500 == 0:
             mse, n = tr.stat.tolist()
-            log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * torch.log10(torch.tensor(mse / n)).item():.2f}")
+            log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * math.log10(finite(mse / n, 'mean squared error')):.2f}")
             tr.stat.zero_()
     if part < 2: tr.exact_statistics()
     if rank() == 0: torch.save({k: v.half().cpu() for k, v in state(tr).items()}, out)

@@ -2,7 +2,7 @@
 import torch
 import torch.nn.functional as F
 
-from common import Budget, Flat, Graphed, barrier, log, rank, trapezoid
+from common import Budget, Flat, Graphed, barrier, finite, log, rank, trapezoid
 from data import SQUARE, WIDE
 from flow import build, over, sample_sigma, save_weights, velocity
 from text_encoder import empty_ids, encode_text
@@ -66,6 +66,7 @@ def train_transformer(data, seconds, out, dev, tokens=TOKENS, compile=True, ever
         step += 1
         if step % every == 0:
             s = tr.stat.tolist()
+            finite(sum(a for a, _ in s), "the flow-matching loss")
             log(f"transformer step {step} p {p:.2f} loss", " ".join(f"{size[1]}x{4 * L - 3}: {a / max(1, n):.4f}" for (size, L), (a, n) in zip(SHAPES, s)))
             tr.stat.zero_()
     if rank() == 0: save_weights(out, dit=tr.flat.state("0."), te=tr.flat.state("1."))
