@@ -21,3 +21,32 @@ export async function readBuffer(
   }
   return await readMapped(gpu, staging, range.size);
 }
+
+/**
+ * Records copies of `ranges`, one behind the other, that are read when the recording's `submit` has resolved, while
+ * later recordings run. Sizes are multiples of 4.
+ *
+ * @returns to be called once, with the promise of that `submit`; rejects with it
+ */
+export function recordRead(
+  recorder: Recorder,
+  ranges: readonly (BufferRange & { readonly size: number })[],
+): (submitted: Promise<void>) => Promise<ArrayBuffer> {
+  const { gpu } = recorder;
+  const bytes = ranges.reduce((sum, { size }) => sum + size, 0);
+  const staging = gpu.device.createBuffer({ label: "readback", size: bytes, usage: 0x01 | 0x08 }); // MAP_READ | COPY_DST
+  let offset = 0;
+  for (const range of ranges) {
+    recorder.copy(range, { buffer: staging, offset });
+    offset += range.size;
+  }
+  return async (submitted) => {
+    try {
+      await submitted;
+    } catch (error) {
+      staging.destroy();
+      throw error;
+    }
+    return await readMapped(gpu, staging, bytes);
+  };
+}

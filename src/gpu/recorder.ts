@@ -75,6 +75,11 @@ export class Recorder {
     return buffer;
   }
 
+  /** Takes a kept buffer over: this recording may release it, and returns it when it was submitted. */
+  adopt(buffer: GPUBuffer): void {
+    this.#temporaries.add(buffer);
+  }
+
   /** Drops everything recorded and returns the temporaries; the recorder is empty and reusable afterwards. */
   discard(): void {
     this.#commands = [];
@@ -86,12 +91,26 @@ export class Recorder {
 
   /**
    * Runs everything recorded and waits for it; the recorder is empty and reusable afterwards, also when this throws.
+   * A device's recordings run one after the other, in the order of these calls: a temporary that one of them released
+   * may already belong to the next. So recordings that overlap in time must each be recorded and submitted without a
+   * pause in between.
    *
    * @throws {DeviceLostError}, {ShaderCompileError}, {GpuOutOfMemoryError}, AbortError between two pieces.
    */
-  async submit({ signal, onProgress }: SubmitOptions = {}): Promise<void> {
+  async submit(options: SubmitOptions = {}): Promise<void> {
+    const before = TURNS.get(this.gpu);
+    const turn = this.#execute(before, options);
+    TURNS.set(
+      this.gpu,
+      turn.catch(() => undefined),
+    );
+    await turn;
+  }
+
+  async #execute(before: Promise<void> | undefined, { signal, onProgress }: SubmitOptions): Promise<void> {
     const commands = this.#commands;
     try {
+      await before;
       this.gpu.throwIfLost();
       await this.gpu.memory.ready();
       const kernels = await Promise.all(
@@ -190,6 +209,9 @@ export class Recorder {
     };
   }
 }
+
+/** The end of the last submission of every device. */
+const TURNS = new WeakMap<Gpu, Promise<void>>();
 
 interface DispatchContext {
   readonly device: GPUDevice;
