@@ -4,10 +4,11 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import type { AttentionTiles } from "../ops/attention.ts";
 import { freeTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
-import { resolveRule } from "./frame_rules.ts";
+import { type ResolvedRule, resolveRule } from "./frame_rules.ts";
 import { type AttentionPlan, perturbationOf, ruleNameOf, ruleOf } from "./plan.ts";
 import type { PassPositions } from "./positions.ts";
-import { type FrameGrid, passLists } from "./rule_lists.ts";
+import { type FrameRange, type PieceSchedule, schedulePieces } from "./piece_schedule.ts";
+import { type FrameGrid, passLists, type QueryPiece } from "./rule_lists.ts";
 import { freeTileLists, uploadTileLists } from "./tile_lists.ts";
 
 /** The video and the model a plan is compiled for. */
@@ -37,12 +38,21 @@ export interface LayerAttention {
   readonly strengths: Tensor | undefined;
 }
 
+/** What one layer attends to at one step, when query frames come in pieces. Perturbations are left out. */
+export interface LayerPieces {
+  /** When the keys of which frames are made, and where they lie. */
+  readonly schedule: PieceSchedule;
+  /** By piece: passes whose query rows count from the piece's first, and whose keys lie in slots. */
+  readonly passes: readonly (readonly AttentionPass[])[];
+}
+
 /** A plan's lists on one GPU; they live until `dispose`. */
 export class CompiledPlan {
   readonly plan: AttentionPlan;
   readonly #gpu: Gpu;
   readonly #size: PlanSize;
   readonly #passes = new Map<string, readonly AttentionPass[]>();
+  readonly #pieces = new Map<string, LayerPieces>();
   readonly #strengths = new Map<string, Tensor>();
 
   constructor(gpu: Gpu, plan: AttentionPlan, size: PlanSize) {
@@ -56,35 +66,62 @@ export class CompiledPlan {
     return { passes: this.#passesOf(moment), strengths: this.#strengthsOf(moment.layer) };
   }
 
+  /** The lists of a layer at a step for pieces of the video, which must be the same at every call. */
+  layerInPieces(moment: AttentionMoment, pieces: readonly FrameRange[]): LayerPieces {
+    const { rules, key, label } = this.#rulesOf(moment);
+    const known = this.#pieces.get(key);
+    if (known !== undefined) return known;
+    const { numFrames, tokensPerFrame } = this.#size;
+    const schedule = schedulePieces(rules, { numFrames, pieces });
+    const rowOfKeys = (frame: number): number => (schedule.slotOf.get(frame) ?? 0) * tokensPerFrame;
+    const passes = pieces.map((piece) => this.#upload(rules, label, { ...piece, rowOfKeys }));
+    const made = { schedule, passes };
+    this.#pieces.set(key, made);
+    return made;
+  }
+
   /** Frees all lists. */
   dispose(): void {
-    for (const passes of this.#passes.values()) {
+    const ofPieces = [...this.#pieces.values()].flatMap(({ passes }) => passes);
+    for (const passes of [...this.#passes.values(), ...ofPieces]) {
       for (const { tiles } of passes) freeTileLists(this.#gpu, tiles);
     }
+    this.#pieces.clear();
     for (const strengths of this.#strengths.values()) freeTensor(this.#gpu, strengths);
     this.#passes.clear();
     this.#strengths.clear();
   }
 
-  #passesOf({ layer, step, timestep }: AttentionMoment): readonly AttentionPass[] {
+  #passesOf(moment: AttentionMoment): readonly AttentionPass[] {
+    const { rules, key, label } = this.#rulesOf(moment);
+    const passes = this.#passes.get(key) ?? this.#upload(rules, label);
+    this.#passes.set(key, passes);
+    return passes;
+  }
+
+  /** One rule for all heads, or one for each; equal keys have equal lists. */
+  #rulesOf({ layer, step, timestep }: AttentionMoment): {
+    rules: readonly ResolvedRule[];
+    key: string;
+    label: string;
+  } {
     const { heads, numFrames } = this.#size;
     const names = Array.from({ length: heads }, (_, head) => ruleNameOf(this.plan, { layer, head }));
     const moment = { numFrames, layer, step, timestep };
     const resolved = new Map(
       names.map((name, head) => [name, resolveRule(ruleOf(this.plan, { layer, head }), moment)]),
     );
-    const rules = names.flatMap((name) => resolved.get(name) ?? []);
-    const used = new Set(rules.map(({ key }) => key)).size === 1 ? rules.slice(0, 1) : rules;
-    const key = used.map((rule) => rule.key).join("\n");
-    const known = this.#passes.get(key);
-    if (known !== undefined) return known;
-    const label = `attention ${[...new Set(names)].join(", ")}`;
-    const passes = passLists(used, this.#size).map(({ positions, tiles }) => ({
+    const all = names.flatMap((name) => resolved.get(name) ?? []);
+    const rules = new Set(all.map(({ key }) => key)).size === 1 ? all.slice(0, 1) : all;
+    const key = rules.map((rule) => rule.key).join("\n");
+    return { rules, key, label: `attention ${[...new Set(names)].join(", ")}` };
+  }
+
+  #upload(rules: readonly ResolvedRule[], label: string, piece?: QueryPiece): AttentionPass[] {
+    return passLists(rules, this.#size, piece).map(({ positions, tiles }) => ({
       positions,
       tiles: uploadTileLists(this.#gpu, tiles, label),
     }));
-    this.#passes.set(key, passes);
-    return passes;
   }
 
   #strengthsOf(layer: number): Tensor | undefined {

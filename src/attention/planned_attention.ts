@@ -7,13 +7,19 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { LayerAttention } from "./compiled_plan.ts";
 import { placeKey, type TemporalPlace } from "./positions.ts";
 
+/** Keys that were rotated before, for every place that a pass needs, and their values; not released. */
+export interface RotatedKeys {
+  /** [rows, heads * head_dim]. */
+  readonly at: (place: TemporalPlace) => Tensor;
+}
+
 /** Operands of one layer's self-attention. */
 export interface PlannedAttentionOperands {
   /** [tokens, heads * head_dim], before rotary positions; released. */
   readonly q: Tensor;
-  /** As q. */
-  readonly k: Tensor;
-  /** As q. */
+  /** As q, released with v; or rotated keys. */
+  readonly k: Tensor | RotatedKeys;
+  /** As k. */
   readonly v: Tensor;
   readonly heads: number;
   readonly layer: LayerAttention;
@@ -27,7 +33,12 @@ export function plannedAttention(recorder: Recorder, operands: PlannedAttentionO
   const { passes, strengths } = layer;
   const places = passes.map(({ positions }) => positions);
   const q = rotations(recorder, operands.q, { places: places.map(({ query }) => query), rotate });
-  const k = rotations(recorder, operands.k, { places: places.map(({ key }) => key), rotate });
+  const keyPlaces = places.map(({ key }) => key);
+  const owns = !("at" in operands.k);
+  const k =
+    "at" in operands.k
+      ? lent(operands.k, keyPlaces)
+      : rotations(recorder, operands.k, { places: keyPlaces, rotate });
   const use = passes.length === 1 ? "apply" : "skip";
   const perturbation = strengths && ({ strengths, use } as const);
   let total: AttentionResult | undefined;
@@ -49,7 +60,7 @@ export function plannedAttention(recorder: Recorder, operands: PlannedAttentionO
     total = merged;
   });
   if (total === undefined) throw new Error("Attention by plan needs at least one pass.");
-  recorder.release(v.buffer);
+  if (owns) recorder.release(v.buffer);
   recorder.release(total.lse.buffer);
   return total.out;
 }
@@ -59,6 +70,17 @@ interface Rotations {
   readonly at: (index: number) => Tensor;
   /** Pass `index` is recorded. */
   readonly done: (index: number) => void;
+}
+
+function lent(keys: RotatedKeys, places: readonly TemporalPlace[]): Rotations {
+  return {
+    at(index) {
+      const place = places[index];
+      if (place === undefined) throw new Error(`There is no attention pass ${index}.`);
+      return keys.at(place);
+    },
+    done: () => undefined,
+  };
 }
 
 /** Keeps every rotation of x from the first to the last pass that needs it, and x until no more are to be made. */

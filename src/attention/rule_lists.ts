@@ -5,6 +5,7 @@
 import type { ResolvedRule } from "./frame_rules.ts";
 import { seesTile } from "./frame_rules.ts";
 import { type RowTile, tilesOfFrames, tilesOfRows } from "./frame_tiles.ts";
+import type { FrameRange } from "./piece_schedule.ts";
 import { type PassPositions, passPositions, placeKey } from "./positions.ts";
 import type { KeyTile, KeyTileList, TileLists } from "./tile_lists.ts";
 
@@ -12,6 +13,12 @@ import type { KeyTile, KeyTileList, TileLists } from "./tile_lists.ts";
 export interface FrameGrid {
   readonly numFrames: number;
   readonly tokensPerFrame: number;
+}
+
+/** A part of the query frames, and keys that do not lie frame after frame. */
+export interface QueryPiece extends FrameRange {
+  /** Row of a key frame's first token; asked only for frames that some query of the piece sees. */
+  readonly rowOfKeys: (frame: number) => number;
 }
 
 /** The key tiles of one pass. */
@@ -24,16 +31,20 @@ export interface PassLists {
  * The passes of one layer, at least one; the one with true positions first.
  *
  * @param heads one rule for all heads, or one for each
+ * @param piece the query frames, whose rows then count from 0; default all, with keys frame after frame
  */
-export function passLists(heads: readonly ResolvedRule[], grid: FrameGrid): PassLists[] {
-  const frames = tilesOfFrames(grid.numFrames, grid.tokensPerFrame);
-  const queries = frames.flat();
+export function passLists(
+  heads: readonly ResolvedRule[],
+  grid: FrameGrid,
+  piece: QueryPiece = wholeVideo(grid),
+): PassLists[] {
+  const queries = tilesOfFrames(piece.end - piece.start, grid.tokensPerFrame).flat();
   const byRule = new Map<string, RulePasses>();
   const none: KeyTileList[] = queries.map(() => NO_KEYS);
   const positions = new Map<string, PassPositions>();
   for (const rule of heads) {
     if (byRule.has(rule.key)) continue;
-    const passes = rulePasses(rule, frames, grid);
+    const passes = rulePasses(rule, grid, piece);
     byRule.set(rule.key, passes);
     for (const [key, pass] of passes) positions.set(key, pass.positions);
   }
@@ -53,27 +64,28 @@ const NO_KEYS: KeyTileList = [];
 const TRUE_POSITIONS: PassPositions = { query: { kind: "true" }, key: { kind: "true" } };
 const TRUE_PASS = passKey(TRUE_POSITIONS);
 
-function rulePasses(
-  rule: ResolvedRule,
-  frames: readonly (readonly RowTile[])[],
-  grid: FrameGrid,
-): RulePasses {
+function wholeVideo({ numFrames, tokensPerFrame }: FrameGrid): QueryPiece {
+  return { start: 0, end: numFrames, rowOfKeys: (frame) => frame * tokensPerFrame };
+}
+
+function rulePasses(rule: ResolvedRule, grid: FrameGrid, piece: QueryPiece): RulePasses {
   const passes = new Map<string, { positions: PassPositions; list: KeyTileList[] }>();
-  const tilesPerFrame = frames[0]?.length ?? 0;
-  const numQueryTiles = frames.length * tilesPerFrame;
-  frames.forEach((_tiles, query) => {
+  const frameTiles = tilesOfRows(0, grid.tokensPerFrame);
+  const tilesPerFrame = frameTiles.length;
+  const numQueryTiles = (piece.end - piece.start) * tilesPerFrame;
+  for (let query = piece.start; query < piece.end; query++) {
     const isWhole = seesWholeFrames(rule, query, grid.numFrames);
     let byPass = new Map<string, PassRuns>();
     for (let a = 0; a < tilesPerFrame; a++) {
-      if (a === 0 || !isWhole) byPass = runsOf(rule, { query, a, frames, isWhole, grid });
+      if (a === 0 || !isWhole) byPass = runsOf(rule, { query, a, frameTiles, isWhole, grid, piece });
       for (const [key, { positions, runs }] of byPass) {
         const pass = passes.get(key) ?? { positions, list: Array<KeyTileList>(numQueryTiles).fill(NO_KEYS) };
         passes.set(key, pass);
         runs.tiles ??= runs.list.flatMap(({ start, rows, bias }) => biased(tilesOfRows(start, rows), bias));
-        pass.list[query * tilesPerFrame + a] = runs.tiles;
+        pass.list[(query - piece.start) * tilesPerFrame + a] = runs.tiles;
       }
     }
-  });
+  }
   return passes;
 }
 
@@ -93,31 +105,36 @@ interface RunsOptions {
   readonly query: number;
   /** The query tile's place in its frame. */
   readonly a: number;
-  readonly frames: readonly (readonly RowTile[])[];
+  /** Tiles of a frame whose first row is 0. */
+  readonly frameTiles: readonly RowTile[];
   /** Every key frame is seen whole or not at all. */
   readonly isWhole: boolean;
   readonly grid: FrameGrid;
+  readonly piece: QueryPiece;
 }
 
 /** The keys of one query tile, by pass. A key belongs to the first group that names it. */
-function runsOf(rule: ResolvedRule, { query, a, frames, isWhole, grid }: RunsOptions): Map<string, PassRuns> {
+function runsOf(
+  rule: ResolvedRule,
+  { query, a, frameTiles, isWhole, grid, piece }: RunsOptions,
+): Map<string, PassRuns> {
   const passes = new Map<string, PassRuns>();
-  frames.forEach((keyTiles, key) => {
+  const { numFrames, tokensPerFrame } = grid;
+  const wholeFrame = [{ start: 0, rows: tokensPerFrame }];
+  for (let key = 0; key < numFrames; key++) {
     const widths = rule.groups.map(({ width }) => width(query, key));
     const distance = query - key;
-    const tiles = isWhole
-      ? [{ start: key * grid.tokensPerFrame, rows: grid.tokensPerFrame }]
-      : (keyTiles as readonly RowTile[]);
-    tiles.forEach((tile, b) => {
-      const place = { distance: Math.abs(distance), a, b, tiles: keyTiles.length };
+    for (const [b, tile] of (isWhole ? wholeFrame : frameTiles).entries()) {
+      const place = { distance: Math.abs(distance), a, b, tiles: frameTiles.length };
       const group = rule.groups[widths.findIndex((width) => seesTile(width, place))];
-      if (group === undefined) return;
-      const positions = passPositions(group.positions, distance, grid.numFrames);
+      if (group === undefined) continue;
+      const positions = passPositions(group.positions, distance, numFrames);
       const pass = passes.get(passKey(positions)) ?? { positions, runs: { list: [] } };
       passes.set(passKey(positions), pass);
-      addRun(pass.runs.list, tile, group.bias);
-    });
-  });
+      const start = piece.rowOfKeys(key) + tile.start;
+      addRun(pass.runs.list, { start, rows: tile.rows }, group.bias);
+    }
+  }
   return passes;
 }
 

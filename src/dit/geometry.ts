@@ -1,5 +1,6 @@
 // The token grid of one video size, and what depends on it and the attention plan alone: rotary tables, tile lists.
 
+import { choosePieces, type FrameRange } from "../attention/piece_schedule.ts";
 import { CompiledPlan } from "../attention/compiled_plan.ts";
 import { type RowTile, tilesOfFrames } from "../attention/frame_tiles.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
@@ -25,18 +26,28 @@ export interface Geometry extends LatentSize {
   readonly rotary: RotaryTables;
   /** What self-attention sees. */
   readonly attention: CompiledPlan;
+  /** Pieces in which blocks are computed to save memory; undefined when all tokens are computed at once. */
+  readonly pieces: readonly FrameRange[] | undefined;
+}
+
+/** What a geometry is made for. */
+export interface GeometryOptions {
+  readonly size: LatentSize;
+  /** @default full attention */
+  readonly plan?: AttentionPlan | undefined;
+  /** Tokens that are computed at once where the plan is local. @default see `choosePieces` */
+  readonly pieceTokens?: number | undefined;
 }
 
 /**
  * Prepares a video size; free it with `freeGeometry`.
  *
- * @param plan default full attention
  * @throws InputError for a plan that does not fit the model or the size
  */
 export function createGeometry(
   gpu: Gpu,
   config: WanTransformerConfig,
-  { size, plan = full() }: { size: LatentSize; plan?: AttentionPlan | undefined },
+  { size, plan = full(), pieceTokens }: GeometryOptions,
 ): Geometry {
   const [patchT = 1, patchH = 1, patchW = 1] = config.patch_size;
   const frames = size.numLatentFrames / patchT;
@@ -52,6 +63,7 @@ export function createGeometry(
     queries: tilesOfFrames(frames, tokensPerFrame).flat(),
     rotary: new RotaryTables(gpu, headDim, { frames, gridHeight, gridWidth }),
     attention: new CompiledPlan(gpu, plan, { numFrames: frames, tokensPerFrame, heads }),
+    pieces: choosePieces(plan, { numFrames: frames, tokensPerFrame, layers, heads, pieceTokens })?.pieces,
   };
 }
 

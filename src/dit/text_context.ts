@@ -1,6 +1,8 @@
 // What cross-attention needs of a prompt: every block's keys and values of the text, computed once per prompt, since
 // they do not depend on the timestep. Padded rows are all equal and stand in one row after the real tokens.
 
+import { tilesOfFrames } from "../attention/frame_tiles.ts";
+import type { FrameRange } from "../attention/piece_schedule.ts";
 import { freeTileLists, type TextRows, textTileLists, uploadTileLists } from "../attention/tile_lists.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { Recorder } from "../gpu/recorder.ts";
@@ -27,6 +29,8 @@ export interface TextContext {
   /** Keys and values of every block, [rows, D]: of every text, numTokens + 1 rows. */
   readonly keysValues: readonly { readonly k: Tensor; readonly v: Tensor }[];
   readonly tiles: AttentionTiles;
+  /** The same of each of the geometry's pieces, whose query rows count from the piece's first. */
+  readonly pieceTiles: readonly AttentionTiles[];
   /** [rows, D]: encoder_hidden_states after the text embedder, for inspection. */
   readonly hiddenStates: Tensor;
 }
@@ -69,21 +73,30 @@ export async function createTextContext(
     return { k, v };
   });
   await recorder.submit({ signal });
-  const tilesPerFrame = geometry.queries.length / geometry.numLatentFrames;
-  const textOfQuery = textOfFrame.flatMap((text) => Array<number>(tilesPerFrame).fill(text));
-  const lists = textTileLists(geometry.queries, { texts: rows, textOfQuery });
-  const tiles = uploadTileLists(gpu, lists, "attn2");
-  return { keysValues, tiles, hiddenStates };
+  const tilesOf = (frames: FrameRange): AttentionTiles => {
+    const tokensPerFrame = geometry.tokens / geometry.numLatentFrames;
+    const queries = tilesOfFrames(frames.end - frames.start, tokensPerFrame).flat();
+    const perFrame = queries.length / (frames.end - frames.start);
+    const textOfQuery = queries.map(
+      (_, tile) => textOfFrame[frames.start + Math.floor(tile / perFrame)] ?? 0,
+    );
+    return uploadTileLists(gpu, textTileLists(queries, { texts: rows, textOfQuery }), "attn2");
+  };
+  const tiles = tilesOf({ start: 0, end: geometry.numLatentFrames });
+  return { keysValues, tiles, pieceTiles: (geometry.pieces ?? []).map(tilesOf), hiddenStates };
 }
 
 /** Frees a text context. */
-export function freeTextContext(gpu: Gpu, { keysValues, tiles, hiddenStates }: TextContext): void {
+export function freeTextContext(
+  gpu: Gpu,
+  { keysValues, tiles, pieceTiles, hiddenStates }: TextContext,
+): void {
   for (const { k, v } of keysValues) {
     freeTensor(gpu, k);
     freeTensor(gpu, v);
   }
   freeTensor(gpu, hiddenStates);
-  freeTileLists(gpu, tiles);
+  for (const each of [tiles, ...pieceTiles]) freeTileLists(gpu, each);
 }
 
 /** Texts one after the other, each with a row of zeros behind it that stands for its padding. */

@@ -2,7 +2,7 @@
 // embedded model and Wan 2.1 run through the same lines.
 // Source: diffusers' models/transformers/transformer_wan.py. Wan's own name for the model is WanModel.
 
-import type { CompiledPlan, LayerAttention } from "../attention/compiled_plan.ts";
+import type { CompiledPlan } from "../attention/compiled_plan.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Recorder } from "../gpu/recorder.ts";
@@ -12,14 +12,16 @@ import { linear } from "../ops/linear.ts";
 import { modulation } from "../ops/modulation.ts";
 import { patchify, type PatchSize } from "../ops/patchify.ts";
 import { unpatchify } from "../ops/unpatchify.ts";
+import { mapRows } from "../tensor/rows.ts";
 import { type DType, reshape, type Tensor, uploadTemporary } from "../tensor/tensor.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader.ts";
-import { createGeometry, type Geometry, type LatentSize } from "./geometry.ts";
+import { recordBlockInPieces } from "./blocks_in_pieces.ts";
+import { createGeometry, type Geometry, type GeometryOptions, type LatentSize } from "./geometry.ts";
 import type { PromptSchedule } from "./prompt_schedule.ts";
 import { createTextContext, type PromptEmbeds, type TextContext } from "./text_context.ts";
 import { timestepEmbedding } from "./timestep_embedding.ts";
-import { type Probe, recordBlock } from "./transformer_block.ts";
+import { type AttentionProbe, type Probe, recordBlock } from "./transformer_block.ts";
 import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
 import { loadTransformerWeights, type TransformerWeights } from "./transformer_weights.ts";
 
@@ -44,6 +46,8 @@ export interface ForwardInputs {
   readonly attention?: CompiledPlan | undefined;
   /** Sees intermediate results; default nothing. */
   readonly probe?: Probe | undefined;
+  /** Sees self-attention's operands, where all tokens are computed at once; default nothing. */
+  readonly seeAttention?: AttentionProbe | undefined;
 }
 
 /** The transformer on one GPU. */
@@ -79,8 +83,12 @@ export class WanTransformer3DModel {
   }
 
   /** Prepares a video size and what its tokens attend to (default everything); free it with `freeGeometry`. */
-  createGeometry(size: LatentSize, plan?: AttentionPlan): Geometry {
-    return createGeometry(this.#gpu, this.config, { size, plan });
+  createGeometry(
+    size: LatentSize,
+    plan?: AttentionPlan,
+    options?: Pick<GeometryOptions, "pieceTokens">,
+  ): Geometry {
+    return createGeometry(this.#gpu, this.config, { size, plan, ...options });
   }
 
   /** Prepares a prompt, or prompts along the video; free it with `freeTextContext`. */
@@ -113,14 +121,22 @@ export class WanTransformer3DModel {
     probe("text", text.hiddenStates);
 
     const { config } = this;
-    const selfAttention = (layer: number): LayerAttention => attention.layer({ layer, step, timestep });
-    const shared = { config, geometry, text, timestepProj, ones: weights.ones, dtype: this.#dtype, probe };
-    const context = { ...shared, selfAttention };
+    const shared = { config, geometry, text, timestepProj, ones: weights.ones, dtype: this.#dtype };
+    const context = { ...shared, probe, seeAttention: inputs.seeAttention };
+    const moment = { step, timestep };
+    // Perturbed heads read values by their queries' rows, which pieces do not keep.
+    const pieces = attention.plan.perturbations.length === 0 ? geometry.pieces : undefined;
     weights.blocks.forEach((block, index) => {
-      hiddenStates = recordBlock(recorder, hiddenStates, { index, weights: block, context });
+      const one = { index, weights: block, context };
+      if (pieces) {
+        recordBlockInPieces(recorder, hiddenStates, { ...one, pieces, attention, moment });
+        return;
+      }
+      const layer = attention.layer({ layer: index, ...moment });
+      hiddenStates = recordBlock(recorder, hiddenStates, { ...one, layer });
     });
 
-    const velocity = this.#head(recorder, hiddenStates, { temb, latents });
+    const velocity = this.#head(recorder, hiddenStates, { temb, latents, geometry });
     for (const tensor of [hiddenStates, temb, timestepProj]) recorder.release(tensor.buffer);
     return velocity;
   }
@@ -150,7 +166,7 @@ export class WanTransformer3DModel {
   #head(
     recorder: Recorder,
     hiddenStates: Tensor,
-    { temb, latents }: { temb: Tensor; latents: Tensor },
+    { temb, latents, geometry }: { temb: Tensor; latents: Tensor; geometry: Geometry },
   ): Tensor {
     const { scaleShiftTable, projOut } = this.#weights;
     const { config } = this;
@@ -158,14 +174,26 @@ export class WanTransformer3DModel {
     const e = modulation(recorder, { table, projection: temb, scaleSlots: [1] });
     const scale = { tensor: e, row: 1 };
     const shift = { tensor: e, row: 0 };
-    const h = layerNorm(recorder, hiddenStates, { scale, shift, eps: config.eps, dtype: this.#dtype });
-    const patches = linear(recorder, h, projOut, { dtype: "f32" });
+    const project = (x: Tensor): Tensor => {
+      const h = layerNorm(recorder, x, { scale, shift, eps: config.eps, dtype: this.#dtype });
+      const patches = linear(recorder, h, projOut, { dtype: "f32" });
+      recorder.release(h.buffer);
+      return patches;
+    };
+    const perFrame = geometry.tokens / geometry.numLatentFrames;
+    const pieces = geometry.pieces?.map(({ start, end }) => ({
+      start: start * perFrame,
+      end: end * perFrame,
+    }));
+    const patches = pieces
+      ? mapRows(recorder, hiddenStates, { pieces, columns: projOut.n, each: project })
+      : project(hiddenStates);
     const [, frames = 0, height = 0, width = 0] = latents.shape;
     const velocity = unpatchify(recorder, patches, {
       patchSize: config.patch_size as unknown as PatchSize,
       shape: [config.out_channels, frames, height, width],
     });
-    for (const tensor of [e, h, patches]) recorder.release(tensor.buffer);
+    for (const tensor of [e, patches]) recorder.release(tensor.buffer);
     return velocity;
   }
 }

@@ -26,31 +26,43 @@ export interface ForwardProblem {
   readonly prompt: PromptEmbeds | PromptSchedule;
   /** Default full attention. */
   readonly plan?: AttentionPlan;
+  /** Default the transformer's own. */
+  readonly pieceTokens?: number;
   readonly timestep: number;
+  /** Keeps no activations, for measuring memory. */
+  readonly skipsActivations?: boolean;
 }
 
 /** The velocity, as the latents, and activations by name, token after token. */
 export interface ForwardResult {
   readonly velocity: Float32Array;
   readonly activations: ReadonlyMap<string, Float32Array>;
+  /** Pieces that the video was cut into; 0 for none. */
+  readonly pieces: number;
+  /** The most GPU memory in use, bytes. */
+  readonly peakBytes: number;
 }
 
 /** Loads the transformer, runs it once and frees everything. */
 export async function runForward(
   gpu: Gpu,
   checkpoint: Checkpoint,
-  { options, latents, prompt, timestep, plan }: ForwardProblem,
+  { options, latents, prompt, timestep, plan, pieceTokens, skipsActivations }: ForwardProblem,
 ): Promise<ForwardResult> {
   const model = await WanTransformer3DModel.load(gpu, checkpoint, options);
   const { shape, data } = latents;
   const [, numLatentFrames, latentHeight, latentWidth] = shape;
-  const geometry = model.createGeometry({ numLatentFrames, latentHeight, latentWidth }, plan);
+  const geometry = model.createGeometry({ numLatentFrames, latentHeight, latentWidth }, plan, {
+    pieceTokens,
+  });
   const text = await model.createTextContext(prompt, geometry);
   const sample = uploadTensor(gpu, { label: "latents", dtype: "f32", shape }, data);
 
+  gpu.memory.resetPeak();
   const recorder = new Recorder(gpu, "forward");
   const copies = new Map<string, Tensor>();
   const probe = (activation: string, tensor: Tensor): void => {
+    if (skipsActivations) return;
     const copy = createTensor(gpu, tensor);
     recorder.copy({ buffer: tensor.buffer, offset: tensor.offset, size: tensorBytes(tensor) }, copy);
     copies.set(activation, copy);
@@ -63,7 +75,12 @@ export async function runForward(
     activations.set(activation, await readTensor(gpu, copy));
     freeTensor(gpu, copy);
   }
-  const result = { velocity: await readTensor(gpu, velocity), activations };
+  const result = {
+    velocity: await readTensor(gpu, velocity),
+    activations,
+    pieces: geometry.pieces?.length ?? 0,
+    peakBytes: gpu.memory.use.peakBytes,
+  };
   for (const tensor of [velocity, sample]) freeTensor(gpu, tensor);
   freeTextContext(gpu, text);
   freeGeometry(geometry);

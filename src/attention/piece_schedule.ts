@@ -1,0 +1,136 @@
+// Long videos a piece at a time: which key frames every piece of query frames needs, when their keys are made, and in
+// which slot of a buffer for a few frames they lie until no later piece needs them. Numbers only; the lists that the
+// kernel reads are made by rule_lists.ts with these slots.
+
+import { type ResolvedRule, resolveRule } from "./frame_rules.ts";
+import { type AttentionPlan, ruleOf } from "./plan.ts";
+
+/** Latent frames `start` to `end` (exclusive). */
+export interface FrameRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Frames that follow each other, in slots that do. */
+export interface SlottedFrames extends FrameRange {
+  /** Slot of the first frame. */
+  readonly slot: number;
+}
+
+/** Where keys lie while pieces are computed in order. */
+export interface PieceSchedule {
+  /** Slots in all: frames whose keys are held at a time. */
+  readonly slots: number;
+  /** By piece: frames whose keys are to be made before it. */
+  readonly added: readonly (readonly SlottedFrames[])[];
+  /** Slot of every frame that some piece needs. */
+  readonly slotOf: ReadonlyMap<number, number>;
+}
+
+/** What the choice of pieces depends on besides the plan. */
+export interface PieceSize {
+  readonly numFrames: number;
+  readonly tokensPerFrame: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Tokens of a piece at most, unless four latent frames have more. @default 1024 */
+  readonly pieceTokens?: number | undefined;
+}
+
+/** A video in pieces. */
+export interface Pieces {
+  readonly pieces: readonly FrameRange[];
+  /** Frames whose keys are held at a time, at most. */
+  readonly heldFrames: number;
+}
+
+/**
+ * The pieces of a long video; undefined where cutting saves little: the plan looks at most frames from everywhere, the
+ * video is short, or heads are perturbed (they read values by their queries' rows, which pieces do not keep).
+ */
+export function choosePieces(
+  plan: AttentionPlan,
+  { numFrames, tokensPerFrame, layers, heads, pieceTokens = 1024 }: PieceSize,
+): Pieces | undefined {
+  const size = Math.max(MIN_PIECE_FRAMES, Math.floor(pieceTokens / tokensPerFrame));
+  if (numFrames < 2 * size || plan.perturbations.length > 0) return undefined;
+  const pieces = Array.from({ length: Math.ceil(numFrames / size) }, (_, i) => {
+    return { start: i * size, end: Math.min(numFrames, (i + 1) * size) };
+  });
+  let heldFrames = 0;
+  for (let layer = 0; layer < layers; layer++) {
+    const moment = { numFrames, layer, step: 0, timestep: 0 };
+    const rules = Array.from({ length: heads }, (_, head) =>
+      resolveRule(ruleOf(plan, { layer, head }), moment),
+    );
+    heldFrames = Math.max(heldFrames, schedulePieces(rules, { numFrames, pieces }).slots);
+    if (heldFrames > MAX_HELD_SHARE * numFrames) return undefined;
+  }
+  return { pieces, heldFrames };
+}
+
+/**
+ * Plans the keys of a layer. A frame's keys are made once, before the first piece that needs them and at the latest
+ * before its own piece: that piece overwrites the hidden states that they are made of.
+ *
+ * @param heads one rule for all heads, or one for each
+ */
+export function schedulePieces(
+  heads: readonly ResolvedRule[],
+  { numFrames, pieces }: { numFrames: number; pieces: readonly FrameRange[] },
+): PieceSchedule {
+  const needed = pieces.map((piece) => keyFramesOf(heads, piece, numFrames));
+  const lastUse = new Map<number, number>();
+  for (const [index, frames] of needed.entries()) for (const frame of frames) lastUse.set(frame, index);
+  const slotOf = new Map<number, number>();
+  const inUse = new Map<number, number>(); // slot -> frame
+  let slots = 0;
+  const added = pieces.map((piece, index) => {
+    for (const [slot, frame] of inUse) if ((lastUse.get(frame) ?? 0) < index) inUse.delete(slot);
+    const wanted = new Set(needed[index]);
+    for (let frame = piece.start; frame < piece.end; frame++) {
+      if ((lastUse.get(frame) ?? -1) > index) wanted.add(frame);
+    }
+    const missing = [...wanted].filter((frame) => !slotOf.has(frame)).sort((a, b) => a - b);
+    let slot = 0;
+    for (const frame of missing) {
+      while (inUse.has(slot)) slot++;
+      inUse.set(slot, frame);
+      slotOf.set(frame, slot);
+      slots = Math.max(slots, slot + 1);
+    }
+    return runsOf(missing, slotOf);
+  });
+  return { slots, added, slotOf };
+}
+
+const MIN_PIECE_FRAMES = 4;
+/** Cutting pays when the keys held at a time are at most this share of all frames. */
+const MAX_HELD_SHARE = 0.5;
+
+/** Key frames that any query frame of a piece sees, ascending. */
+function keyFramesOf(heads: readonly ResolvedRule[], piece: FrameRange, numFrames: number): number[] {
+  const widths = [...new Map(heads.map((rule) => [rule.key, rule])).values()].flatMap(({ groups }) =>
+    groups.map(({ width }) => width),
+  );
+  const seen: number[] = [];
+  for (let key = 0; key < numFrames; key++) {
+    let isSeen = false;
+    for (let query = piece.start; query < piece.end && !isSeen; query++) {
+      isSeen = widths.some((width) => width(query, key) > 0);
+    }
+    if (isSeen) seen.push(key);
+  }
+  return seen;
+}
+
+function runsOf(frames: readonly number[], slotOf: ReadonlyMap<number, number>): SlottedFrames[] {
+  const runs: { start: number; end: number; slot: number }[] = [];
+  for (const frame of frames) {
+    const slot = slotOf.get(frame) ?? 0;
+    const last = runs.at(-1);
+    if (last && last.end === frame && last.slot + frame - last.start === slot) last.end++;
+    else runs.push({ start: frame, end: frame + 1, slot });
+  }
+  return runs;
+}
