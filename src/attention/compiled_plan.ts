@@ -4,8 +4,9 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import type { AttentionTiles } from "../ops/attention.ts";
 import { freeTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
-import { type ResolvedRule, resolveRule } from "./frame_rules.ts";
-import { type AttentionPlan, perturbationOf, ruleNameOf, ruleOf } from "./plan.ts";
+import type { ResolvedRule } from "./frame_rules.ts";
+import { type AttentionMoment, layerRules, layerStrengths } from "./layer_rules.ts";
+import type { AttentionPlan } from "./plan.ts";
 import type { PassPositions } from "./positions.ts";
 import { type FrameRange, type PieceSchedule, schedulePieces } from "./piece_schedule.ts";
 import { type FrameGrid, passLists, type QueryPiece } from "./rule_lists.ts";
@@ -14,14 +15,6 @@ import { freeTileLists, uploadTileLists } from "./tile_lists.ts";
 /** The video and the model a plan is compiled for. */
 export interface PlanSize extends FrameGrid {
   readonly heads: number;
-}
-
-/** Where in a render attention happens. */
-export interface AttentionMoment {
-  readonly layer: number;
-  readonly step: number;
-  /** 0 to 1000. */
-  readonly timestep: number;
 }
 
 /** Keys that share a rotation. */
@@ -68,7 +61,7 @@ export class CompiledPlan {
 
   /** The lists of a layer at a step for pieces of the video, which must be the same at every call. */
   layerInPieces(moment: AttentionMoment, pieces: readonly FrameRange[]): LayerPieces {
-    const { rules, key, label } = this.#rulesOf(moment);
+    const { rules, key, label } = layerRules(this.plan, moment, this.#size);
     const known = this.#pieces.get(key);
     if (known !== undefined) return known;
     const { numFrames, tokensPerFrame } = this.#size;
@@ -93,28 +86,10 @@ export class CompiledPlan {
   }
 
   #passesOf(moment: AttentionMoment): readonly AttentionPass[] {
-    const { rules, key, label } = this.#rulesOf(moment);
+    const { rules, key, label } = layerRules(this.plan, moment, this.#size);
     const passes = this.#passes.get(key) ?? this.#upload(rules, label);
     this.#passes.set(key, passes);
     return passes;
-  }
-
-  /** One rule for all heads, or one for each; equal keys have equal lists. */
-  #rulesOf({ layer, step, timestep }: AttentionMoment): {
-    rules: readonly ResolvedRule[];
-    key: string;
-    label: string;
-  } {
-    const { heads, numFrames } = this.#size;
-    const names = Array.from({ length: heads }, (_, head) => ruleNameOf(this.plan, { layer, head }));
-    const moment = { numFrames, layer, step, timestep };
-    const resolved = new Map(
-      names.map((name, head) => [name, resolveRule(ruleOf(this.plan, { layer, head }), moment)]),
-    );
-    const all = names.flatMap((name) => resolved.get(name) ?? []);
-    const rules = new Set(all.map(({ key }) => key)).size === 1 ? all.slice(0, 1) : all;
-    const key = rules.map((rule) => rule.key).join("\n");
-    return { rules, key, label: `attention ${[...new Set(names)].join(", ")}` };
   }
 
   #upload(rules: readonly ResolvedRule[], label: string, piece?: QueryPiece): AttentionPass[] {
@@ -126,8 +101,8 @@ export class CompiledPlan {
 
   #strengthsOf(layer: number): Tensor | undefined {
     const { heads } = this.#size;
-    const values = Array.from({ length: heads }, (_, head) => perturbationOf(this.plan, { layer, head }));
-    if (values.every((value) => value === 0)) return undefined;
+    const values = layerStrengths(this.plan, layer, heads);
+    if (values === undefined) return undefined;
     const key = values.join();
     const known = this.#strengths.get(key);
     if (known !== undefined) return known;
