@@ -1,5 +1,5 @@
-// One config for every product: the page (default), the command line (`--mode cli`), the same tests and
-// benches as one module for a bare GPU machine (`--mode device`), and vitest.
+// One config for every product: the page (default), the command line (`--mode cli`), both it (`--mode portable`) and the
+// tests and benches (`--mode device`, `--mode bench`) as one module each for bare GPU machines, and vitest.
 import { fileURLToPath } from "node:url";
 import { build, type Connect, defineConfig, type Plugin, type UserConfig } from "vite";
 import type { ViteUserConfig } from "vitest/config";
@@ -70,36 +70,34 @@ const cli: UserConfig = {
   },
 };
 
-/** The benches as one module that runs where nothing but Node and npm `webgpu` is (BENCHMARKS.md). */
-const bench: UserConfig = {
-  ssr: { noExternal: true, external: ["webgpu"] },
-  build: {
-    ssr: true,
-    outDir: "dist/bench",
-    target: "node20",
-    rolldownOptions: {
-      input: { bench: at("tests/bench/main.ts") },
-      output: { entryFileNames: "[name].mjs" },
+/** Packages that the modules below leave to the machine they run on; of those only `webgpu` is always needed. */
+const NOT_BUNDLED = ["webgpu", "onnxruntime-web", "@ffmpeg/core", "playwright-core", "@sparticuz/chromium"];
+
+/** `entry` as the one module `dist/FOLDER/NAME.mjs`, for machines where nothing is installed (tests/device). */
+function alone(folder: string, name: string, entry: string): UserConfig {
+  return {
+    ssr: { noExternal: true, external: NOT_BUNDLED },
+    build: {
+      ssr: true,
+      outDir: `dist/${folder}`,
+      target: "node20",
+      rolldownOptions: {
+        input: { [name]: at(entry) },
+        output: { entryFileNames: "[name].mjs", codeSplitting: false },
+      },
     },
+  };
+}
+
+const MODES: Readonly<Record<string, UserConfig>> = {
+  cli,
+  portable: alone("portable", "weft", "src/cli/main.ts"),
+  bench: alone("bench", "bench", "tests/bench/main.ts"),
+  device: {
+    ...alone("device", "checks", "tests/device/checks.ts"),
+    resolve: { alias: [{ find: /^vitest$/, replacement: at("tests/device/vitest_shim.ts") }] },
   },
 };
-
-/** One module without imports but `webgpu`'s; onnxruntime, which some files name, is not called there. */
-const device: UserConfig = {
-  ssr: { noExternal: true, external: ["webgpu", "onnxruntime-web"] },
-  resolve: { alias: [{ find: /^vitest$/, replacement: at("tests/device/vitest_shim.ts") }] },
-  build: {
-    ssr: true,
-    outDir: "dist/device",
-    target: "node20",
-    rolldownOptions: {
-      input: { checks: at("tests/device/checks.ts") },
-      output: { entryFileNames: "[name].mjs", codeSplitting: false },
-    },
-  },
-};
-
-const MODES: Readonly<Record<string, UserConfig>> = { cli, bench, device };
 
 const test: ViteUserConfig["test"] = {
   projects: [

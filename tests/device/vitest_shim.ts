@@ -44,14 +44,14 @@ export async function collect(name: string, load: () => Promise<unknown>): Promi
   return suite;
 }
 
-/** Runs a suite's tests whose full name holds `filter`; a failed hook fails what depends on it. */
+/** Runs a suite's tests whose full name `isWanted`; a failed hook fails what depends on it. */
 export async function runSuite(
   suite: Suite,
-  { filter, parents = [] }: { filter: string; parents?: readonly Suite[] },
+  { isWanted, parents = [] }: { isWanted: (name: string) => boolean; parents?: readonly Suite[] },
 ): Promise<TestResult[]> {
   const path = [...parents, suite];
   const results: TestResult[] = [];
-  if (!hasMatch(suite, parents.map(({ name }) => name).join(" > "), filter)) return results;
+  if (!hasMatch(suite, parents.map(({ name }) => name).join(" > "), isWanted)) return results;
   const opened = await attempt(
     `${fullName(path)} > beforeAll`,
     async () => await runAll(suite.hooks.beforeAll),
@@ -59,8 +59,8 @@ export async function runSuite(
   if (opened.error !== undefined) results.push(opened);
   else {
     for (const child of suite.children) {
-      if ("children" in child) results.push(...(await runSuite(child, { filter, parents: path })));
-      else if (`${fullName(path)} > ${child.name}`.includes(filter)) results.push(await runTest(child, path));
+      if ("children" in child) results.push(...(await runSuite(child, { isWanted, parents: path })));
+      else if (isWanted(`${fullName(path)} > ${child.name}`)) results.push(await runTest(child, path));
     }
   }
   const closed = await attempt(
@@ -71,10 +71,10 @@ export async function runSuite(
   return results;
 }
 
-function hasMatch(suite: Suite, prefix: string, filter: string): boolean {
+function hasMatch(suite: Suite, prefix: string, isWanted: (name: string) => boolean): boolean {
   const name = prefix === "" ? suite.name : `${prefix} > ${suite.name}`;
   return suite.children.some((child) =>
-    "children" in child ? hasMatch(child, name, filter) : `${name} > ${child.name}`.includes(filter),
+    "children" in child ? hasMatch(child, name, isWanted) : isWanted(`${name} > ${child.name}`),
   );
 }
 

@@ -3,10 +3,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
+import { repoPath } from "../../repo_path.ts";
 
-const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+/** On a bare GPU machine another build of the command line is tested. */
+const MAIN = repoPath(process.env["WEFT_MAIN"] ?? "dist/cli/main.js");
 
 /** What a command printed and how it ended. */
 export interface WeftResult {
