@@ -2,12 +2,8 @@
 // is as large as a piece and the keys it sees. Possible where the attention plan is local; equal to recordBlock over all
 // tokens but for the order in which keys are summed.
 
-import type {
-  AttentionMoment,
-  AttentionPass,
-  CompiledPlan,
-  LayerPieces,
-} from "../attention/compiled_plan.ts";
+import type { AttentionPass, CompiledPlan, LayerPieces } from "../attention/compiled_plan.ts";
+import type { AttentionMoment } from "../attention/layer_rules.ts";
 import type { FrameRange } from "../attention/piece_schedule.ts";
 import { plannedAttention } from "../attention/planned_attention.ts";
 import { placeKey, type TemporalPlace } from "../attention/positions.ts";
