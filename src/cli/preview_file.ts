@@ -3,6 +3,7 @@
 
 import { parse, join } from "node:path";
 import type { PipelineEvent } from "../pipelines/events.ts";
+import { contactSheet } from "../video/contact_sheet.ts";
 import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
 import type { FrameBatch } from "../video/frame_batch.ts";
 import { createVideoEncoder } from "../video/video_encoder.ts";
@@ -59,7 +60,9 @@ async function encodePreview(
   runtime: FfmpegRuntime,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
-  const batch = enlarge(event, SCALE);
+  // Of a long video only the frames that the sheet shows are ever made large.
+  const frames = contactSheet(event.frames.length).frames.flatMap((index) => event.frames[index] ?? []);
+  const batch = enlarge({ ...event, frames }, SCALE);
   const { width, height } = batch;
   const encoder = createVideoEncoder({ format: "png", width, height, fps: 1, runtime });
   await encoder.write(batch, signal);

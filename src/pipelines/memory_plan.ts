@@ -1,16 +1,20 @@
 // What a render will need, before it runs: GPU memory and the largest single buffer, against what the adapter gives.
-// Estimates follow dit/transformer_block.ts; they are upper bounds within about 20 %.
+// Estimates follow dit/transformer_block.ts and dit/blocks_in_pieces.ts; they are upper bounds within about 20 %.
 
+import { choosePieces } from "../attention/piece_schedule.ts";
+import type { AttentionPlan } from "../attention/plan.ts";
 import type { WanTransformerConfig } from "../dit/transformer_config.ts";
 import { innerDim } from "../dit/transformer_config.ts";
 import { GpuOutOfMemoryError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 
-/** Size of a video. */
+/** Size of a video, and what its tokens attend to. */
 export interface VideoSize {
   readonly numFrames: number;
   readonly height: number;
   readonly width: number;
+  /** Default everything. A local plan lets a long video be computed in pieces. */
+  readonly attention?: AttentionPlan | undefined;
 }
 
 /** What a forward pass needs, in bytes. */
@@ -37,15 +41,32 @@ export function planMemory(
 ): MemoryPlan {
   const tokens = tokenCount(size);
   const dim = innerDim(config);
-  const residual = 2 * 4 * tokens * dim;
-  const inFlight = 5 * activationElementBytes * tokens * dim;
-  const hidden = activationElementBytes * tokens * config.ffn_dim;
+  const { tokensAtOnce, heldKeys } = computedAtOnce(size, config);
+  // All at once a block makes new hidden states; in pieces it replaces them piece by piece.
+  const hiddenStates = 4 * dim * (tokens + tokensAtOnce);
+  const inFlight = 5 * activationElementBytes * tokensAtOnce * dim;
+  const hidden = activationElementBytes * tokensAtOnce * (config.ffn_dim + dim);
+  // Keys rotated for two places, and values.
+  const held = 3 * activationElementBytes * heldKeys * dim;
   const latents = 8 * 4 * config.in_channels * 4 * tokens;
   return {
     weightBytes,
-    activationBytes: residual + Math.max(inFlight, hidden + activationElementBytes * tokens * dim) + latents,
-    largestBufferBytes: Math.max(hidden, 4 * tokens * dim),
+    activationBytes: hiddenStates + held + Math.max(inFlight, hidden) + latents,
+    largestBufferBytes: Math.max(activationElementBytes * tokensAtOnce * config.ffn_dim, 4 * tokens * dim),
   };
+}
+
+function computedAtOnce(
+  size: VideoSize,
+  { num_layers: layers, num_attention_heads: heads }: WanTransformerConfig,
+): { readonly tokensAtOnce: number; readonly heldKeys: number } {
+  const tokens = tokenCount(size);
+  const numFrames = (size.numFrames - 1) / 4 + 1;
+  const tokensPerFrame = tokens / numFrames;
+  const chosen = size.attention && choosePieces(size.attention, { numFrames, tokensPerFrame, layers, heads });
+  if (!chosen) return { tokensAtOnce: tokens, heldKeys: 0 };
+  const longest = Math.max(...chosen.pieces.map(({ start, end }) => end - start));
+  return { tokensAtOnce: longest * tokensPerFrame, heldKeys: chosen.heldFrames * tokensPerFrame };
 }
 
 /**
@@ -73,7 +94,8 @@ function fits(gpu: Gpu, size: VideoSize, model: MemoryModel): boolean {
 }
 
 function suggestion(gpu: Gpu, size: VideoSize, model: MemoryModel): string {
-  const frames = largest((k) => ({ ...size, numFrames: 4 * k + 1 }), Math.floor((size.numFrames - 1) / 4));
+  const fewer = { ...size, attention: planForAny(size.attention) };
+  const frames = largest((k) => ({ ...fewer, numFrames: 4 * k + 1 }), Math.floor((size.numFrames - 1) / 4));
   const scaled = largest(
     (k) => ({ ...size, height: 16 * k, width: 16 * Math.max(1, Math.round((k * size.width) / size.height)) }),
     Math.floor(size.height / 16),
@@ -88,6 +110,11 @@ function suggestion(gpu: Gpu, size: VideoSize, model: MemoryModel): string {
     for (let k = from; k >= 1; k--) if (fits(gpu, at(k), model)) return at(k);
     return undefined;
   }
+}
+
+/** Plans for one length say nothing of others. */
+function planForAny(plan: AttentionPlan | undefined): AttentionPlan | undefined {
+  return plan?.numLatentFrames === "any" ? plan : undefined;
 }
 
 function tokenCount({ numFrames, height, width }: VideoSize): number {
