@@ -17,5 +17,5 @@ test("a local plan saves all but hidden states and latents in a long video, and 
   const perLatentFrame = 64 * (4 * dim + 8 * 4 * config.in_channels * 4);
   const grown = (bytes(1025, local) - bytes(513, local)) / (128 * perLatentFrame);
   expect(Math.abs(grown - 1)).toBeLessThan(0.05);
-  expect(bytes(1025)).toBeGreaterThan(2.5 * bytes(1025, local));
+  expect(bytes(1025)).toBeGreaterThan(2.3 * bytes(1025, local));
 });
