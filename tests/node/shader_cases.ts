@@ -6,10 +6,13 @@ import { attentionMerge } from "../../src/ops/attention_merge.ts";
 import { attentionRelative } from "../../src/ops/attention_relative.ts";
 import { gateResidual } from "../../src/ops/gate_residual.ts";
 import { geluGate } from "../../src/ops/gelu_gate.ts";
+import { headError } from "../../src/ops/head_error.ts";
 import { layerNorm } from "../../src/ops/layer_norm.ts";
 import { linear, type LinearOptions } from "../../src/ops/linear.ts";
 import { linearCombine } from "../../src/ops/linear_combine.ts";
+import { matchDeviation } from "../../src/ops/match_deviation.ts";
 import { modulation } from "../../src/ops/modulation.ts";
+import { moments } from "../../src/ops/moments.ts";
 import { patchify } from "../../src/ops/patchify.ts";
 import { rmsNorm } from "../../src/ops/rms_norm.ts";
 import { rope3d } from "../../src/ops/rope_3d.ts";
@@ -60,6 +63,9 @@ function elementCases(dtype: "f32" | "f16"): ShaderCase[] {
       const part = { out: tensor(recorder, [2, 4], dtype), lse: tensor(recorder, [1, 2]) };
       attentionMerge(recorder, [part, part]);
     }),
+    named("head_error", (recorder) => {
+      headError(recorder, tensor(recorder, [2, 8], dtype), tensor(recorder, [2, 8], dtype), 2);
+    }),
     named("layer_norm", (recorder) => {
       const vector = { tensor: tensor(recorder, [4]) };
       layerNorm(recorder, tensor(recorder, [2, 4]), { scale: vector, shift: vector, eps: 1, dtype });
@@ -92,6 +98,12 @@ function f32Cases(): ShaderCase[] {
     {
       name: "linear_combine",
       record: (recorder) => linearCombine(recorder, [{ coefficient: 1, tensor: tensor(recorder, [3]) }]),
+    },
+    { name: "moments", record: (recorder) => moments(recorder, tensor(recorder, [3])) },
+    {
+      name: "match_deviation",
+      record: (recorder) =>
+        matchDeviation(recorder, tensor(recorder, [3]), { reference: tensor(recorder, [3]), share: 1 }),
     },
     {
       name: "attention_relative",
