@@ -5,10 +5,23 @@ import { placeKey } from "../attention/positions.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { RotaryTable } from "../ops/rope_3d.ts";
 import { freeTensor, uploadTensor } from "../tensor/tensor.ts";
-import { consecutivePositions, ropeTables } from "./rope_tables.ts";
+import { consecutivePositions, type RopePositions, ropeTables } from "./rope_tables.ts";
 
 /** The token grid. */
 export type RotaryGrid = Pick<RotaryTable, "frames" | "gridHeight" | "gridWidth">;
+
+/** Where a place puts the tokens of a grid. */
+export function positionsAt(
+  place: TemporalPlace,
+  { frames, gridHeight, gridWidth }: RotaryGrid,
+): RopePositions {
+  return {
+    time: place.kind === "constant" ? Array<number>(frames).fill(place.time) : consecutivePositions(frames),
+    rows: consecutivePositions(gridHeight),
+    columns: consecutivePositions(gridWidth),
+    replaced: place.kind === "frequency" ? place : undefined,
+  };
+}
 
 /** The tables of one video size; they live until `dispose`. */
 export class RotaryTables {
@@ -38,13 +51,7 @@ export class RotaryTables {
   }
 
   #upload(place: TemporalPlace): RotaryTable {
-    const { frames, gridHeight, gridWidth } = this.#grid;
-    const { time, rows, columns } = ropeTables(this.#headDim, {
-      time: place.kind === "constant" ? Array<number>(frames).fill(place.time) : consecutivePositions(frames),
-      rows: consecutivePositions(gridHeight),
-      columns: consecutivePositions(gridWidth),
-      replaced: place.kind === "frequency" ? place : undefined,
-    });
+    const { time, rows, columns } = ropeTables(this.#headDim, positionsAt(place, this.#grid));
     const pairs = [time, rows, columns].flatMap(({ cos, sin }) =>
       Array.from(cos, (value, i) => [value, sin[i] ?? 0]).flat(),
     );

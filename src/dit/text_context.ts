@@ -100,7 +100,7 @@ export function freeTextContext(
 }
 
 /** Texts one after the other, each with a row of zeros behind it that stands for its padding. */
-function stackTexts(
+export function stackTexts(
   texts: readonly PromptEmbeds[],
   textDim: number,
 ): { data: Float32Array; rows: readonly TextRows[] } {

@@ -36,6 +36,8 @@ export interface OrtSessionOptions {
 
 /** A loaded model. */
 export interface OrtSession {
+  /** What `run` must be fed, no more and no less. */
+  readonly inputNames: readonly string[];
   /** Runs once; gives the outputs named. Rejects with onnxruntime's message when a feed does not fit the model. */
   run(feeds: Readonly<Record<string, Tensor>>, fetches: readonly string[]): Promise<Record<string, Tensor>>;
   /** Frees the model; it cannot run any more. */
@@ -83,6 +85,7 @@ export class OrtRuntime {
       }),
     );
     return {
+      inputNames: session.inputNames,
       run: (feeds, fetches) => ONE_AT_A_TIME.run(() => session.run(feeds, fetches)),
       release: () => ONE_AT_A_TIME.run(() => session.release()),
     };

@@ -68,3 +68,20 @@ export function realTokens(inputIds: ArrayLike<number>): number[] {
   const ids = Array.from(inputIds);
   return ids.slice(0, ids.indexOf(1) + 1);
 }
+
+/** Our [tokens, D] against diffusers' layout: channel-first for the patches, padded rows repeated for the text. */
+export function comparableActivation(
+  activation: string,
+  { shape, data }: { shape: readonly number[]; data: Float32Array },
+  rows: number,
+): Float32Array {
+  if (activation === "patch") {
+    const channels = shape[1] ?? 0;
+    const tokens = data.length / channels;
+    return Float32Array.from(
+      { length: data.length },
+      (_, i) => data[(i % channels) * tokens + Math.floor(i / channels)] ?? NaN,
+    );
+  }
+  return activation === "text" ? data.subarray(0, rows * (shape[2] ?? 0)) : data;
+}

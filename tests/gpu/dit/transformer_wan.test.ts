@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { WeightStorage } from "../../../src/weights/weight_loader.ts";
 import {
   availableFixtures,
+  comparableActivation,
   expectedTensors,
   FIXTURES_TITLE,
   fixtureTransformer,
@@ -38,23 +39,6 @@ async function runFixture(
   });
 }
 
-/** Our [tokens, D] against diffusers' layout: channel-first for the patches, padded rows repeated for the text. */
-function comparable(
-  activation: string,
-  { shape, data }: { shape: readonly number[]; data: Float32Array },
-  rows: number,
-): Float32Array {
-  if (activation === "patch") {
-    const channels = shape[1] ?? 0;
-    const tokens = data.length / channels;
-    return Float32Array.from(
-      { length: data.length },
-      (_, i) => data[(i % channels) * tokens + Math.floor(i / channels)] ?? NaN,
-    );
-  }
-  return activation === "text" ? data.subarray(0, rows * (shape[2] ?? 0)) : data;
-}
-
 describe.each(availableFixtures())(`%s (of ${FIXTURES_TITLE}; ${ADAPTER_TITLE})`, (name) => {
   it("computes every activation and the velocity of diffusers' forward", async () => {
     const expected = expectedTensors(name);
@@ -64,7 +48,7 @@ describe.each(availableFixtures())(`%s (of ${FIXTURES_TITLE}; ${ADAPTER_TITLE})`
     const names = ["patch", "temb", "timestep_proj", "text", "block0.attn1", "block0.attn2", "block0.ffn"];
     for (let i = 0; i < config.num_layers; i++) names.push(`block${i}`);
     for (const activation of names) {
-      const reference = comparable(activation, expected(`forward.${activation}`), rows);
+      const reference = comparableActivation(activation, expected(`forward.${activation}`), rows);
       expect([activation, relativeL2(activations.get(activation) ?? [], reference) < TOLERANCES.f32]).toEqual(
         [activation, true],
       );
