@@ -67,14 +67,18 @@ export interface BlockRows extends Block {
   readonly textTiles: AttentionTiles;
 }
 
-/** Records block `index`: hidden states f32 [tokens, D] in, the same out. The input is released. */
+/**
+ * Records block `index`: hidden states f32 [tokens, D] in, the same out. The input is released. Self-attention that is
+ * the identity (SoftPAG of strength 1 in every head) gives the values.
+ */
 export function recordBlock(
   recorder: Recorder,
   hiddenStates: Tensor,
-  { layer, ...block }: Block & { readonly layer: LayerAttention },
+  { layer, ...block }: Block & { readonly layer: LayerAttention | "identity" },
 ): Tensor {
   const e = recordModulation(recorder, block);
-  const attend = (h: Tensor): Tensor => selfAttention(recorder, h, { ...block, layer });
+  const attend = (h: Tensor): Tensor =>
+    layer === "identity" ? ownValues(recorder, h, block) : selfAttention(recorder, h, { ...block, layer });
   const textTiles = block.context.text.tiles;
   const out = recordBlockRows(recorder, hiddenStates, { ...block, e, attend, textTiles });
   recorder.release(e.buffer);
@@ -153,6 +157,13 @@ function selfAttention(
   context.seeAttention?.(index, { q, k, v });
   const rotate = (x: Tensor, place: TemporalPlace): Tensor => rope3d(recorder, x, geometry.rotary.at(place));
   return plannedAttention(recorder, { q, k, v, heads: config.num_attention_heads, layer, rotate });
+}
+
+/** Releases h. */
+function ownValues(recorder: Recorder, h: Tensor, { weights }: Block): Tensor {
+  const v = linear(recorder, h, weights.attn1.toV);
+  recorder.release(h.buffer);
+  return v;
 }
 
 /** Queries of normalised tokens h [rows, D], before rotary positions. */

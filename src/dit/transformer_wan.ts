@@ -3,6 +3,7 @@
 // Source: diffusers' models/transformers/transformer_wan.py. Wan's own name for the model is WanModel.
 
 import type { CompiledPlan } from "../attention/compiled_plan.ts";
+import { layerStrengths } from "../attention/layer_rules.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Recorder } from "../gpu/recorder.ts";
@@ -13,7 +14,7 @@ import { modulation } from "../ops/modulation.ts";
 import { patchify, type PatchSize } from "../ops/patchify.ts";
 import { unpatchify } from "../ops/unpatchify.ts";
 import { mapRows } from "../tensor/rows.ts";
-import { type DType, reshape, type Tensor, uploadTemporary } from "../tensor/tensor.ts";
+import { copyTensor, type DType, reshape, type Tensor, uploadTemporary } from "../tensor/tensor.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader.ts";
 import { recordBlockInPieces } from "./blocks_in_pieces.ts";
@@ -32,6 +33,15 @@ export interface WanTransformerOptions extends WeightLoaderOptions {
   readonly dtype: "f32" | "f16";
 }
 
+/**
+ * The hidden states in front of a block, f32 [tokens, D], which passes over the same latents, timestep and text share up
+ * to the first block that differs. Given: a copy, a temporary of the recording. Taken: the pass begins with them, and
+ * releases them.
+ */
+export type SharedStart =
+  | { readonly kind: "give"; readonly block: number; readonly give: (hiddenStates: Tensor) => void }
+  | { readonly kind: "take"; readonly block: number; readonly hiddenStates: Tensor };
+
 /** Inputs of one forward pass. */
 export interface ForwardInputs {
   /** f32 [in_channels, T, H/8, W/8]. */
@@ -44,6 +54,10 @@ export interface ForwardInputs {
   readonly geometry: Geometry;
   /** Another plan than the geometry's, for this pass. */
   readonly attention?: CompiledPlan | undefined;
+  /** Blocks that are left out: what goes into them comes out. Default none. */
+  readonly skippedBlocks?: readonly number[] | undefined;
+  /** Default: nothing is shared. */
+  readonly start?: SharedStart | undefined;
   /** Sees intermediate results; default nothing. */
   readonly probe?: Probe | undefined;
   /** Sees self-attention's operands, where all tokens are computed at once; default nothing. */
@@ -110,29 +124,31 @@ export class WanTransformer3DModel {
   /** Records one forward pass; the result is the velocity, f32 of the latents' shape. */
   forward(recorder: Recorder, inputs: ForwardInputs): Tensor {
     const { latents, geometry, text, timestep, step = 0, probe = ignore } = inputs;
-    const { attention = geometry.attention } = inputs;
+    const { attention = geometry.attention, skippedBlocks = [], start } = inputs;
+    const { config } = this;
     const weights = this.#weights;
     const { temb, timestepProj } = this.#embedTimestep(recorder, timestep, probe);
-    const patchSize = this.config.patch_size as unknown as PatchSize;
-    const patches = patchify(recorder, latents, { patchSize, dtype: this.#dtype });
-    let hiddenStates = linear(recorder, patches, weights.patchEmbedding, { dtype: "f32" });
-    recorder.release(patches.buffer);
-    probe("patch", hiddenStates);
+    let hiddenStates =
+      start?.kind === "take" ? start.hiddenStates : this.#embedPatches(recorder, latents, probe);
     probe("text", text.hiddenStates);
 
-    const { config } = this;
     const shared = { config, geometry, text, timestepProj, ones: weights.ones, dtype: this.#dtype };
     const context = { ...shared, probe, seeAttention: inputs.seeAttention };
     const moment = { step, timestep };
     // Perturbed heads read values by their queries' rows, which pieces do not keep.
     const pieces = attention.plan.perturbations.length === 0 ? geometry.pieces : undefined;
     weights.blocks.forEach((block, index) => {
+      if (start?.kind === "take" && index < start.block) return;
+      if (start?.kind === "give" && index === start.block) start.give(copyTensor(recorder, hiddenStates));
+      if (skippedBlocks.includes(index)) return;
       const one = { index, weights: block, context };
       if (pieces) {
         recordBlockInPieces(recorder, hiddenStates, { ...one, pieces, attention, moment });
         return;
       }
-      const layer = attention.layer({ layer: index, ...moment });
+      const strengths = layerStrengths(attention.plan, index, config.num_attention_heads);
+      const isIdentity = strengths?.every((strength) => strength === 1) ?? false;
+      const layer = isIdentity ? "identity" : attention.layer({ layer: index, ...moment });
       hiddenStates = recordBlock(recorder, hiddenStates, { ...one, layer });
     });
 
@@ -144,6 +160,16 @@ export class WanTransformer3DModel {
   /** Frees the weights. */
   dispose(): void {
     this.#loader.dispose();
+  }
+
+  /** One row of hidden states per token. */
+  #embedPatches(recorder: Recorder, latents: Tensor, probe: Probe): Tensor {
+    const patchSize = this.config.patch_size as unknown as PatchSize;
+    const patches = patchify(recorder, latents, { patchSize, dtype: this.#dtype });
+    const hiddenStates = linear(recorder, patches, this.#weights.patchEmbedding, { dtype: "f32" });
+    recorder.release(patches.buffer);
+    probe("patch", hiddenStates);
+    return hiddenStates;
   }
 
   /** temb = L2(SiLU(L1(sinusoid))), timestep_proj = time_proj(SiLU(temb)); always f32. */

@@ -1,5 +1,5 @@
 // Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), in the form of diffusers' Wan pipeline:
-//   pred = pred_uncond + g (pred_cond - pred_uncond) = g pred_cond + (1 - g) pred_uncond
+//   pred = pred_uncond + g (pred_cond - pred_uncond) = pred_cond + (g - 1) (pred_cond - pred_uncond)
 // Two passes a step, the unconditional one with the negative prompt's embeddings.
 import type { Guider } from "./guider.ts";
 
@@ -7,9 +7,6 @@ import type { Guider } from "./guider.ts";
 export function classifierFreeGuidance(guidanceScale: number): Guider {
   return {
     name: "classifier_free_guidance",
-    combine: () => [
-      { pass: "conditional", coefficient: guidanceScale },
-      { pass: "unconditional", coefficient: 1 - guidanceScale },
-    ],
+    directions: () => [{ pass: "unconditional", weight: guidanceScale - 1 }],
   };
 }

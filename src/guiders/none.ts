@@ -3,5 +3,5 @@ import type { Guider } from "./guider.ts";
 
 /** The guider that leaves the conditional prediction alone. */
 export function noGuidance(): Guider {
-  return { name: "none", combine: () => [{ pass: "conditional", coefficient: 1 }] };
+  return { name: "none", directions: () => [] };
 }

@@ -1,7 +1,7 @@
 // Stage 2: the denoising loop, for any engine. For every step: the guider's forward passes, their combination, the
 // scheduler's step. After each step the state is plain data, small enough to keep, so that a lost device costs one step.
 
-import { type ForwardPass, type Guider, passesOf } from "../guiders/guider.ts";
+import { type ForwardPass, type Guider, guidanceTerms } from "../guiders/guider.ts";
 import { applyStep, predictCleanSample } from "../schedulers/apply_step.ts";
 import type { Scheduler, SchedulerStep, StateSlot } from "../schedulers/scheduler.ts";
 import type { Denoiser, DenoiserStep } from "./denoiser.ts";
@@ -75,44 +75,45 @@ async function takeStep<T>(
   const { step, index, signal, onProgress } = context;
   const computer = denoiser.begin(index);
   const sample = sampleOf(tensors);
-  const { modelOutput, isSum } = await predict(computer, sample, context);
+  const { modelOutput, made } = await predict(computer, sample, context);
   const clean = context.wantsPreview
     ? predictCleanSample(step, { sample, modelOutput }, computer.combine)
     : undefined;
   const { state, released } = applyStep(step, tensors, modelOutput, computer.combine);
   await computer.finish({ signal, onProgress: (share) => onProgress(index + share) });
   for (const tensor of released) denoiser.free(tensor);
-  if (isSum) denoiser.free(modelOutput);
+  for (const tensor of made) denoiser.free(tensor);
   const predicted = clean && (await denoiser.read(clean));
   if (clean) denoiser.free(clean);
   return { tensors: state, predicted };
 }
 
-/** The forward passes of a step and their combination; a sum has to be freed, a single pass's output not. */
+/** The forward passes of a step and their combination; what was made besides the passes' outputs has to be freed. */
 async function predict<T>(
   computer: DenoiserStep<T>,
   latents: T,
   { guider, scheduler, step, index, signal, onProgress }: StepContext,
-): Promise<{ modelOutput: T; isSum: boolean }> {
-  const position = { step: index, numSteps: scheduler.steps.length };
-  const passes = passesOf(guider, position);
+): Promise<{ modelOutput: T; made: readonly T[] }> {
+  const guidance = guidanceTerms(guider, { step: index, numSteps: scheduler.steps.length });
   const outputs = new Map<ForwardPass, T>();
-  for (const [number, pass] of passes.entries()) {
-    const output = await computer.forward(pass, {
+  const terms: { tensor: T; coefficient: number }[] = [];
+  for (const [number, { pass, coefficient }] of guidance.entries()) {
+    const tensor = await computer.forward(pass, {
       latents,
       timestep: step.timestep,
       signal,
-      onProgress: (share) => onProgress(index + (number + share) / passes.length),
+      onProgress: (share) => onProgress(index + (number + share) / guidance.length),
     });
-    outputs.set(pass, output);
+    outputs.set(pass, tensor);
+    terms.push({ tensor, coefficient });
   }
-  const terms = guider.combine(position).flatMap(({ pass, coefficient }) => {
-    const tensor = outputs.get(pass);
-    return tensor === undefined ? [] : [{ tensor, coefficient }];
-  });
-  const [first] = terms;
-  if (terms.length === 1 && first?.coefficient === 1) return { modelOutput: first.tensor, isSum: false };
-  return { modelOutput: computer.combine(terms, "model_output"), isSum: true };
+  const reference = outputs.get("conditional");
+  if (reference === undefined) throw new Error(`${guider.name} asks for no conditional pass.`);
+  if (terms.length === 1) return { modelOutput: reference, made: [] };
+  const sum = computer.combine(terms, "model_output");
+  if (guider.rescale === undefined) return { modelOutput: sum, made: [sum] };
+  const rescaled = computer.matchDeviation(sum, { reference, share: guider.rescale });
+  return { modelOutput: rescaled, made: [sum, rescaled] };
 }
 
 function uploadState<T>(denoiser: Denoiser<T>, { slots }: DenoiseState): StateTensors<T> {

@@ -5,7 +5,7 @@ import type { AttentionPlan } from "../attention/plan.ts";
 import type { LatentSize } from "../dit/geometry.ts";
 import type { PromptSchedule } from "../dit/prompt_schedule.ts";
 import type { PromptEmbeds } from "../dit/text_context.ts";
-import type { ForwardPass } from "../guiders/guider.ts";
+import type { ForwardPass, PassPerturbation, TextPass } from "../guiders/guider.ts";
 import type { Combine } from "../schedulers/apply_step.ts";
 
 /** The video a denoiser is made for. */
@@ -13,8 +13,10 @@ export interface DenoiserOptions {
   readonly size: LatentSize;
   /** Default full attention. */
   readonly attention?: AttentionPlan | undefined;
-  /** Embeddings of every pass that will be asked for. */
-  readonly embeds: Readonly<Partial<Record<ForwardPass, PromptEmbeds | PromptSchedule>>>;
+  /** Embeddings of every pass that will be asked for; the perturbed one reads the conditional one's. */
+  readonly embeds: Readonly<Partial<Record<TextPass, PromptEmbeds | PromptSchedule>>>;
+  /** What the perturbed pass is; needed when it will be asked for. */
+  readonly perturbation?: PassPerturbation | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -32,10 +34,15 @@ export interface Denoiser<T> {
 
 /** The arithmetic of one step. An engine may compute at once, or record and compute in `finish`. */
 export interface DenoiserStep<T> {
-  /** The velocity of the latents; valid until `finish` has ended. */
+  /**
+   * The velocity of the latents; valid until `finish` has ended. A perturbed pass may go on from where the conditional
+   * one of the same step stops being the same; so that one is asked for first.
+   */
   forward(pass: ForwardPass, inputs: PassInputs<T>): Promise<T>;
   /** Its results live until they are freed. */
   readonly combine: Combine<T>;
+  /** x (share std(reference) / std(x) + 1 - share), over all elements; to be freed. */
+  matchDeviation(x: T, options: { readonly reference: T; readonly share: number }): T;
   /** Resolves when every result is there. Rejects with AbortError soon after an abort. */
   finish(options: StepWatch): Promise<void>;
 }

@@ -1,5 +1,7 @@
 // What a user may ask of a render, and the complete answer the pipeline works from. Types only.
 import type { AttentionPlan } from "../attention/plan.ts";
+import type { GuidanceInterval } from "../guiders/guidance_interval.ts";
+import type { PerturbedGuidance } from "../guiders/guidance_settings.ts";
 import type { SchedulerName } from "../schedulers/scheduler.ts";
 
 /** A prompt that takes over. */
@@ -23,6 +25,12 @@ export interface RenderOptions {
   readonly numInferenceSteps?: number | undefined;
   /** Above 1 the base model runs twice a step; at most 1 means no guidance. */
   readonly guidanceScale?: number | undefined;
+  /** Guidance away from a weakened transformer, for one more pass a step; works with and without the other. */
+  readonly perturbedGuidance?: PerturbedGuidance | undefined;
+  /** How far guidance's added contrast is taken back, 0 to 1. @default 0 */
+  readonly guidanceRescale?: number | undefined;
+  /** The part of the steps that is guided, as shares from 0 to 1. @default all */
+  readonly guidanceInterval?: GuidanceInterval | undefined;
   /** 0 to 2^53 - 1. @default a random one */
   readonly seed?: number | undefined;
   /** "unipc" or "euler". @default the checkpoint's */
@@ -58,6 +66,12 @@ export interface RenderSettings {
   readonly transformerFolder: string;
   readonly numInferenceSteps: number;
   readonly guidanceScale: number;
+  /** Undefined: none. */
+  readonly perturbedGuidance?: PerturbedGuidance | undefined;
+  /** Undefined: 0. */
+  readonly guidanceRescale?: number | undefined;
+  /** Undefined: all steps. */
+  readonly guidanceInterval?: GuidanceInterval | undefined;
   readonly scheduler: SchedulerName;
   /** For `createScheduler`: replaces the config's shift; undefined keeps it. */
   readonly flowShift: number | undefined;

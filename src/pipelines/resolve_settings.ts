@@ -12,6 +12,7 @@ import type { SchedulerName } from "../schedulers/scheduler.ts";
 import { uniformShiftedSigmas } from "../schedulers/sigma_grids.ts";
 import { cleanPrompt } from "../text/prompt_clean.ts";
 import { createGuider } from "../guiders/create_guider.ts";
+import { checkGuidance, type GuidanceSettings } from "../guiders/guidance_settings.ts";
 import type { FewstepSettings, ModelSettings } from "./model_index.ts";
 import { checkSeed } from "./noise.ts";
 import type { RenderOptions, RenderSettings } from "./render_options.ts";
@@ -50,6 +51,8 @@ export function resolveSettings(options: RenderOptions, model: ModelSettings): R
   checkSeed(seed);
   const numLatentFrames = (numFrames - 1) / TEMPORAL_FACTOR + 1;
   if (options.attention) validatePlan(options.attention, { numFrames: numLatentFrames });
+  const sampling = resolveSampling(options, model);
+  const guidance = guidanceOf(options);
   return {
     prompt: options.prompt,
     negativePrompt: options.negativePrompt ?? "",
@@ -62,7 +65,12 @@ export function resolveSettings(options: RenderOptions, model: ModelSettings): R
     maxSequenceLength: checkLength(options.maxSequenceLength ?? model.maxSequenceLength),
     ...(options.attention && { attention: options.attention }),
     ...resolveLaterPrompts(options, numFrames),
-    ...resolveSampling(options, model),
+    ...sampling,
+    ...guidance,
+    notices: [
+      ...sampling.notices,
+      ...guidanceNotices({ ...guidance, guidanceScale: sampling.guidanceScale }),
+    ],
   };
 }
 
@@ -94,10 +102,29 @@ function resolveLaterPrompts(
   return { laterPrompts, promptBlendFrames };
 }
 
+/** What was asked for besides the scale, which depends on the weights. */
+function guidanceOf({
+  perturbedGuidance,
+  guidanceRescale,
+  guidanceInterval,
+}: RenderOptions): Omit<GuidanceSettings, "guidanceScale"> {
+  return {
+    ...(perturbedGuidance && { perturbedGuidance }),
+    ...(guidanceRescale !== undefined && { guidanceRescale }),
+    ...(guidanceInterval && { guidanceInterval }),
+  };
+}
+
+function guidanceNotices(settings: GuidanceSettings): string[] {
+  if (createGuider(settings).name !== "none") return [];
+  const { guidanceRescale = 0, guidanceInterval } = settings;
+  if (guidanceRescale === 0 && guidanceInterval === undefined) return [];
+  return ["There is no guidance, so its rescale and its interval have no effect."];
+}
+
 function resolveSampling(options: RenderOptions, model: ModelSettings): Sampling {
   const { guidanceScale, numInferenceSteps, flowShift } = options;
-  // Its sentence for a scale that is not one.
-  if (guidanceScale !== undefined) createGuider(guidanceScale);
+  checkGuidance({ guidanceScale: guidanceScale ?? 1, ...guidanceOf(options) });
   if (numInferenceSteps !== undefined) checkSteps(numInferenceSteps);
   if (flowShift !== undefined && !(flowShift > 0 && flowShift < Infinity)) {
     throw new InputError(`The shift must be a number above 0, not ${flowShift}.`);

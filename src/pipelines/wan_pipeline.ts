@@ -7,7 +7,8 @@ import { WanTransformer3DModel } from "../dit/transformer_wan.ts";
 import { DeviceLostError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { createGuider } from "../guiders/create_guider.ts";
-import { passesOf } from "../guiders/guider.ts";
+import { checkPerturbation } from "../guiders/guidance_settings.ts";
+import { passesOfRun } from "../guiders/guider.ts";
 import { chooseOrtTarget, type OrtRuntime, type OrtTarget } from "../onnx/ort_runtime.ts";
 import type { DecodedVideo, TaehvDecoder } from "../onnx/taehv_decoder.ts";
 import { createScheduler } from "../schedulers/create_scheduler.ts";
@@ -208,7 +209,7 @@ export class WanPipeline {
   async #denoiseOnce(settings: RenderSettings, job: DenoiseJob): Promise<Denoised> {
     const { signal, onEvent = ignore, preview = false } = job;
     const stage = (name: Stage): void => onEvent({ type: "stage", stage: name });
-    const guider = createGuider(settings.guidanceScale);
+    const guider = createGuider(settings);
     const scheduler = createScheduler({
       config: this.files.schedulerConfig,
       numInferenceSteps: settings.numInferenceSteps,
@@ -217,14 +218,14 @@ export class WanPipeline {
       name: settings.scheduler,
     });
     const config = await readTransformerConfig(this.files, settings.transformerFolder, signal);
+    if (guider.perturbation) checkPerturbation(guider.perturbation, config);
     await this.#checkMemory(settings, config, signal);
 
     stage("load");
     const transformer = await this.#loadTransformer(settings.transformerFolder, config, { signal, onEvent });
 
     stage("encode_prompt");
-    const position = { step: 0, numSteps: settings.numInferenceSteps };
-    const needsNegative = passesOf(guider, position).includes("unconditional");
+    const needsNegative = passesOfRun(guider, settings.numInferenceSteps).has("unconditional");
     const { maxSequenceLength } = settings;
     const storage = this.#textStorage();
     const encode = { files: this.files, storage, maxSequenceLength, signal, onEvent, needsNegative };
@@ -239,7 +240,7 @@ export class WanPipeline {
       slots: new Map([["sample", job.noise ?? seedNoise(settings, shape)]]),
     };
     const { attention } = settings;
-    const video = { size, attention, embeds: prompts.embeds, signal };
+    const video = { size, attention, embeds: prompts.embeds, perturbation: guider.perturbation, signal };
     const denoiser = await createWebgpuDenoiser(this.#gpu, transformer, video);
     const data = await denoise(denoiser, start, {
       scheduler,

@@ -1,12 +1,19 @@
 // The denoiser on WebGPU: a step is one recording, executed when it is finished.
 
+import { CompiledPlan } from "../attention/compiled_plan.ts";
 import { freeGeometry, type Geometry } from "../dit/geometry.ts";
 import { freeTextContext, type TextContext } from "../dit/text_context.ts";
-import type { WanTransformer3DModel } from "../dit/transformer_wan.ts";
+import type { ForwardInputs, SharedStart, WanTransformer3DModel } from "../dit/transformer_wan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { Recorder } from "../gpu/recorder.ts";
-import type { ForwardPass } from "../guiders/guider.ts";
+import {
+  firstPerturbedLayer,
+  type ForwardPass,
+  type PassPerturbation,
+  type TextPass,
+} from "../guiders/guider.ts";
 import { linearCombine } from "../ops/linear_combine.ts";
+import { matchDeviation } from "../ops/match_deviation.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
 import type { Denoiser, DenoiserOptions, DenoiserStep } from "./denoiser.ts";
 
@@ -14,16 +21,18 @@ import type { Denoiser, DenoiserOptions, DenoiserStep } from "./denoiser.ts";
 export async function createWebgpuDenoiser(
   gpu: Gpu,
   transformer: WanTransformer3DModel,
-  { size, attention, embeds, signal }: DenoiserOptions,
+  { size, attention, embeds, perturbation, signal }: DenoiserOptions,
 ): Promise<Denoiser<Tensor>> {
   const geometry = transformer.createGeometry(size, attention);
+  const perturbed = perturbation && preparePerturbedPass(gpu, { perturbation, geometry, transformer });
   const texts = new Map<ForwardPass, TextContext>();
   const dispose = (): void => {
     for (const text of texts.values()) freeTextContext(gpu, text);
+    perturbed?.inputs.attention?.dispose();
     freeGeometry(geometry);
   };
   try {
-    for (const pass of Object.keys(embeds) as ForwardPass[]) {
+    for (const pass of Object.keys(embeds) as TextPass[]) {
       const prompts = embeds[pass];
       if (prompts) texts.set(pass, await transformer.createTextContext(prompts, geometry, signal));
     }
@@ -37,33 +46,81 @@ export async function createWebgpuDenoiser(
     upload: (data, label) => uploadTensor(gpu, { label, dtype: "f32", shape }, data),
     read: (tensor) => readTensor(gpu, tensor),
     free: (tensor) => freeTensor(gpu, tensor),
-    begin: (step) => recordStep(gpu, step, { transformer, geometry, texts }),
+    begin: (step) => recordStep(gpu, step, { transformer, geometry, texts, perturbed }),
     dispose,
   };
+}
+
+/** The perturbed pass, ready for a geometry. */
+interface PerturbedPass {
+  /** The first block that differs from the conditional pass's. */
+  readonly firstBlock: number;
+  readonly inputs: Pick<ForwardInputs, "attention" | "skippedBlocks">;
 }
 
 interface StepParts {
   readonly transformer: WanTransformer3DModel;
   readonly geometry: Geometry;
   readonly texts: ReadonlyMap<ForwardPass, TextContext>;
+  readonly perturbed: PerturbedPass | undefined;
+}
+
+function preparePerturbedPass(
+  gpu: Gpu,
+  {
+    perturbation,
+    geometry,
+    transformer,
+  }: Pick<StepParts, "geometry" | "transformer"> & { readonly perturbation: PassPerturbation },
+): PerturbedPass {
+  const firstBlock = firstPerturbedLayer(perturbation);
+  if (perturbation.kind === "skipped_blocks") {
+    return { firstBlock, inputs: { skippedBlocks: perturbation.layers } };
+  }
+  const { plan } = geometry.attention;
+  const { tokens, numLatentFrames: numFrames } = geometry;
+  const attention = new CompiledPlan(
+    gpu,
+    { ...plan, perturbations: [...plan.perturbations, ...perturbation.heads] },
+    { numFrames, tokensPerFrame: tokens / numFrames, heads: transformer.config.num_attention_heads },
+  );
+  return { firstBlock, inputs: { attention } };
 }
 
 function recordStep(
   gpu: Gpu,
   step: number,
-  { transformer, geometry, texts }: StepParts,
+  { transformer, geometry, texts, perturbed }: StepParts,
 ): DenoiserStep<Tensor> {
   const recorder = new Recorder(gpu, `step ${step + 1}`);
+  let given: Tensor | undefined;
+  /** What the conditional pass leaves for the perturbed one, which differs only from its first block on. */
+  const startOf = (pass: ForwardPass): SharedStart | undefined => {
+    if (perturbed === undefined || pass === "unconditional") return undefined;
+    const block = perturbed.firstBlock;
+    if (pass === "conditional") return { kind: "give", block, give: (copy) => (given = copy) };
+    const hiddenStates = given;
+    given = undefined;
+    return hiddenStates && { kind: "take", block, hiddenStates };
+  };
   return {
     async forward(pass, { latents, timestep }) {
-      const text = texts.get(pass);
+      const text = texts.get(pass === "perturbed" ? "conditional" : pass);
       if (text === undefined) throw new Error(`There are no embeddings for the ${pass} pass.`);
-      return transformer.forward(recorder, { latents, timestep, step, text, geometry });
+      if (pass === "perturbed" && perturbed === undefined) throw new Error("There is no perturbation.");
+      const start = startOf(pass);
+      const weakened = pass === "perturbed" ? perturbed?.inputs : undefined;
+      return transformer.forward(recorder, { latents, timestep, step, text, geometry, start, ...weakened });
     },
     combine(terms, label) {
       const sum = linearCombine(recorder, terms, label);
       recorder.keep(sum.buffer);
       return sum;
+    },
+    matchDeviation(x, options) {
+      const matched = matchDeviation(recorder, x, options);
+      recorder.keep(matched.buffer);
+      return matched;
     },
     finish: ({ signal, onProgress }) =>
       recorder.submit({ signal, onProgress: (done, total) => onProgress?.(done / total) }),

@@ -62,6 +62,13 @@ export function uploadTemporary(
   return tensor;
 }
 
+/** Records a copy that lives as long as the recording needs it. */
+export function copyTensor(recorder: Recorder, tensor: Tensor): Tensor {
+  const copy = temporaryTensor(recorder, tensor);
+  recorder.copy({ buffer: tensor.buffer, offset: tensor.offset, size: tensorBytes(tensor) }, copy);
+  return copy;
+}
+
 /** Returns a tensor of `createTensor` to the pool. */
 export function freeTensor(gpu: Gpu, tensor: Tensor): void {
   gpu.memory.release(tensor.buffer);
