@@ -5,10 +5,11 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { AttentionTiles } from "../ops/attention.ts";
 import { freeTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
 import type { ResolvedRule } from "./frame_rules.ts";
+import type { FrameRange } from "./frame_range.ts";
 import { type AttentionMoment, layerRules, layerStrengths } from "./layer_rules.ts";
 import type { AttentionPlan } from "./plan.ts";
 import type { PassPositions } from "./positions.ts";
-import { type FrameRange, type PieceSchedule, schedulePieces } from "./piece_schedule.ts";
+import { type PieceSchedule, schedulePieces } from "./piece_schedule.ts";
 import { type FrameGrid, passLists, type QueryPiece } from "./rule_lists.ts";
 import { freeTileLists, uploadTileLists } from "./tile_lists.ts";
 
@@ -57,6 +58,19 @@ export class CompiledPlan {
   /** The lists of a layer at a step. */
   layer(moment: AttentionMoment): LayerAttention {
     return { passes: this.#passesOf(moment), strengths: this.#strengthsOf(moment.layer) };
+  }
+
+  /** The lists of a layer at a step for a clip's queries and the keys of the given frames, one frame after the other. */
+  layerOfClip(moment: AttentionMoment, clip: FrameRange, keys: readonly number[]): LayerAttention {
+    const { rules, key, label } = layerRules(this.plan, moment, this.#size);
+    const ofClip = `${clip.start} ${clip.end} ${keys.join()}\n${key}`;
+    let passes = this.#passes.get(ofClip);
+    if (passes === undefined) {
+      const rows = new Map(keys.map((frame, index) => [frame, index * this.#size.tokensPerFrame]));
+      passes = this.#upload(rules, label, { ...clip, rowOfKeys: (frame) => rows.get(frame) });
+      this.#passes.set(ofClip, passes);
+    }
+    return { passes, strengths: this.#strengthsOf(moment.layer) };
   }
 
   /** The lists of a layer at a step for pieces of the video, which must be the same at every call. */

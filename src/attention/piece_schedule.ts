@@ -2,14 +2,9 @@
 // which slot of a buffer for a few frames they lie until no later piece needs them. Numbers only; the lists that the
 // kernel reads are made by rule_lists.ts with these slots.
 
+import type { FrameRange } from "./frame_range.ts";
 import { type ResolvedRule, resolveRule } from "./frame_rules.ts";
 import { type AttentionPlan, ruleOf } from "./plan.ts";
-
-/** Latent frames `start` to `end` (exclusive). */
-export interface FrameRange {
-  readonly start: number;
-  readonly end: number;
-}
 
 /** Frames that follow each other, in slots that do. */
 export interface SlottedFrames extends FrameRange {

@@ -29,19 +29,43 @@ export interface PlannedAttentionOperands {
 
 /** Records self-attention by plan, [tokens, heads * head_dim]. q and k are rotated once for every place they need. */
 export function plannedAttention(recorder: Recorder, operands: PlannedAttentionOperands): Tensor {
-  const { v, heads, layer, rotate } = operands;
+  const { v, layer, rotate } = operands;
+  const places = layer.passes.map(({ positions }) => positions);
+  const q = rotations(recorder, operands.q, { places: places.map(({ query }) => query), rotate });
+  const { out, lse } = groupAttention(recorder, { ...operands, q, ownValues: v });
+  if (!("at" in operands.k)) recorder.release(v.buffer);
+  recorder.release(lse.buffer);
+  return out;
+}
+
+/** Operands of attention over one of several groups of keys. */
+export interface KeyGroupOperands extends Omit<PlannedAttentionOperands, "q" | "layer"> {
+  /** Unrotated and not released, or rotations. */
+  readonly q: Tensor | Rotations;
+  readonly layer: LayerAttention;
+  /** The queries' own values, which perturbed heads take; given with the last group only. */
+  readonly ownValues?: Tensor | undefined;
+  /** The groups before, merged; released. */
+  readonly before?: AttentionResult | undefined;
+}
+
+/** Records attention over a group of keys, and merges it with the groups before. k is released, v is not. */
+export function groupAttention(recorder: Recorder, operands: KeyGroupOperands): AttentionResult {
+  const { v, heads, layer, rotate, ownValues, before } = operands;
   const { passes, strengths } = layer;
   const places = passes.map(({ positions }) => positions);
-  const q = rotations(recorder, operands.q, { places: places.map(({ query }) => query), rotate });
-  const keyPlaces = places.map(({ key }) => key);
-  const owns = !("at" in operands.k);
+  const [queryPlaces, keyPlaces] = [places.map(({ query }) => query), places.map(({ key }) => key)];
+  const q =
+    "done" in operands.q
+      ? operands.q
+      : rotations(recorder, operands.q, { places: queryPlaces, rotate, keeps: true });
   const k =
     "at" in operands.k
       ? lent(operands.k, keyPlaces)
       : rotations(recorder, operands.k, { places: keyPlaces, rotate });
-  const use = passes.length === 1 ? "apply" : "skip";
+  const use = passes.length === 1 && ownValues && !before ? "apply" : "skip";
   const perturbation = strengths && ({ strengths, use } as const);
-  let total: AttentionResult | undefined;
+  let total = before;
   passes.forEach(({ tiles }, index) => {
     const part = attention(recorder, { q: q.at(index), k: k.at(index), v, tiles, heads, perturbation });
     q.done(index);
@@ -54,18 +78,17 @@ export function plannedAttention(recorder: Recorder, operands: PlannedAttentionO
     const merged = attentionMerge(
       recorder,
       [total, part],
-      isLast && strengths ? { strengths, v } : undefined,
+      isLast && strengths && ownValues ? { strengths, v: ownValues } : undefined,
     );
     for (const { out, lse } of [total, part]) for (const { buffer } of [out, lse]) recorder.release(buffer);
     total = merged;
   });
   if (total === undefined) throw new Error("Attention by plan needs at least one pass.");
-  if (owns) recorder.release(v.buffer);
-  recorder.release(total.lse.buffer);
-  return total.out;
+  return total;
 }
 
-interface Rotations {
+/** What passes need of q or k. */
+export interface Rotations {
   /** x as pass `index` needs it. */
   readonly at: (index: number) => Tensor;
   /** Pass `index` is recorded. */
@@ -83,11 +106,18 @@ function lent(keys: RotatedKeys, places: readonly TemporalPlace[]): Rotations {
   };
 }
 
+interface RotationOptions {
+  readonly places: readonly TemporalPlace[];
+  readonly rotate: PlannedAttentionOperands["rotate"];
+  /** Do not release x. */
+  readonly keeps?: boolean;
+}
+
 /** Keeps every rotation of x from the first to the last pass that needs it, and x until no more are to be made. */
 function rotations(
   recorder: Recorder,
   x: Tensor,
-  { places, rotate }: { places: readonly TemporalPlace[]; rotate: PlannedAttentionOperands["rotate"] },
+  { places, rotate, keeps = false }: RotationOptions,
 ): Rotations {
   const keys = places.map(placeKey);
   const missing = new Set(keys);
@@ -101,7 +131,7 @@ function rotations(
       const tensor = rotate(x, place);
       rotated.set(key, tensor);
       missing.delete(key);
-      if (missing.size === 0) recorder.release(x.buffer);
+      if (missing.size === 0 && !keeps) recorder.release(x.buffer);
       return tensor;
     },
     done(index) {

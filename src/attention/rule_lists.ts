@@ -2,10 +2,10 @@
 // data. Keys that follow each other in memory with the same bias share tiles, across frames too: how a set of keys is
 // cut changes no result beyond rounding, and whole tiles are what the kernel is fast at.
 
+import type { FrameRange } from "./frame_range.ts";
 import type { ResolvedRule } from "./frame_rules.ts";
 import { seesTile } from "./frame_rules.ts";
 import { type RowTile, tilesOfFrames, tilesOfRows } from "./frame_tiles.ts";
-import type { FrameRange } from "./piece_schedule.ts";
 import { type PassPositions, passPositions, placeKey } from "./positions.ts";
 import type { KeyTile, KeyTileList, TileLists } from "./tile_lists.ts";
 
@@ -17,8 +17,8 @@ export interface FrameGrid {
 
 /** A part of the query frames, and keys that do not lie frame after frame. */
 export interface QueryPiece extends FrameRange {
-  /** Row of a key frame's first token; asked only for frames that some query of the piece sees. */
-  readonly rowOfKeys: (frame: number) => number;
+  /** Row of a key frame's first token; undefined for keys that are left out. */
+  readonly rowOfKeys: (frame: number) => number | undefined;
 }
 
 /** The key tiles of one pass. */
@@ -122,6 +122,8 @@ function runsOf(
   const { numFrames, tokensPerFrame } = grid;
   const wholeFrame = [{ start: 0, rows: tokensPerFrame }];
   for (let key = 0; key < numFrames; key++) {
+    const firstRow = piece.rowOfKeys(key);
+    if (firstRow === undefined) continue;
     const widths = rule.groups.map(({ width }) => width(query, key));
     const distance = query - key;
     for (const [b, tile] of (isWhole ? wholeFrame : frameTiles).entries()) {
@@ -131,7 +133,7 @@ function runsOf(
       const positions = passPositions(group.positions, distance, numFrames);
       const pass = passes.get(passKey(positions)) ?? { positions, runs: { list: [] } };
       passes.set(passKey(positions), pass);
-      const start = piece.rowOfKeys(key) + tile.start;
+      const start = firstRow + tile.start;
       addRun(pass.runs.list, { start, rows: tile.rows }, group.bias);
     }
   }

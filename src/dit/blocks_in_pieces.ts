@@ -4,7 +4,7 @@
 
 import type { AttentionPass, CompiledPlan, LayerPieces } from "../attention/compiled_plan.ts";
 import type { AttentionMoment } from "../attention/layer_rules.ts";
-import type { FrameRange } from "../attention/piece_schedule.ts";
+import type { FrameRange } from "../attention/frame_range.ts";
 import { plannedAttention } from "../attention/planned_attention.ts";
 import { placeKey, type TemporalPlace } from "../attention/positions.ts";
 import type { Recorder } from "../gpu/recorder.ts";

@@ -1,6 +1,7 @@
 // The token grid of one video size, and what depends on it and the attention plan alone: rotary tables, tile lists.
 
-import { choosePieces, type FrameRange } from "../attention/piece_schedule.ts";
+import type { FrameRange } from "../attention/frame_range.ts";
+import { choosePieces } from "../attention/piece_schedule.ts";
 import { CompiledPlan } from "../attention/compiled_plan.ts";
 import { type RowTile, tilesOfFrames } from "../attention/frame_tiles.ts";
 import type { AttentionPlan } from "../attention/plan.ts";

@@ -2,7 +2,7 @@
 // they do not depend on the timestep. Padded rows are all equal and stand in one row after the real tokens.
 
 import { tilesOfFrames } from "../attention/frame_tiles.ts";
-import type { FrameRange } from "../attention/piece_schedule.ts";
+import type { FrameRange } from "../attention/frame_range.ts";
 import { freeTileLists, type TextRows, textTileLists, uploadTileLists } from "../attention/tile_lists.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { Recorder } from "../gpu/recorder.ts";

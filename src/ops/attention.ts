@@ -157,8 +157,9 @@ interface Perturbed {
 }
 
 function requirePerturbable({ numQueries, numKeys, heads, perturbation }: Perturbed): void {
-  const { strengths } = perturbation;
-  if (numKeys >= numQueries && strengths.dtype === "f32" && elementCount(strengths.shape) === heads) return;
+  const { strengths, use } = perturbation;
+  const hasOwnRows = use === "skip" || numKeys >= numQueries;
+  if (hasOwnRows && strengths.dtype === "f32" && elementCount(strengths.shape) === heads) return;
   throw new Error(
     `Cannot record perturbed attention: ${heads} heads have strengths ${strengths.dtype} ` +
       `[${strengths.shape.join(", ")}], and ${numQueries} queries have ${numKeys} rows of v.`,

@@ -1,0 +1,104 @@
+// Keys and values on their way between workers: as they are, as f16, or as int8 with a scale for every head of every
+// token. All workers must use one payload type, then all see the same rounded numbers.
+
+import { f16ArrayFromF32, f32ArrayFromF16 } from "../util/half.ts";
+
+/** How keys and values travel. */
+export type PayloadType = "f32" | "f16" | "int8";
+
+/** The size of what is encoded: keys and values have `rows` rows each. */
+export interface KeyRows {
+  readonly rows: number;
+  readonly heads: number;
+  readonly headDim: number;
+}
+
+/** Element type of keys and values in GPU memory. */
+export type KeyType = "f32" | "f16";
+
+/** Bytes that keys and values take on their way. */
+export function payloadBytes({ rows, heads, headDim }: KeyRows, payload: PayloadType): number {
+  const elements = 2 * rows * heads * headDim;
+  switch (payload) {
+    case "f32":
+      return 4 * elements;
+    case "f16":
+      return 2 * elements;
+    case "int8":
+      return elements + (4 * elements) / headDim;
+  }
+}
+
+/**
+ * Encodes numbers as they lie in GPU memory. Wider than they are they never travel: f16 stays f16 under "f32".
+ *
+ * @returns memory of its own, which may be transferred
+ */
+export function encodeKeys(
+  bytes: Uint8Array,
+  { from, payload, headDim }: { from: KeyType; payload: PayloadType; headDim: number },
+): Uint8Array<ArrayBuffer> {
+  if (payload === "int8") return encodeInt8(floatsOf(bytes, from), headDim);
+  if (from === payload || from === "f16") return bytes.slice();
+  return bytesOf(f16ArrayFromF32(floatsOf(bytes, from)));
+}
+
+/** Decodes into the element type of the receiver. `payload` is what the bytes are, see `travelType`. */
+export function decodeKeys(
+  bytes: Uint8Array,
+  { payload, to, headDim }: { payload: PayloadType; to: KeyType; headDim: number },
+): Uint8Array {
+  if (payload === to) return bytes;
+  const floats = payload === "int8" ? decodeInt8(bytes, headDim) : floatsOf(bytes, payload);
+  return to === "f32" ? bytesOf(floats) : bytesOf(f16ArrayFromF32(floats));
+}
+
+/** What numbers of a type travel as when `payload` is asked for. */
+export function travelType(from: KeyType, payload: PayloadType): PayloadType {
+  return from === "f16" && payload === "f32" ? "f16" : payload;
+}
+
+/** [scale of every group of `size`, f32 | values, int8]; a value is at most half a step of 1/127 of its group's greatest off. */
+function encodeInt8(values: Float32Array, size: number): Uint8Array<ArrayBuffer> {
+  const groups = values.length / size;
+  const out = new Uint8Array(4 * groups + values.length);
+  const scales = new Float32Array(out.buffer, 0, groups);
+  const steps = new Int8Array(out.buffer, 4 * groups);
+  for (let group = 0; group < groups; group++) {
+    const start = group * size;
+    let greatest = 0;
+    for (let i = start; i < start + size; i++) greatest = Math.max(greatest, Math.abs(values[i] ?? 0));
+    scales[group] = greatest / 127;
+    const perStep = greatest === 0 ? 0 : 127 / greatest;
+    for (let i = start; i < start + size; i++) steps[i] = Math.round((values[i] ?? 0) * perStep);
+  }
+  return out;
+}
+
+function decodeInt8(bytes: Uint8Array, size: number): Float32Array<ArrayBuffer> {
+  const groups = bytes.byteLength / (size + 4);
+  const whole = aligned(bytes);
+  const scales = new Float32Array(whole.buffer, whole.byteOffset, groups);
+  const steps = new Int8Array(whole.buffer, whole.byteOffset + 4 * groups, groups * size);
+  const out = new Float32Array(steps.length);
+  for (let i = 0; i < out.length; i++) out[i] = (steps[i] ?? 0) * (scales[Math.floor(i / size)] ?? 0);
+  return out;
+}
+
+function floatsOf(bytes: Uint8Array, type: KeyType): Float32Array {
+  const { buffer, byteOffset, byteLength } = aligned(bytes);
+  if (type === "f32") return new Float32Array(buffer, byteOffset, byteLength / 4);
+  return f32ArrayFromF16(new Uint16Array(buffer, byteOffset, byteLength / 2));
+}
+
+function aligned(bytes: Uint8Array): Uint8Array {
+  return bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+}
+
+function bytesOf<T extends ArrayBufferLike>({
+  buffer,
+  byteOffset,
+  byteLength,
+}: ArrayBufferView<T>): Uint8Array<T> {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}

@@ -1,0 +1,63 @@
+// Keys and values as they travel: sizes, exactness, rounding.
+import { expect, test } from "vitest";
+import {
+  decodeKeys,
+  encodeKeys,
+  type KeyType,
+  payloadBytes,
+  type PayloadType,
+  travelType,
+} from "../../../src/parallel/key_codec.ts";
+import { f16ArrayFromF32, f32ArrayFromF16 } from "../../../src/util/half.ts";
+import { relativeL2 } from "../../reference/compare.ts";
+import { normalNumbers } from "../../reference/random_wan.ts";
+
+const [ROWS, HEADS, HEAD_DIM] = [6, 2, 32];
+const VALUES = normalNumbers(2 * ROWS * HEADS * HEAD_DIM, 1);
+
+function bytesOf(values: Float32Array, type: KeyType): Uint8Array {
+  return new Uint8Array((type === "f32" ? values : f16ArrayFromF32(values)).buffer);
+}
+
+function floatsOf(bytes: Uint8Array, type: KeyType): Float32Array {
+  const { buffer } = bytes.slice();
+  return type === "f32" ? new Float32Array(buffer) : f32ArrayFromF16(new Uint16Array(buffer));
+}
+
+const CASES: [KeyType, PayloadType, KeyType, number][] = [
+  ["f32", "f32", "f32", 0],
+  ["f32", "f16", "f32", 3e-4],
+  ["f32", "int8", "f32", 1.2e-2],
+  ["f16", "f32", "f16", 3e-4],
+  ["f16", "f16", "f16", 3e-4],
+  ["f16", "f16", "f32", 3e-4],
+  ["f32", "f32", "f16", 3e-4],
+  ["f16", "int8", "f16", 1.2e-2],
+];
+
+test.each(CASES)("%s travels as %s and arrives as %s", (from, wanted, to, bound) => {
+  const sent = encodeKeys(bytesOf(VALUES, from), { from, payload: wanted, headDim: HEAD_DIM });
+  const payload = travelType(from, wanted);
+  expect(sent.byteLength).toBe(payloadBytes({ rows: ROWS, heads: HEADS, headDim: HEAD_DIM }, payload));
+  const received = floatsOf(decodeKeys(sent, { payload, to, headDim: HEAD_DIM }), to);
+  expect(relativeL2(received, VALUES)).toBeLessThanOrEqual(bound);
+});
+
+test("bytes at an odd address decode too, and zeros stay zeros", () => {
+  const sent = encodeKeys(bytesOf(new Float32Array(64), "f32"), {
+    from: "f32",
+    payload: "int8",
+    headDim: 32,
+  });
+  const moved = new Uint8Array(sent.byteLength + 1);
+  moved.set(sent, 1);
+  const received = decodeKeys(moved.subarray(1), { payload: "int8", to: "f32", headDim: 32 });
+  expect(floatsOf(received, "f32")).toEqual(new Float32Array(64));
+});
+
+test("what is sent is memory of its own", () => {
+  const bytes = bytesOf(VALUES, "f32");
+  const sent = encodeKeys(bytes.subarray(0, 256), { from: "f32", payload: "f32", headDim: 32 });
+  expect(sent.buffer).not.toBe(bytes.buffer);
+  expect(sent.buffer.byteLength).toBe(256);
+});
