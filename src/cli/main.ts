@@ -12,6 +12,7 @@ import { VERSION } from "./package_files.ts";
 import { addPlanCommand } from "./plan_command.ts";
 import { addQuantizeCommand } from "./quantize_command.ts";
 import { addRenderCommand } from "./render_command.ts";
+import { addSearchMasksCommand } from "./search_masks_command.ts";
 import { addServeCommand } from "./serve_command.ts";
 
 function createProgram(): Command {
@@ -23,6 +24,7 @@ function createProgram(): Command {
   addInspectCommand(program);
   addEvalCommand(program);
   addPlanCommand(program);
+  addSearchMasksCommand(program);
   addInfoCommand(program);
   addServeCommand(program);
   addQuantizeCommand(program);
