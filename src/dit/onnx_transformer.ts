@@ -1,11 +1,10 @@
 // WanTransformer3DModel on the CPU, through onnxruntime: the same model as transformer_wan.ts, block by block, with the
 // same plans. A few small sessions serve all blocks; between two of them the thread is free, so progress and Cancel work.
 
-import type { Tensor } from "onnxruntime-web";
 import type { AttentionPlan } from "../attention/plan.ts";
 import { full } from "../attention/plan_constructors.ts";
 import { among, runNamed } from "../onnx/named_tensors.ts";
-import type { OrtRuntime, OrtSession } from "../onnx/ort_runtime.ts";
+import type { OrtRuntime, OrtSession, OrtTensor } from "../onnx/ort_runtime.ts";
 import { nextTask } from "../util/next_task.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LatentSize } from "./geometry.ts";
@@ -29,7 +28,7 @@ import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
 export interface OnnxTextContext {
   readonly tiles: TileLists;
   /** By block, [text rows, D] each. */
-  readonly keysValues: readonly { readonly k: Tensor; readonly v: Tensor }[];
+  readonly keysValues: readonly { readonly k: OrtTensor; readonly v: OrtTensor }[];
   /** [text rows, D]: encoder_hidden_states after the text embedder, for inspection. */
   readonly hiddenStates: Float32Array;
 }
@@ -106,7 +105,7 @@ export class OnnxWanTransformer {
       ["encoder_hidden_states"],
     );
     const hidden = among({ encoder_hidden_states: this.#ort.tensor(hiddenStates, [numRows, dim]) });
-    const keysValues: { k: Tensor; v: Tensor }[] = [];
+    const keysValues: { k: OrtTensor; v: OrtTensor }[] = [];
     for (const block of this.#weights.blocks) {
       signal?.throwIfAborted();
       const { text_k: k, text_v: v } = await runNamed(textKeys, [hidden, block], [TEXT_KV.k, TEXT_KV.v]);
@@ -168,7 +167,7 @@ export class OnnxWanTransformer {
     const weights = this.#weights.blocks[index] ?? among({});
     const keysValues = text.keysValues[index];
     if (keysValues === undefined) throw new Error(`The text context has no keys for block ${index}.`);
-    const rows = (data: Float32Array): Tensor =>
+    const rows = (data: Float32Array): OrtTensor =>
       this.#ort.tensor(data, [video.tokens, innerDim(this.config)]);
     const table = weights("scale_shift_table");
     const shared = [
@@ -212,7 +211,7 @@ export class OnnxWanTransformer {
 
   /** Rows of table + projection by name; those of scales with 1 added. */
   #modulation(
-    table: Tensor | undefined,
+    table: OrtTensor | undefined,
     projection: Float32Array,
     names: readonly string[],
   ): ReturnType<typeof among> {
@@ -317,8 +316,8 @@ class BlockSessions {
   }
 }
 
-function rotations({ passes }: OnnxLayerAttention, video: OnnxVideo): Record<string, Tensor> {
-  const tensors: Record<string, Tensor> = {};
+function rotations({ passes }: OnnxLayerAttention, video: OnnxVideo): Record<string, OrtTensor> {
+  const tensors: Record<string, OrtTensor> = {};
   for (const { positions } of passes) {
     for (const side of ["query", "key"] as const) {
       const names = rotationInputs(side, positions[side]);

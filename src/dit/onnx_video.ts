@@ -1,7 +1,6 @@
 // One video size for the transformer on the CPU: what attention plans and rotary positions come to there. Everything is
 // made when a layer first needs it.
 
-import type { Tensor } from "onnxruntime-web";
 import { tilesOfFrames } from "../attention/frame_tiles.ts";
 import { type AttentionMoment, layerRules, layerStrengths } from "../attention/layer_rules.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
@@ -9,7 +8,7 @@ import { placeKey, type TemporalPlace } from "../attention/positions.ts";
 import { type PassLists, passLists } from "../attention/rule_lists.ts";
 import { textTileLists, type TileLists } from "../attention/tile_lists.ts";
 import { validatePlan } from "../attention/validate_plan.ts";
-import type { OrtRuntime } from "../onnx/ort_runtime.ts";
+import type { OrtRuntime, OrtTensor } from "../onnx/ort_runtime.ts";
 import type { LatentSize } from "./geometry.ts";
 import type { PromptEmbeds } from "./text_context.ts";
 import { ropePairs, type RopeTables, ropeTables } from "./rope_tables.ts";
@@ -22,13 +21,13 @@ export interface OnnxLayerAttention {
   readonly key: string;
   readonly passes: readonly PassLists[];
   /** [heads, 1, 1]: SoftPAG's u; undefined when no head is perturbed. */
-  readonly strengths: Tensor | undefined;
+  readonly strengths: OrtTensor | undefined;
 }
 
 /** Cosines and sines of every token, [tokens, headDim / 2]. */
 export interface OnnxRotation {
-  readonly cos: Tensor;
-  readonly sin: Tensor;
+  readonly cos: OrtTensor;
+  readonly sin: OrtTensor;
 }
 
 /** A video size on one onnxruntime. */

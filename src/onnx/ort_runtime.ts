@@ -9,6 +9,9 @@ import type {
 } from "onnxruntime-web";
 import { SerialQueue } from "./serial_queue.ts";
 
+/** A tensor that sessions are fed with and give. */
+export type OrtTensor = Tensor;
+
 /** More wasm threads than this gain nothing on images of this size, and each is a worker. */
 export const MAX_WASM_THREADS = 16;
 
