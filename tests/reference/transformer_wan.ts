@@ -27,6 +27,10 @@ export interface TransformerProblem {
   readonly timestep: number;
   /** [rows, text_dim]: the prompt, padded with zeros to the length that the pipeline pads to. */
   readonly text: ArrayLike<number>;
+  /** SoftPAG's u of a head; default 0 everywhere. */
+  readonly strength?: (layer: number, head: number) => number;
+  /** Blocks that are left out; default none. */
+  readonly skippedBlocks?: readonly number[];
 }
 
 /** The velocity [channels, T, h, w], and every activation by its name in the fixtures, token after token. */
@@ -53,7 +57,8 @@ export function transformer(problem: TransformerProblem): TransformerAnswer {
   const context = keep("text", embedText(problem));
   let x = keep("patch", layer("patch_embedding", rows(patchify(latents, patches), shape[0] * 4)));
   for (let i = 0; i < config.num_layers; i++)
-    x = keep(`block${i}`, block(x, { problem, index: i, projection, context, keep }));
+    if (!problem.skippedBlocks?.includes(i))
+      x = keep(`block${i}`, block(x, { problem, index: i, projection, context, keep }));
 
   const [shift, scale] = modulated(weight("scale_shift_table"), temb.data, temb.cols) as [Slot, Slot];
   const out = layer(
@@ -131,7 +136,11 @@ function block(input: la.Matrix, { problem, index, projection, context, keep }: 
       { ...heads, count: config.num_attention_heads },
       (dot) => dot / Math.sqrt(config.attention_head_dim),
     );
-    return keep(`block${index}.${name}`, layer(`${name}.to_out.0`, mixed));
+    const perturbed = la.map(mixed, (o, r, c) => {
+      const u = problem.strength?.(index, Math.floor(c / config.attention_head_dim)) ?? 0;
+      return name === "attn1" ? (1 - u) * o + u * heads.v.data[r * mixed.cols + c]! : o;
+    });
+    return keep(`block${index}.${name}`, layer(`${name}.to_out.0`, perturbed));
   };
 
   const h1 = norm(input, (c) => 1 + scale1(c), shift1);

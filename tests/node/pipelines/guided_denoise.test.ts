@@ -1,0 +1,121 @@
+// The denoising loop with guiders, on an engine of plain arrays: which passes run, and what their predictions become.
+import { expect, test } from "vitest";
+import { createGuider } from "../../../src/guiders/create_guider.ts";
+import type { GuidanceSettings } from "../../../src/guiders/guidance_settings.ts";
+import type { ForwardPass } from "../../../src/guiders/guider.ts";
+import { denoise } from "../../../src/pipelines/denoise.ts";
+import type { Denoiser } from "../../../src/pipelines/denoiser.ts";
+import { createScheduler } from "../../../src/schedulers/create_scheduler.ts";
+import { linearCombine } from "../../reference/linear_combine.ts";
+import { matchDeviation } from "../../reference/match_deviation.ts";
+import { randomNumbers } from "../../reference/random.ts";
+
+const VELOCITY: Record<ForwardPass, Float32Array> = {
+  conditional: randomNumbers(6, 1),
+  unconditional: randomNumbers(6, 2),
+  perturbed: randomNumbers(6, 3),
+};
+const { conditional: c, unconditional: u, perturbed: p } = VELOCITY;
+const NOISE = randomNumbers(6, 4);
+const STEPS = 4;
+const heads = { kind: "heads", heads: [{ layers: [0], strength: 1 }] } as const;
+
+/** Velocities that depend on the pass only; counts the tensors that nobody freed. */
+function arrayEngine() {
+  const alive = new Set<Float32Array>();
+  const passes: ForwardPass[][] = [];
+  const made = (data: ArrayLike<number>): Float32Array => {
+    const tensor = Float32Array.from(data);
+    alive.add(tensor);
+    return tensor;
+  };
+  const denoiser: Denoiser<Float32Array> = {
+    upload: (data) => made(data),
+    read: (tensor) => Promise.resolve(tensor),
+    free: (tensor) => void alive.delete(tensor),
+    begin: () => {
+      const asked: ForwardPass[] = [];
+      passes.push(asked);
+      return {
+        forward: (pass) => {
+          asked.push(pass);
+          return Promise.resolve(VELOCITY[pass]);
+        },
+        combine: (terms) =>
+          made(linearCombine(terms.map(({ tensor, coefficient }) => ({ values: tensor, coefficient })))),
+        matchDeviation: (x, { reference, share }) => made(matchDeviation(x, reference, share)),
+        finish: () => Promise.resolve(),
+      };
+    },
+    dispose: () => undefined,
+  };
+  return { denoiser, alive, passes };
+}
+
+/** The mean velocity that Euler's steps from sigma 1 to 0 followed, and the passes of each step. */
+async function run(settings: GuidanceSettings): Promise<{ velocity: number[]; passes: ForwardPass[][] }> {
+  const { denoiser, alive, passes } = arrayEngine();
+  const scheduler = createScheduler({
+    config: { _class_name: "FlowMatchEulerDiscreteScheduler" },
+    numInferenceSteps: STEPS,
+    sigmas: [1, 0.75, 0.5, 0.25, 0],
+    shift: undefined,
+    name: "euler",
+  });
+  const final = await denoise(
+    denoiser,
+    { step: 0, slots: new Map([["sample", NOISE]]) },
+    {
+      scheduler,
+      guider: createGuider(settings),
+      wantsPreview: false,
+      onProgress: () => undefined,
+      onStep: () => undefined,
+    },
+  );
+  expect(alive.size).toBe(0);
+  return { velocity: Array.from(final, (x, i) => (NOISE[i] ?? NaN) - x), passes };
+}
+
+function expectClose(actual: readonly number[], wanted: ArrayLike<number>): void {
+  actual.forEach((value, i) => expect(value).toBeCloseTo(wanted[i] ?? NaN, 5));
+}
+
+test("CFG and SoftPAG add up: u + g (c - u) + s (c - p)", async () => {
+  const { velocity, passes } = await run({
+    guidanceScale: 3,
+    perturbedGuidance: { scale: 2, perturbation: heads },
+  });
+  expectClose(
+    velocity,
+    c.map((value, i) => u[i]! + 3 * (value - u[i]!) + 2 * (value - p[i]!)),
+  );
+  expect(passes).toEqual(Array(STEPS).fill(["conditional", "unconditional", "perturbed"]));
+});
+
+test("SoftPAG alone needs no unconditional pass, at scale 0 no other pass at all", async () => {
+  const guided = await run({ guidanceScale: 1, perturbedGuidance: { scale: 2, perturbation: heads } });
+  expectClose(
+    guided.velocity,
+    c.map((value, i) => value + 2 * (value - p[i]!)),
+  );
+  expect(guided.passes[0]).toEqual(["conditional", "perturbed"]);
+  const none = await run({ guidanceScale: 1, perturbedGuidance: { scale: 0, perturbation: heads } });
+  expect(none.velocity).toEqual((await run({ guidanceScale: 1 })).velocity);
+  expect(none.passes[0]).toEqual(["conditional"]);
+});
+
+test("rescale draws the deviation of the guided prediction back to the conditional one's", async () => {
+  const { velocity } = await run({ guidanceScale: 5, guidanceRescale: 0.6 });
+  const guided = c.map((value, i) => u[i]! + 5 * (value - u[i]!));
+  expectClose(velocity, matchDeviation(guided, c, 0.6));
+});
+
+test("outside of its interval guidance costs nothing", async () => {
+  const { velocity, passes } = await run({ guidanceScale: 5, guidanceInterval: { start: 0.25, stop: 0.5 } });
+  expect(passes.map(({ length }) => length)).toEqual([1, 2, 1, 1]);
+  expectClose(
+    velocity,
+    c.map((value, i) => 0.75 * value + 0.25 * (u[i]! + 5 * (value - u[i]!))),
+  );
+});
