@@ -11,7 +11,8 @@ import type {
   ServiceDescription,
   ServiceEvent,
 } from "../parallel/render_protocol.ts";
-import { formatOfFileName } from "../video/video_format.ts";
+import type { RenderOptions } from "../pipelines/render_options.ts";
+import { formatOfFileName, type VideoFormat } from "../video/video_format.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
 import { launchChromium } from "./chromium_node.ts";
 import { jsonReport } from "./json_report.ts";
@@ -19,7 +20,8 @@ import { chooseOutput, isFolder } from "./output_path.ts";
 import { packagePath, VERSION } from "./package_files.ts";
 import { createProgressLine, type ProgressLine } from "./progress_line.ts";
 import type { JobResult } from "./render_job.ts";
-import { isUrl } from "./render_plan.ts";
+import { guidanceOptions } from "./guidance_option.ts";
+import { isUrl, modelSource } from "./render_plan.ts";
 import { type RenderJob, renderOptionsOf, type RenderRequest as CliRequest } from "./render_request.ts";
 import { announce, printPaths, summary } from "./run_messages.ts";
 import { listen, serverUrl } from "./serve_command.ts";
@@ -58,7 +60,9 @@ export async function runInChromium(request: CliRequest, signal: AbortSignal): P
     let modelHash: string | undefined;
     for (const [index, job] of jobs.entries()) {
       announce(job.prompt, { index, count: jobs.length, progress });
-      const rendered = await renderInPage(host, job, signal);
+      const guidance = await guidanceOptions(job, modelSource(run.model));
+      const options = { ...renderOptionsOf(job), ...guidance };
+      const rendered = await renderInPage(host, { options, format: formatOf(job) }, signal);
       modelHash = rendered.modelHash;
       const result = await writeResult(rendered, { job, taken, signal });
       results.push(result);
@@ -150,10 +154,10 @@ async function servePageAndModel(model: string): Promise<Server> {
 
 async function renderInPage(
   { page, modelUrl }: PageHost,
-  job: RenderJob,
+  { options, format }: { readonly options: RenderOptions; readonly format: VideoFormat },
   signal: AbortSignal,
 ): Promise<ScriptedResult> {
-  const request = { ...renderOptionsOf(job), modelUrl, format: formatOf(job) };
+  const request = { ...options, modelUrl, format };
   let answer: Answer;
   try {
     answer = await page.evaluate(
@@ -192,7 +196,7 @@ async function writeResult(
   return { settings, seconds: stages, output, outputBytes, ...others };
 }
 
-function formatOf({ out }: RenderJob): RenderRequest["format"] {
+function formatOf({ out }: RenderJob): VideoFormat {
   return out === undefined || isFolder(out) ? "mp4" : formatOfFileName(out);
 }
 

@@ -33,6 +33,23 @@ export function anyNumber(text: string): number {
   return value;
 }
 
+/** "2,5" -> [2, 5]. Throws commander's error for everything else. */
+export function wholeNumbers(text: string): number[] {
+  if (!/^\s*\d+\s*(,\s*\d+\s*)*$/.test(text)) {
+    throw new InvalidArgumentError("Expected whole numbers, such as 2,5.");
+  }
+  return text.split(",").map(Number);
+}
+
+/** "0.1-0.5" -> [0.1, 0.5]. Throws commander's error for everything else. */
+export function numberRange(text: string): [number, number] {
+  const [, from, to] = /^\s*(\d*\.?\d+)\s*-\s*(\d*\.?\d+)\s*$/.exec(text) ?? [];
+  if (from === undefined || to === undefined) {
+    throw new InvalidArgumentError("Expected two numbers, such as 0.1-0.5.");
+  }
+  return [Number(from), Number(to)];
+}
+
 /** "4GiB", "500 MB", "8g" -> bytes. Throws commander's error for everything else. */
 export function byteSize(text: string): number {
   const [, digits, unit] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text) ?? [];

@@ -7,7 +7,14 @@ import { openHost } from "./adapter_node.ts";
 import { readBatch } from "./batch_file.ts";
 import { runInChromium } from "./chromium_run.ts";
 import { withInterrupt } from "./interrupt.ts";
-import { anyNumber, byteSize, moreTimesteps, wholeNumber } from "./option_values.ts";
+import {
+  anyNumber,
+  byteSize,
+  moreTimesteps,
+  numberRange,
+  wholeNumber,
+  wholeNumbers,
+} from "./option_values.ts";
 import { isFolder, numberedPath } from "./output_path.ts";
 import { packagePath } from "./package_files.ts";
 import { readPrompts } from "./prompts_file.ts";
@@ -57,6 +64,13 @@ function addVideoOptions(command: Command): void {
     .option("--fps <n>", "frames a second of the file; changes no frame (default: the model's)", anyNumber)
     .option("--steps <n>", "denoising steps (default: the model's)", wholeNumber)
     .option("--guidance <g>", "above 1: classifier-free guidance, with the base model", anyNumber)
+    .option("--softpag <s>", "guidance away from weakened heads; with and without --guidance", anyNumber)
+    .option("--heads <list|file>", "heads to weaken: 4.0,4.2,7 or a file (default: the model's)")
+    .option("--softness <u>", "how much: 0 not, 1 wholly (default: the file's, or 0.5)", anyNumber)
+    .option("--stg <s>", "guidance away from skipped layers", anyNumber)
+    .option("--stg-layers <list>", "the layers, such as 2 or 2,5", wholeNumbers)
+    .option("--guidance-rescale <r>", "takes back the contrast guidance adds, 0 to 1 (default: 0)", anyNumber)
+    .option("--guidance-interval <a-b>", "share of the steps that is guided (default: 0-1)", numberRange)
     .option("--negative <text>", "what to steer away from; needs guidance")
     .option(
       "--seed <n>",

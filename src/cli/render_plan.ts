@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { InputError } from "../errors.ts";
+import { checkPerturbation } from "../guiders/guidance_settings.ts";
 import { type DecoderFile, type Latents, whyNotDecodable } from "../pipelines/decode_latents.ts";
 import { type ModelFiles, readTransformerConfig } from "../pipelines/model_files.ts";
 import { initialNoise } from "../pipelines/noise.ts";
@@ -15,6 +16,7 @@ import { openFolderSource } from "../weights/folder_source_node.ts";
 import { openUrlSource } from "../weights/url_source.ts";
 import { type AttentionSummary, type AttentionTarget, openPlan, summarizePlan } from "./attention_option.ts";
 import { requireFolderOf } from "./atomic_file.ts";
+import { guidanceOptions } from "./guidance_option.ts";
 import { readNoise, requireChannels, withNoiseSize } from "./noise_file.ts";
 import { chooseOutput, isFolder } from "./output_path.ts";
 import { type RenderJob, renderOptionsOf, type RenderRequest } from "./render_request.ts";
@@ -104,8 +106,11 @@ interface PlanContext {
 async function planJob(wanted: RenderJob, { files, whyNot, taken, signal }: PlanContext): Promise<JobPlan> {
   const given = wanted.noise === undefined ? undefined : await readNoise(wanted.noise, signal);
   const job = given === undefined ? wanted : withNoiseSize(wanted, given);
-  const resolved = resolveSettings(renderOptionsOf(job), files.settings);
+  const guidance = await guidanceOptions(job, files.source);
+  const resolved = resolveSettings({ ...renderOptionsOf(job), ...guidance }, files.settings);
   const config = await readTransformerConfig(files, resolved.transformerFolder, signal);
+  const { perturbedGuidance } = resolved;
+  if (perturbedGuidance) checkPerturbation(perturbedGuidance.perturbation, config);
   const { settings, attention } = await withAttention(job.attention, {
     model: files.settings,
     settings: resolved,

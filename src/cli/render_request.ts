@@ -15,6 +15,18 @@ export interface RenderJob {
   readonly width?: number | undefined;
   readonly steps?: number | undefined;
   readonly guidance?: number | undefined;
+  /** Scale of SoftPAG. */
+  readonly softpag?: number | undefined;
+  /** u of its heads. */
+  readonly softness?: number | undefined;
+  /** Heads, such as "4.0,4.2,7", or a file of them. */
+  readonly heads?: string | undefined;
+  /** Scale of skip-layer guidance. */
+  readonly stg?: number | undefined;
+  readonly stgLayers?: readonly number[] | undefined;
+  readonly guidanceRescale?: number | undefined;
+  /** Shares of the steps. */
+  readonly guidanceInterval?: readonly [start: number, stop: number] | undefined;
   readonly seed?: number | undefined;
   readonly scheduler?: string | undefined;
   readonly shift?: number | undefined;
@@ -56,7 +68,7 @@ export interface RenderRequest {
   readonly jobs: readonly RenderJob[];
 }
 
-/** A job in the pipeline's words, but for the attention plan, which depends on them. */
+/** A job in the pipeline's words, but for the attention plan, which depends on them, and for guidance by files. */
 export function renderOptionsOf(job: RenderJob): RenderOptions {
   return {
     prompt: job.prompt,

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { anyNumber, byteSize, moreTimesteps, wholeNumber } from "../../../src/cli/option_values.ts";
+import {
+  anyNumber,
+  byteSize,
+  moreTimesteps,
+  numberRange,
+  wholeNumber,
+  wholeNumbers,
+} from "../../../src/cli/option_values.ts";
 
 describe("option values", () => {
   test("wholeNumber() takes whole numbers only", () => {
@@ -14,6 +21,15 @@ describe("option values", () => {
     expect(anyNumber("4.5")).toBe(4.5);
     for (const text of ["", "x", "NaN", "Infinity"])
       expect(() => anyNumber(text), text).toThrow("Expected a number.");
+  });
+
+  test("wholeNumbers() and numberRange() take lists and ranges only", () => {
+    expect(wholeNumbers("2, 5")).toEqual([2, 5]);
+    for (const text of ["", "2,", "a", "1.5", "-1"])
+      expect(() => wholeNumbers(text), text).toThrow("Expected whole");
+    expect(numberRange("0.1-.5")).toEqual([0.1, 0.5]);
+    for (const text of ["", "0.5", "a-b", "1--2"])
+      expect(() => numberRange(text), text).toThrow("Expected two");
   });
 
   test("byteSize() knows decimal and binary units", () => {

@@ -212,3 +212,14 @@ test("resolveSettings() refuses a checkpoint's unknown scheduler unless another 
   );
   expect(resolveSettings({ prompt, scheduler: "unipc" }, model).scheduler).toBe("unipc");
 });
+
+test("resolveSettings() hands guidance on, for the student too, and says what has no effect", () => {
+  const perturbation = { kind: "heads", heads: [{ layers: [1], strength: 0.5 }] } as const;
+  const perturbedGuidance = { scale: 2, perturbation };
+  const student = resolveSettings({ prompt, perturbedGuidance, guidanceRescale: 0.5 }, nano);
+  expect(student).toMatchObject({ variant: "fewstep", perturbedGuidance, guidanceRescale: 0.5, notices: [] });
+  const idle = resolveSettings({ prompt, guidanceInterval: { start: 0, stop: 0.5 } }, nano);
+  expect(idle.notices).toEqual(["There is no guidance, so its rescale and its interval have no effect."]);
+  const wrong = { scale: -1, perturbation };
+  expect(() => resolveSettings({ prompt, perturbedGuidance: wrong }, nano)).toThrow(InputError);
+});
