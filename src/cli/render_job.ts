@@ -138,13 +138,13 @@ async function breathe(): Promise<void> {
 /** What goes into the file's comment. */
 function metadataOf(
   { settings, attention, noiseFile }: JobPlan,
-  { files, gpu }: WanPipeline,
+  { files, engine }: WanPipeline,
 ): Record<string, unknown> {
   const metadata = renderMetadata(settings, {
     version: VERSION,
     model: files.source.location,
     modelHash: files.hash,
-    capabilities: gpu.capabilities,
+    engine,
     attention: attention?.name,
   });
   return noiseFile === undefined ? metadata : { ...metadata, seed: null, noise: basename(noiseFile) };

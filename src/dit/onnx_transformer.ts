@@ -50,6 +50,10 @@ export interface OnnxForwardInputs {
   readonly signal?: AbortSignal | undefined;
   /** Called after every block with the share of them that is done. */
   readonly onProgress?: ((share: number) => void) | undefined;
+  /** Sees the hidden states that every block is given. */
+  readonly onBlock?: ((index: number, hiddenStates: Float32Array) => void) | undefined;
+  /** Begin at this block with these hidden states, which another pass was given there. */
+  readonly start?: { readonly block: number; readonly hiddenStates: Float32Array } | undefined;
   /** Sees intermediate results under the names that transformer_block.ts gives them. */
   readonly probe?: ((name: string, data: Float32Array) => void) | undefined;
 }
@@ -116,17 +120,18 @@ export class OnnxWanTransformer {
 
   /** One forward pass; the velocity, f32 of the latents' shape. Rejects with AbortError between two blocks. */
   async forward(inputs: OnnxForwardInputs): Promise<Float32Array> {
-    const { latents, video, timestep, signal, onProgress, probe, skippedBlocks = [] } = inputs;
+    const { latents, video, timestep, start, signal, onProgress, probe, skippedBlocks = [] } = inputs;
     const { hidden_states: first, temb, timestep_proj: projected } = await this.#embed(inputs);
     probe?.("patch", first);
     probe?.("text", inputs.text.hiddenStates);
     probe?.("temb", temb);
     probe?.("timestep_proj", projected);
-    const blocks = this.#weights.blocks.keys();
-    let hiddenStates = first;
-    for (const index of blocks) {
+    let hiddenStates = start?.hiddenStates ?? first;
+    for (const index of this.#weights.blocks.keys()) {
+      if (start && index < start.block) continue;
       await nextTask();
       signal?.throwIfAborted();
+      inputs.onBlock?.(index, hiddenStates);
       if (skippedBlocks.includes(index)) continue;
       hiddenStates = await this.#block(hiddenStates, index, { ...inputs, timestepProj: projected });
       probe?.(`block${index}`, hiddenStates);

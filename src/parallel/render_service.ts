@@ -1,7 +1,7 @@
 // Rendering as a service for another thread: owns the pipeline, the encoder and the model cache, runs one job at a time.
 // Knows no page and no transport; render_endpoint.ts puts it behind Comlink.
 import { DeviceLostError, InputError, WebGPUUnavailableError } from "../errors.ts";
-import { type Capabilities, readCapabilities } from "../gpu/capabilities.ts";
+import { readCapabilities } from "../gpu/capabilities.ts";
 import { requestAdapter } from "../gpu/gpu.ts";
 import type { Stage } from "../pipelines/events.ts";
 import { renderMetadata } from "../pipelines/render_metadata.ts";
@@ -24,9 +24,10 @@ import type {
 } from "./render_protocol.ts";
 
 /** What the service needs of a pipeline. */
-export type ServicePipeline = Pick<WanPipeline, "files" | "resolve" | "denoise" | "decode" | "dispose"> & {
-  readonly gpu: { readonly capabilities: Capabilities };
-};
+export type ServicePipeline = Pick<
+  WanPipeline,
+  "files" | "engine" | "resolve" | "denoise" | "decode" | "dispose"
+>;
 
 /** What the host thread provides. */
 export interface RenderServiceParts {
@@ -188,7 +189,7 @@ class RenderService implements RenderServiceApi {
       version,
       model: model.url,
       modelHash: model.pipeline.files.hash,
-      capabilities: model.pipeline.gpu.capabilities,
+      engine: model.pipeline.engine,
     });
     const spec = { width, height, fps, metadata, runtime };
     const video = createVideoEncoder({

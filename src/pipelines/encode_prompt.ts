@@ -2,13 +2,11 @@
 
 import type { PromptSchedule } from "../dit/prompt_schedule.ts";
 import type { PromptEmbeds } from "../dit/text_context.ts";
-import type { Gpu } from "../gpu/gpu.ts";
 import type { ForwardPass } from "../guiders/guider.ts";
 import { cleanPrompt } from "../text/prompt_clean.ts";
 import type { TokenizedPrompt } from "../text/tokenizer.ts";
-import { encodeTokens } from "../text/umt5_encoder.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
-import type { WeightStorage } from "../weights/weight_loader.ts";
+import type { EncodeTokens } from "./engine.ts";
 import type { PipelineEvent } from "./events.ts";
 import type { ModelFiles } from "./model_files.ts";
 import type { RenderSettings } from "./render_options.ts";
@@ -23,7 +21,6 @@ export interface EncodedPrompt extends PromptEmbeds {
 /** What `encodePrompts` needs besides the prompts. */
 export interface EncodePromptOptions {
   readonly files: ModelFiles;
-  readonly storage: WeightStorage;
   readonly maxSequenceLength: number;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent: (event: PipelineEvent) => void;
@@ -39,14 +36,14 @@ export interface RenderPrompts {
 
 /** Encodes a render's prompts. */
 export async function encodeRenderPrompts(
-  gpu: Gpu,
+  encodeTokens: EncodeTokens,
   settings: RenderSettings,
   { needsNegative, ...options }: EncodePromptOptions & { readonly needsNegative: boolean },
 ): Promise<RenderPrompts> {
   const { laterPrompts = [], promptBlendFrames = 0 } = settings;
   const texts = [settings.prompt, ...laterPrompts.map(({ prompt }) => prompt)];
   if (needsNegative) texts.push(settings.negativePrompt);
-  const encoded = await encodePrompts(gpu, texts, options);
+  const encoded = await encodePrompts(encodeTokens, texts, options);
   const [prompt] = encoded;
   if (prompt === undefined) throw new Error("The prompt was not encoded.");
   const negativePrompt = needsNegative ? encoded.at(-1) : undefined;
@@ -63,19 +60,18 @@ export async function encodeRenderPrompts(
 
 /** Encodes prompts in one pass over the text encoder's layers. */
 export async function encodePrompts(
-  gpu: Gpu,
+  encodeTokens: EncodeTokens,
   prompts: readonly string[],
-  { files, storage, maxSequenceLength, signal, onEvent }: EncodePromptOptions,
+  { files, maxSequenceLength, signal, onEvent }: EncodePromptOptions,
 ): Promise<EncodedPrompt[]> {
   const tokenized = prompts.map((prompt) =>
     files.tokenizer.encode(cleanPrompt(prompt), { maxSequenceLength }),
   );
   for (const prompt of tokenized) reportTokens(prompt, { maxSequenceLength, onEvent });
   const ids = tokenized.map(({ inputIds, numTokens }) => Array.from(inputIds.subarray(0, numTokens)));
-  const embeds = await encodeTokens(gpu, ids, {
+  const embeds = await encodeTokens(ids, {
     checkpoint: await openCheckpoint(files.source, "text_encoder", { signal }),
     config: files.textConfig,
-    storage,
     signal,
     onLayer: (done, total) =>
       onEvent({ type: "progress", stage: "encode_prompt", done, total, unit: "layers" }),

@@ -70,30 +70,77 @@ function computedAtOnce(
 }
 
 /**
- * Refuses a render that cannot fit.
+ * Refuses a render that cannot fit on a GPU.
  *
  * @throws {GpuOutOfMemoryError} with what is needed, what there is, and the largest sizes that fit.
  */
-export function checkMemory(gpu: Gpu, size: VideoSize, model: MemoryModel): void {
-  if (fits(gpu, size, model)) return;
-  const { weightBytes, activationBytes, largestBufferBytes } = planMemory(size, model);
-  const { capBytes } = gpu.memory.use;
+export function checkMemory({ memory, capabilities }: Gpu, size: VideoSize, model: MemoryModel): void {
+  check(size, {
+    capBytes: memory.use.capBytes,
+    bufferBytes: Math.min(capabilities.maxBufferBytes, capabilities.maxBindingBytes),
+    place: "GPU memory",
+    plan: (any) => planMemory(any, model),
+  });
+}
+
+/**
+ * Refuses a render that cannot fit into WebAssembly's memory, which ends at 4 GiB however much the machine has.
+ *
+ * @throws {GpuOutOfMemoryError} as `checkMemory`
+ */
+export function checkCpuMemory(size: VideoSize, config: WanTransformerConfig): void {
+  check(size, {
+    capBytes: WASM_BYTES,
+    bufferBytes: WASM_BYTES,
+    place: "memory on the CPU",
+    plan: (any) => planCpuMemory(any, config),
+  });
+}
+
+/** What one block needs in WebAssembly: its weights, twelve activations and the feed-forward layer's, twice; logits. */
+export function planCpuMemory(size: VideoSize, config: WanTransformerConfig): MemoryPlan {
+  const [tokens, dim] = [tokenCount(size), innerDim(config)];
+  return {
+    weightBytes: 4 * (8 * dim * dim + 2 * dim * config.ffn_dim),
+    activationBytes: 4 * tokens * (12 * dim + 2 * config.ffn_dim) + LOGITS_BYTES,
+    largestBufferBytes: 4 * tokens * config.ffn_dim,
+  };
+}
+
+/** 4 GiB, less what onnxruntime and the allocator's gaps take. */
+const WASM_BYTES = 3.5 * 2 ** 30;
+/** Logits before and after softmax (onnx_attention.ts). */
+const LOGITS_BYTES = 2 ** 27;
+
+/** What there is, and what a size takes of it. */
+interface MemoryLimits {
+  readonly capBytes: number;
+  /** The largest single buffer. */
+  readonly bufferBytes: number;
+  readonly place: string;
+  readonly plan: (size: VideoSize) => MemoryPlan;
+}
+
+function check(size: VideoSize, limits: MemoryLimits): void {
+  if (fits(size, limits)) return;
+  const { capBytes, bufferBytes, place } = limits;
+  const { weightBytes, activationBytes, largestBufferBytes } = limits.plan(size);
   const needed = weightBytes + activationBytes;
   const problem =
     needed > capBytes
-      ? `needs about ${gibibytes(needed)} of GPU memory, but ${gibibytes(capBytes)} may be used`
-      : `needs a buffer of ${gibibytes(largestBufferBytes)}, but this adapter's largest is ${gibibytes(bufferLimit(gpu))}`;
+      ? `needs about ${gibibytes(needed)} of ${place}, but ${gibibytes(capBytes)} may be used`
+      : `needs a buffer of ${gibibytes(largestBufferBytes)}, but this adapter's largest is ${gibibytes(bufferBytes)}`;
   throw new GpuOutOfMemoryError(
-    `${size.numFrames} frames of ${size.width}x${size.height} ${problem}; ${suggestion(gpu, size, model)}`,
+    `${size.numFrames} frames of ${size.width}x${size.height} ${problem}; ${suggestion(size, limits)}`,
   );
 }
 
-function fits(gpu: Gpu, size: VideoSize, model: MemoryModel): boolean {
-  const { weightBytes, activationBytes, largestBufferBytes } = planMemory(size, model);
-  return weightBytes + activationBytes <= gpu.memory.use.capBytes && largestBufferBytes <= bufferLimit(gpu);
+function fits(size: VideoSize, { capBytes, bufferBytes, plan }: MemoryLimits): boolean {
+  const { weightBytes, activationBytes, largestBufferBytes } = plan(size);
+  return weightBytes + activationBytes <= capBytes && largestBufferBytes <= bufferBytes;
 }
 
-function suggestion(gpu: Gpu, size: VideoSize, model: MemoryModel): string {
+function suggestion(size: VideoSize, limits: MemoryLimits): string {
   const fewer = { ...size, attention: planForAny(size.attention) };
   const frames = largest((k) => ({ ...fewer, numFrames: 4 * k + 1 }), Math.floor((size.numFrames - 1) / 4));
   const scaled = largest(
@@ -107,7 +154,7 @@ function suggestion(gpu: Gpu, size: VideoSize, model: MemoryModel): string {
   return options.length > 0 ? `what fits is ${options.join(", or ")}.` : "no size of this model fits.";
 
   function largest(at: (k: number) => VideoSize, from: number): VideoSize | undefined {
-    for (let k = from; k >= 1; k--) if (fits(gpu, at(k), model)) return at(k);
+    for (let k = from; k >= 1; k--) if (fits(at(k), limits)) return at(k);
     return undefined;
   }
 }
@@ -119,10 +166,6 @@ function planForAny(plan: AttentionPlan | undefined): AttentionPlan | undefined 
 
 function tokenCount({ numFrames, height, width }: VideoSize): number {
   return ((numFrames - 1) / 4 + 1) * (height / 16) * (width / 16);
-}
-
-function bufferLimit({ capabilities }: Gpu): number {
-  return Math.min(capabilities.maxBufferBytes, capabilities.maxBindingBytes);
 }
 
 function gibibytes(bytes: number): string {

@@ -2,6 +2,7 @@
 // line write the same object, so that `weft inspect` reads both.
 
 import type { Capabilities } from "../gpu/capabilities.ts";
+import type { EngineDescription } from "./engine.ts";
 import type { RenderSettings } from "./render_options.ts";
 
 /** What the settings do not know. */
@@ -12,7 +13,8 @@ export interface RenderProvenance {
   readonly model: string;
   /** Hash of the model's manifest; undefined for models without one. */
   readonly modelHash: string | undefined;
-  readonly capabilities: Capabilities;
+  /** What computed it. */
+  readonly engine: EngineDescription;
   /** What the attention plan is called. @default the name of its default rule */
   readonly attention?: string | undefined;
 }
@@ -20,7 +22,7 @@ export interface RenderProvenance {
 /** Metadata of a rendered file: plain JSON. */
 export function renderMetadata(
   settings: RenderSettings,
-  { version, model, modelHash, capabilities, attention }: RenderProvenance,
+  { version, model, modelHash, engine, attention }: RenderProvenance,
 ): Record<string, unknown> {
   const { prompt, negativePrompt, seed, sigmas, flowShift, attention: plan, notices: _, ...rest } = settings;
   return {
@@ -30,13 +32,20 @@ export function renderMetadata(
     seed,
     model: modelName(model),
     modelHash: modelHash ?? null,
-    adapter: adapterName(capabilities),
+    computeEngine: engine.name,
+    adapter: deviceName(engine),
     ...rest,
     // By name: a searched plan is longer than the rest of the comment together.
     ...(plan && { attention: attention ?? plan.defaultRule }),
     flowShift: flowShift ?? null,
     sigmas: sigmas ?? null,
   };
+}
+
+/** What an engine computes on, in a few words for people. */
+export function deviceName(engine: EngineDescription): string {
+  if (engine.name === "webgpu") return adapterName(engine.capabilities);
+  return engine.threads === 1 ? "CPU, 1 thread" : `CPU, ${engine.threads} threads`;
 }
 
 /** The adapter in a few words, for people. */

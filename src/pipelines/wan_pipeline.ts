@@ -1,18 +1,17 @@
 // WanPipeline: a loaded model that turns settings into frames. The stages are numbered as in diffusers'
 // pipelines/wan/pipeline_wan.py and each has a file; this one only puts them in order and owns what lives between
-// renders: the device, the transformers, the decoder.
+// renders: the engine, the transformers, the decoder.
 
 import type { WanTransformerConfig } from "../dit/transformer_config.ts";
-import { WanTransformer3DModel } from "../dit/transformer_wan.ts";
-import { DeviceLostError } from "../errors.ts";
+import { DeviceLostError, WebGPUUnavailableError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { createGuider } from "../guiders/create_guider.ts";
 import { checkPerturbation } from "../guiders/guidance_settings.ts";
 import { passesOfRun } from "../guiders/guider.ts";
-import { chooseOrtTarget, type OrtRuntime, type OrtTarget } from "../onnx/ort_runtime.ts";
+import type { OrtRuntime, OrtTarget } from "../onnx/ort_runtime.ts";
 import type { DecodedVideo, TaehvDecoder } from "../onnx/taehv_decoder.ts";
 import { createScheduler } from "../schedulers/create_scheduler.ts";
-import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { FileSource } from "../weights/file_source.ts";
 import type { WeightStorage } from "../weights/weight_loader.ts";
 import type { FrameBatch } from "../video/frame_batch.ts";
@@ -23,23 +22,24 @@ import {
   type Latents,
   openDecoder,
 } from "./decode_latents.ts";
-import { denoise, type DenoiseState } from "./denoise.ts";
+import { denoise, type DenoiseOptions, type DenoiseState } from "./denoise.ts";
 import { type EncodedPrompt, encodeRenderPrompts } from "./encode_prompt.ts";
+import type { Engine, EngineDescription, EngineTransformer } from "./engine.ts";
 import type { PipelineEvent, Stage } from "./events.ts";
 import { forwardOnce } from "./forward_once.ts";
 import { latentPreview, type LatentRgb, WAN21_LATENT_RGB } from "./latent_preview.ts";
-import { checkMemory } from "./memory_plan.ts";
 import { type ModelFiles, openModel, readTransformerConfig } from "./model_files.ts";
 import { initialNoise } from "./noise.ts";
+import { openOnnxEngine } from "./onnx_engine.ts";
 import type { RenderOptions, RenderSettings } from "./render_options.ts";
 import { resolveSettings } from "./resolve_settings.ts";
-import { createWebgpuDenoiser } from "./webgpu_denoiser.ts";
+import { openWebgpuEngine } from "./webgpu_engine.ts";
 
 /** Where a pipeline gets its model and its engines. */
 export interface WanPipelineOptions {
   readonly source: FileSource;
-  /** Opens the device; called again when it was lost. */
-  readonly openGpu: () => Promise<Gpu>;
+  /** Opens the device; called again when it was lost. Without it the models run on the CPU, through onnxruntime. */
+  readonly openGpu?: (() => Promise<Gpu>) | undefined;
   readonly openOrt: (target: OrtTarget) => Promise<OrtRuntime>;
   /** A TAEHV file in place of the model's own decoder. */
   readonly decoder?: DecoderFile | undefined;
@@ -91,26 +91,34 @@ export interface ForwardOptions {
 export class WanPipeline {
   readonly files: ModelFiles;
   readonly #options: WanPipelineOptions;
-  readonly #transformers = new Map<string, WanTransformer3DModel>();
-  #gpu: Gpu;
-  #ort: OrtRuntime | undefined;
+  readonly #transformers = new Map<string, EngineTransformer>();
+  #engine: Engine;
   #decoder: { readonly key: string; readonly decoder: TaehvDecoder } | undefined;
 
-  private constructor(files: ModelFiles, gpu: Gpu, options: WanPipelineOptions) {
+  private constructor(files: ModelFiles, engine: Engine, options: WanPipelineOptions) {
     this.files = files;
-    this.#gpu = gpu;
+    this.#engine = engine;
     this.#options = options;
   }
 
-  /** Opens the model's files and the device; weights are loaded when the first job needs them. */
+  /** Opens the model's files and the engine; weights are loaded when the first job needs them. */
   static async open(options: WanPipelineOptions): Promise<WanPipeline> {
     const files = await openModel(options.source, options.signal);
-    return new WanPipeline(files, await options.openGpu(), options);
+    return new WanPipeline(files, await openEngine(options), options);
   }
 
-  /** The device in use. */
+  /** What computes. */
+  get engine(): EngineDescription {
+    return this.#engine.description;
+  }
+
+  /** The device in use. Throws `WebGPUUnavailableError` when the models run on the CPU. */
   get gpu(): Gpu {
-    return this.#gpu;
+    const { gpu } = this.#engine;
+    if (gpu !== undefined) return gpu;
+    throw new WebGPUUnavailableError(
+      "This needs WebGPU, but the models run on the CPU; choose the webgpu engine.",
+    );
   }
 
   /** Completes and checks a user's wishes; throws `InputError`. */
@@ -143,7 +151,7 @@ export class WanPipeline {
     try {
       return await this.#denoiseOnce(settings, { ...job, onStep, resume });
     } catch (error) {
-      const cause = await this.#gpu.explain(error);
+      const cause = await this.#engine.explain(error);
       if (!(cause instanceof DeviceLostError)) throw cause;
       job.onEvent?.({
         type: "notice",
@@ -162,17 +170,15 @@ export class WanPipeline {
     const transformer = await this.#loadTransformer(folder, config, { signal, onEvent: ignore });
     const { latents, prompt, timestep } = options;
     const [, numLatentFrames, latentHeight, latentWidth] = latents.shape;
-    const denoiser = await createWebgpuDenoiser(this.#gpu, transformer, {
+    const video = {
       size: { numLatentFrames, latentHeight, latentWidth },
       attention: settings.attention,
       embeds: { conditional: prompt },
       signal,
-    });
-    try {
-      return await forwardOnce(denoiser, { latents: latents.data, timestep, signal });
-    } finally {
-      denoiser.dispose();
-    }
+    };
+    return await transformer.withDenoiser(video, (denoiser) =>
+      forwardOnce(denoiser, { latents: latents.data, timestep, signal }),
+    );
   }
 
   /** Stage 3: latents to frames, streamed. */
@@ -203,7 +209,7 @@ export class WanPipeline {
   /** Frees everything. */
   async dispose(): Promise<void> {
     await this.#decoder?.decoder.dispose();
-    this.#releaseGpu();
+    await this.#releaseEngine();
   }
 
   async #denoiseOnce(settings: RenderSettings, job: DenoiseJob): Promise<Denoised> {
@@ -227,9 +233,8 @@ export class WanPipeline {
     stage("encode_prompt");
     const needsNegative = passesOfRun(guider, settings.numInferenceSteps).has("unconditional");
     const { maxSequenceLength } = settings;
-    const storage = this.#textStorage();
-    const encode = { files: this.files, storage, maxSequenceLength, signal, onEvent, needsNegative };
-    const prompts = await encodeRenderPrompts(this.#gpu, settings, encode);
+    const encode = { files: this.files, maxSequenceLength, signal, onEvent, needsNegative };
+    const prompts = await encodeRenderPrompts(this.#engine.encodeTokens, settings, encode);
 
     stage("denoise");
     const size = latentSize(settings);
@@ -241,8 +246,7 @@ export class WanPipeline {
     };
     const { attention } = settings;
     const video = { size, attention, embeds: prompts.embeds, perturbation: guider.perturbation, signal };
-    const denoiser = await createWebgpuDenoiser(this.#gpu, transformer, video);
-    const data = await denoise(denoiser, start, {
+    const loop: DenoiseOptions = {
       scheduler,
       guider,
       signal,
@@ -253,7 +257,8 @@ export class WanPipeline {
           onEvent(previewEvent(predicted, { shape, step: state.step, steps: total, rgb: this.#latentRgb() }));
         await job.onStep?.(state);
       },
-    }).finally(() => denoiser.dispose());
+    };
+    const data = await transformer.withDenoiser(video, (denoiser) => denoise(denoiser, start, loop));
     return {
       latents: { data, shape },
       prompt: prompts.prompt,
@@ -267,15 +272,13 @@ export class WanPipeline {
     folder: string,
     config: WanTransformerConfig,
     { signal, onEvent }: { signal: AbortSignal | undefined; onEvent: (event: PipelineEvent) => void },
-  ): Promise<WanTransformer3DModel> {
+  ): Promise<EngineTransformer> {
     const known = this.#transformers.get(folder);
     if (known !== undefined) return known;
     const checkpoint = await openCheckpoint(this.files.source, folder, { signal });
     const total = checkpoint.totalBytes;
-    const transformer = await WanTransformer3DModel.load(this.#gpu, checkpoint, {
+    const transformer = await this.#engine.loadTransformer(checkpoint, {
       config,
-      storage: this.#storage(),
-      dtype: this.#dtype(),
       signal,
       onBytes: (done) => onEvent({ type: "progress", stage: "load", done, total, unit: "bytes" }),
     });
@@ -289,11 +292,7 @@ export class WanPipeline {
     signal?: AbortSignal,
   ): Promise<void> {
     const checkpoint = await openCheckpoint(this.files.source, settings.transformerFolder, { signal });
-    checkMemory(this.#gpu, settings, {
-      config,
-      weightBytes: weightBytes(checkpoint, this.#storage()),
-      activationElementBytes: this.#dtype() === "f16" ? 2 : 4,
-    });
+    this.#engine.checkMemory(settings, { config, checkpoint });
   }
 
   async #openDecoder(latentHeight: number, latentWidth: number, signal?: AbortSignal): Promise<TaehvDecoder> {
@@ -301,37 +300,24 @@ export class WanPipeline {
     if (this.#decoder?.key === key) return this.#decoder.decoder;
     await this.#decoder?.decoder.dispose();
     this.#decoder = undefined;
-    this.#ort ??= await this.#options.openOrt(chooseOrtTarget(this.#gpu));
+    const ort = await this.#engine.openOrt();
     const options = { decoder: this.#options.decoder, latentHeight, latentWidth, signal };
-    const decoder = await openDecoder(this.files, this.#ort, options);
+    const decoder = await openDecoder(this.files, ort, options);
     this.#decoder = { key, decoder };
     return decoder;
   }
 
   async #reopen(): Promise<void> {
-    this.#releaseGpu();
+    await this.#releaseEngine();
     this.#decoder = undefined;
-    this.#ort = undefined;
-    this.#gpu = await this.#options.openGpu();
+    this.#engine = await openEngine(this.#options);
   }
 
-  #releaseGpu(): void {
+  async #releaseEngine(): Promise<void> {
+    // What a lost device held is gone already.
+    for (const transformer of this.#transformers.values()) await transformer.dispose();
     this.#transformers.clear();
-    this.#gpu.dispose();
-  }
-
-  #storage(): WeightStorage {
-    return this.#options.storage ?? (this.#gpu.capabilities.software ? "f32" : "stored");
-  }
-
-  /** The text encoder is too sensitive for int8. */
-  #textStorage(): WeightStorage {
-    const storage = this.#storage();
-    return storage === "int8" ? "stored" : storage;
-  }
-
-  #dtype(): "f32" | "f16" {
-    return this.#options.dtype ?? (this.#gpu.capabilities.f16 ? "f16" : "f32");
+    await this.#engine.dispose();
   }
 
   /** The model's own latent-to-RGB map (`latent_rgb` in vae/config.json), or Wan 2.1's. */
@@ -362,15 +348,8 @@ function previewEvent(
   return { type: "preview", step, steps, width, height, frames: latentPreview(predicted, shape, rgb) };
 }
 
-/** Bytes of a checkpoint's weights in a storage; vectors are too small to matter. */
-function weightBytes(checkpoint: Checkpoint, storage: WeightStorage): number {
-  if (storage === "stored") return checkpoint.totalBytes;
-  const elementBytes = { f32: 4, f16: 2, int8: 1.0625 }[storage];
-  return checkpoint.names.reduce(
-    (sum, name) =>
-      sum + elementBytes * checkpoint.info(name).shape.reduce((product, size) => product * size, 1),
-    0,
-  );
+function openEngine({ openGpu, openOrt, storage, dtype }: WanPipelineOptions): Promise<Engine> {
+  return openGpu ? openWebgpuEngine({ openGpu, openOrt, storage, dtype }) : openOnnxEngine(openOrt);
 }
 
 function ignore(): void {

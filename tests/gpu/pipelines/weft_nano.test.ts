@@ -5,9 +5,11 @@ import { startDawn } from "../../../src/cli/dawn_node.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
 import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
 import { encodePrompts, paddedEmbeds } from "../../../src/pipelines/encode_prompt.ts";
+import type { EncodeTokens } from "../../../src/pipelines/engine.ts";
 import type { RenderSettings } from "../../../src/pipelines/render_options.ts";
 import { type Denoised, WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
+import { encodeTokens } from "../../../src/text/umt5_encoder.ts";
 import { fixtureTitle, largeFixture } from "../../reference/large_fixtures.ts";
 import { NANO_CASES, nanoFrames, nanoPrompt, nanoTensors } from "../../reference/nano_fixture.ts";
 import { relativeL2 } from "../../reference/compare.ts";
@@ -87,9 +89,10 @@ describe.each(models.map((model) => [model.title, model] as const))(
 
     it("encodes every case's prompt, and the empty one", async () => {
       const prompts = [...NANO_CASES.map((name) => nanoPrompt(name).prompt), ""];
-      const encoded = await encodePrompts(pipe.gpu, prompts, {
+      const encode: EncodeTokens = (ids, options) =>
+        encodeTokens(pipe.gpu, ids, { ...options, storage: "stored" });
+      const encoded = await encodePrompts(encode, prompts, {
         files: pipe.files,
-        storage: "stored",
         maxSequenceLength: 64,
         onEvent: () => {},
       });

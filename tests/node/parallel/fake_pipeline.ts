@@ -22,7 +22,7 @@ export async function createFakePipeline(): Promise<FakePipeline> {
   const capabilities = { ...JSON.parse(CAPABILITIES) };
   const fake: FakePipeline = {
     files,
-    gpu: { capabilities },
+    engine: { name: "webgpu", capabilities },
     disposed: false,
     onDenoise: () => Promise.resolve(),
     resolve: (options) => resolveSettings(options, files.settings),

@@ -1,0 +1,79 @@
+// The engine on WebGPU: our own kernels.
+
+import { WanTransformer3DModel } from "../dit/transformer_wan.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { chooseOrtTarget, type OrtRuntime, type OrtTarget } from "../onnx/ort_runtime.ts";
+import { encodeTokens } from "../text/umt5_encoder.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { WeightStorage } from "../weights/weight_loader.ts";
+import type { Engine, EngineTransformer } from "./engine.ts";
+import { checkMemory } from "./memory_plan.ts";
+import { createWebgpuDenoiser } from "./webgpu_denoiser.ts";
+
+/** What the engine is opened with. */
+export interface WebgpuEngineOptions {
+  readonly openGpu: () => Promise<Gpu>;
+  readonly openOrt: (target: OrtTarget) => Promise<OrtRuntime>;
+  /** Linear weights in GPU memory; default as stored on hardware, f32 on software adapters (faster there). */
+  readonly storage?: WeightStorage | undefined;
+  /** Arithmetic of activations; default f16 where the adapter has it. */
+  readonly dtype?: "f32" | "f16" | undefined;
+}
+
+/** Opens the device. */
+export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<Engine> {
+  const gpu = await options.openGpu();
+  const { capabilities } = gpu;
+  const { storage = capabilities.software ? "f32" : "stored" } = options;
+  const { dtype = capabilities.f16 ? "f16" : "f32" } = options;
+  let ort: Promise<OrtRuntime> | undefined;
+  return {
+    description: { name: "webgpu", capabilities },
+    gpu,
+    encodeTokens(prompts, encode) {
+      // The text encoder is too sensitive for int8.
+      return encodeTokens(gpu, prompts, { ...encode, storage: storage === "int8" ? "stored" : storage });
+    },
+    async loadTransformer(checkpoint, load) {
+      return transformerOn(
+        gpu,
+        await WanTransformer3DModel.load(gpu, checkpoint, { ...load, storage, dtype }),
+      );
+    },
+    checkMemory(size, { config, checkpoint }) {
+      checkMemory(gpu, size, {
+        config,
+        weightBytes: weightBytes(checkpoint, storage),
+        activationElementBytes: dtype === "f16" ? 2 : 4,
+      });
+    },
+    openOrt: () => (ort ??= options.openOrt(chooseOrtTarget(gpu))),
+    explain: (error) => gpu.explain(error),
+    dispose: async () => gpu.dispose(),
+  };
+}
+
+function transformerOn(gpu: Gpu, transformer: WanTransformer3DModel): EngineTransformer {
+  return {
+    async withDenoiser(video, use) {
+      const denoiser = await createWebgpuDenoiser(gpu, transformer, video);
+      try {
+        return await use(denoiser);
+      } finally {
+        denoiser.dispose();
+      }
+    },
+    dispose: async () => transformer.dispose(),
+  };
+}
+
+/** Bytes of a checkpoint's weights in a storage; vectors are too small to matter. */
+function weightBytes(checkpoint: Checkpoint, storage: WeightStorage): number {
+  if (storage === "stored") return checkpoint.totalBytes;
+  const elementBytes = { f32: 4, f16: 2, int8: 1.0625 }[storage];
+  return checkpoint.names.reduce(
+    (sum, name) =>
+      sum + elementBytes * checkpoint.info(name).shape.reduce((product, size) => product * size, 1),
+    0,
+  );
+}
