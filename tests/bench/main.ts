@@ -1,5 +1,6 @@
-// Benchmarks on a real GPU: `node dist/device/bench.mjs [linear] [attention] [masks] [forward] [profile]`. Prints tables, and
-// writes everything as JSON to the file named by WEFT_BENCH_JSON.
+// Benchmarks on a real GPU: `node dist/bench/bench.mjs [linear] [attention] [masks] [forward] [profile]`, or `families`,
+// `long ...` (long_video.ts), `searched ...` (searched.ts). Prints tables, and writes those of the GPU as JSON to the file
+// named by WEFT_BENCH_JSON.
 import { writeFileSync } from "node:fs";
 import { dualScope, radial, tile } from "../../src/attention/plan_constructors.ts";
 import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
@@ -8,6 +9,9 @@ import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { benchAttention } from "./attention.ts";
 import { benchForward, type ForwardCase } from "./forward.ts";
 import { benchLinear } from "./linear.ts";
+import { longVideos } from "./long_video.ts";
+import { benchMasks } from "./masks.ts";
+import { searchedMasks } from "./searched.ts";
 
 const FORWARD_CASES: readonly ForwardCase[] = [
   { numFrames: 33, height: 480, width: 832 },
@@ -129,6 +133,18 @@ async function profileTable(): Promise<void> {
   gpu.dispose();
 }
 
+async function familiesTable(): Promise<void> {
+  const gpu = await openGpu(true);
+  const frames = (wanted[1] ?? "3,9,21,41,82").split(",").map(Number);
+  const rows = await benchMasks(gpu, {
+    frames,
+    onlyFastest: 41,
+    onRow: (row) => console.log(JSON.stringify(row)),
+  });
+  gpu.dispose();
+  print("families", rows);
+}
+
 const gpu = await openGpu();
 console.log(JSON.stringify(gpu.capabilities));
 report["capabilities"] = gpu.capabilities;
@@ -138,5 +154,8 @@ if (has("attention")) await attentionTable();
 if (has("masks")) await masksTable();
 if (has("forward")) await forwardTable();
 if (has("profile")) await profileTable();
+if (wanted[0] === "families") await familiesTable();
+if (wanted[0] === "long") await longVideos(wanted.slice(1));
+if (wanted[0] === "searched") await searchedMasks(wanted.slice(1));
 releaseDawn();
 process.exit(0);

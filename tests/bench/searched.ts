@@ -1,0 +1,114 @@
+// What masks found by a search cost and save with weft-nano: for several thresholds the plan's density, PSNR and SSIM of
+// decoded frames to those of full attention, and seconds of both.
+//   bench.mjs searched out=DIR [model=DIR] [videos=6]
+// Writes DIR/attention_T.json for every threshold T, as `weft search-masks` would.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { chooseMasks, planOfMasks } from "../../src/attention/mask_choice.ts";
+import type { AttentionPlan } from "../../src/attention/plan.ts";
+import { startDawn } from "../../src/cli/dawn_node.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
+import { ReferenceMeter } from "../../src/metrics/reference_meter.ts";
+import { openOrtInNode } from "../../src/onnx/ort_runtime_node.ts";
+import { measureMasks } from "../../src/pipelines/mask_search.ts";
+import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
+import type { FrameBatch } from "../../src/video/frame_batch.ts";
+import { openFolderSource } from "../../src/weights/folder_source_node.ts";
+import { median } from "./median.ts";
+
+/** As `weft search-masks` without prompts, from seed 0. */
+const SEARCHED = [
+  "a large shiny red ball bounces on grass in daylight, static camera",
+  "a big blue cube spins on a checkered floor at sunset, the camera orbits left",
+  "a small shiny yellow pyramid rises on water at night",
+  "a large matte green cylinder rolls right on snow, the camera pans right",
+];
+/** Other sentences and seeds than those the masks were found with. */
+const JUDGED = [
+  "a big glossy purple ring rolls right on sand under an overcast sky, static camera",
+  "a small orange cone falls on grass at dusk, the camera zooms out",
+  "a huge cyan sphere approaches the camera on snow at night",
+  "a little matte white cube circles in the desert, the camera orbits right",
+  "a large shiny green torus spins on the ocean at sunset",
+  "a tiny red pyramid jumps on checkered tiles on a cloudy day, the camera pans left",
+];
+const THRESHOLDS = [0.05, 0.1, 0.15, 0.2, 0.3, 0.4];
+
+/** Runs the study. */
+export async function searchedMasks(args: readonly string[]): Promise<void> {
+  const value = (name: string, otherwise: string): string =>
+    args.find((arg) => arg.startsWith(`${name}=`))?.slice(name.length + 1) ?? otherwise;
+  const out = value("out", "dist/searched");
+  mkdirSync(out, { recursive: true });
+  const pipeline = await WanPipeline.open({
+    source: openFolderSource(value("model", "models/weft-nano")),
+    openGpu: () => Gpu.open({ gpu: startDawn() }),
+    openOrt: openOrtInNode,
+  });
+  const renders = SEARCHED.map((prompt, seed) => pipeline.resolve({ prompt, seed }));
+  const started = performance.now();
+  const { candidates, states } = await measureMasks(pipeline, {
+    renders,
+    steps: [0, 1, 2, 3],
+    known: new Map(),
+    onState: () => undefined,
+  });
+  const searchSeconds = (performance.now() - started) / 1000;
+  console.log(`${states.size} states, ${candidates.length} candidates, ${searchSeconds.toFixed(1)} s`);
+  writeFileSync(join(out, "states.json"), JSON.stringify({ candidates, states: [...states] }));
+  const judged = JUDGED.slice(0, Number(value("videos", "6")));
+  const dense = await renderAll(pipeline, judged, undefined);
+  const rows = [];
+  for (const threshold of THRESHOLDS) {
+    const layers = chooseMasks([...states.values()], candidates, { threshold, per: "head" });
+    const plan = planOfMasks(layers, candidates, renders[0]?.numLatentFrames ?? 1);
+    const sparse = await renderAll(pipeline, judged, plan);
+    const meters = sparse.videos.map((video, index) => {
+      const meter = new ReferenceMeter();
+      const reference = dense.videos[index] ?? [];
+      for (const [at, batch] of video.entries()) {
+        const other = reference[at];
+        if (other) meter.write(batch, other);
+      }
+      return meter.finish();
+    });
+    const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+    rows.push({
+      threshold,
+      density: mean(layers.map((layer) => layer.density)),
+      worstLayerError: Math.max(...layers.map(({ error }) => error)),
+      psnr: mean(meters.map(({ psnr }) => psnr)),
+      worstVideo: Math.min(...meters.map(({ psnr }) => psnr)),
+      ssim: mean(meters.map(({ ssim }) => ssim)),
+      secondsFull: dense.seconds,
+      secondsSearched: sparse.seconds,
+    });
+    writeFileSync(
+      join(out, `attention_${threshold}.json`),
+      JSON.stringify({ ...plan, layers }, undefined, 1),
+    );
+  }
+  console.table(rows);
+  writeFileSync(join(out, "searched.json"), JSON.stringify({ searchSeconds, rows }, undefined, 1));
+  await pipeline.dispose();
+}
+
+async function renderAll(
+  pipeline: WanPipeline,
+  prompts: readonly string[],
+  attention: AttentionPlan | undefined,
+): Promise<{ videos: FrameBatch[][]; seconds: number }> {
+  const videos: FrameBatch[][] = [];
+  const seconds: number[] = [];
+  for (const [index, prompt] of prompts.entries()) {
+    const settings = pipeline.resolve({ prompt, seed: 100 + index, attention });
+    if (index === 0) await pipeline.denoise(settings); // compiles
+    const before = performance.now();
+    const { latents } = await pipeline.denoise(settings);
+    seconds.push((performance.now() - before) / 1000);
+    const frames: FrameBatch[] = [];
+    for await (const batch of pipeline.decode(latents)) frames.push(batch);
+    videos.push(frames);
+  }
+  return { videos, seconds: median(seconds) };
+}
