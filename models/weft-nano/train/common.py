@@ -44,12 +44,6 @@ def elapsed():
     return share(time.time() - _T0)
 
 
-def finite(x, what):
-    """End a run that has diverged."""
-    if not math.isfinite(x): raise RuntimeError(f"{what} is {x}: the run has diverged; lower the learning rate and start again")
-    return x
-
-
 def sync(): return torch.cuda.synchronize() if torch.cuda.is_available() else None
 def barrier(): return dist.barrier() if world() > 1 else None
 
@@ -225,6 +219,10 @@ class Flat:
         return {n[len(prefix):]: self._view(flat, s, o).detach().contiguous().clone()
                 for n, s, o in zip(self.names, self.shapes, self.offsets) if n.startswith(prefix)}
 
+    def tensors(self):
+        """What a snapshot must hold."""
+        return [self.master, self.ema, self.m, self.v, self.count]
+
     def all_reduce(self):
         """Average gradients over the processes."""
         if world() > 1: dist.all_reduce(self.grad); self.grad /= world()
@@ -232,3 +230,29 @@ class Flat:
     def broadcast(self):
         """Rank 0's weights on every rank."""
         if world() > 1: dist.broadcast(self.master, 0); self.load(self.master)
+
+
+class Guard:
+    """Takes a run that diverges back to its last good state and halves its learning rate: `factor` multiplies the rate.
+
+    A check's loss must be finite and less than `slack` times the best so far (`start` is an untrained model's), and after
+    `checks` of them less than half of `start`. After five falls the run ends: better no result than one that took all the time."""
+
+    def __init__(self, flats, start, extra=(), slack=2., checks=6):
+        self.flats, self.kept, self.slack = flats, [*(t for f in flats for t in f.tensors()), *extra], slack
+        self.good, self.start, self.best, self.factor, self.falls, self.left = [t.clone() for t in self.kept], start, start, 1., 0, checks
+
+    def check(self, loss):
+        """Mean loss since the last check, the same on all ranks. Returns whether all is well."""
+        self.left -= 1
+        if self.left == 0 and not self.best < self.start / 2: raise RuntimeError(f"the run learns nothing: loss {loss}, best {self.best}, untrained {self.start}")
+        if math.isfinite(loss) and loss < self.slack * self.best:
+            self.best = min(self.best, loss)
+            for g, t in zip(self.good, self.kept): g.copy_(t)
+            return True
+        self.factor, self.falls = self.factor / 2, self.falls + 1
+        if self.falls > 5: raise RuntimeError(f"the run diverges (loss {loss}, best {self.best}) even at {self.factor} times the learning rate")
+        for g, t in zip(self.good, self.kept): t.copy_(g)
+        for f in self.flats: f.work.copy_(f.master)
+        log(f"diverged: loss {loss:.4g}, best {self.best:.4g}; going back, learning rate x {self.factor}")
+        return False

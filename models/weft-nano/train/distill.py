@@ -10,7 +10,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from common import Budget, Flat, Graphed, barrier, finite, log, rank, sync, trapezoid
+from common import Budget, Flat, Graphed, barrier, log, rank, sync, trapezoid
 from data import SQUARE, WIDE
 from flow import FEWSTEP, build, guided, load_models, over, save_weights, shift_sigma, velocity
 from text_encoder import empty_ids, encode_text
@@ -121,9 +121,7 @@ def regress(st, seconds, out):
         update()
         step += 1
         if step % 250 == 0:
-            e = st.errors()
-            finite(sum(e), "the regression error")
-            log(f"regression step {step} p {p:.2f} error {e}")
+            log(f"regression step {step} p {p:.2f} error {st.errors()}")
     st.save(out)
     log(f"regression done, {step} steps")
 

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 import render
 import world
 from autoencoder import LATENT, VideoAE, initialise, load_ae, encode_latents, decode_latents
-from common import Budget, Flat, Graphed, barrier, finite, log, mean_over_ranks, rank, trapezoid
+from common import Budget, Flat, Graphed, Guard, barrier, log, mean_over_ranks, rank, trapezoid
 
 LIVE, FROZEN = .5, .78             # shares of the budget at which statistics freeze and the encoder is finished
 CLIP = 17
+MUON, ADAM = 2e-3, 1e-3            # learning rates; a Muon rate of 4e-3 diverges with this decoder
 
 
 def difference(x, dim): return x.narrow(dim, 1, x.shape[dim] - 1) - x.narrow(dim, 0, x.shape[dim] - 1)
@@ -65,15 +66,15 @@ class Trainer:
             m, v = raw.mean((0, 1, 3, 4)), raw.var((0, 1, 3, 4))
             with torch.no_grad(): self.mean.lerp_(m, .02); self.var.lerp_(v, .02)
         else: m, v = self.mean, self.var
-        return (raw - m[:, None, None]) / (v[:, None, None] + 1e-5).sqrt()
+        return (raw - m[:, None, None]) / (v[:, None, None] + 1e-5).sqrt(), (v + 1e-5).log().square().mean()
 
     def step(self, live, encoder=True):
         """Loss and gradients of one random batch."""
         x, mask = self.clip()
-        with torch.set_grad_enabled(encoder): z = self.normalised((self.encode if encoder else self.ae.encode)(x).float(), live)
+        with torch.set_grad_enabled(encoder): z, scale = self.normalised((self.encode if encoder else self.ae.encode)(x).float(), live)
         noisy = z + torch.randn_like(z) * (.12 * torch.rand(len(z), 1, 1, 1, 1, device=self.dev))
         loss, mse = self.loss(self.decode(noisy.to(x.dtype)), x, mask)
-        total = loss + 1e-3 * F.relu(z.abs() - 3.).square().mean()
+        total = loss + 1e-3 * F.relu(z.abs() - 3.).square().mean() + (.003 * scale if live else 0.)      # a free scale would run away
         if encoder:           # half-size latents must decode to half-size frames: smoother latents are easier to generate
             k = max(1, self.batch // 4)
             half = F.avg_pool2d(z[:k].flatten(0, 1), 2).unflatten(0, (k, -1)).to(x.dtype)
@@ -86,7 +87,7 @@ class Trainer:
             self.stat += torch.stack([mse.detach(), torch.ones_like(mse)])
 
     def update(self, encoder=True):
-        for f in ((self.enc, self.dec) if encoder else (self.dec,)): f.update(4e-3, 2e-3, clip=.5)
+        for f in ((self.enc, self.dec) if encoder else (self.dec,)): f.update(MUON, ADAM, weight_decay=.1, clip=.5)
 
     @torch.no_grad()
     def exact_statistics(self):
@@ -120,25 +121,28 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True):
     live, frozen, tail = (Graphed(lambda: tr.step(True)), None, None)
     both, alone = Graphed(tr.update), None
     log("autoencoder captured")
-    t0, step, part, p = time.time(), 0, 0, 0.
+    tr.stat.zero_()
+    guard, t0, step, part, p = Guard([tr.enc, tr.dec], .3, [tr.mean, tr.var], slack=3.), time.time(), 0, 0, 0.
     while (p := budget.advance()) < 1:
         if part == 0 and p > LIVE:
             mean_over_ranks(tr.mean, tr.var)
             frozen, part = Graphed(lambda: tr.step(False)), 1
         if part == 1 and p > FROZEN:
             tr.exact_statistics()
+            guard.check(guard.best)                       # never back to before this point
             tr.dec.set(0, 1)                          # capturing makes a few calls; let them change nothing
             tail, alone, part = Graphed(lambda: tr.step(False, encoder=False)), Graphed(lambda: tr.update(False)), 2
-        tr.enc.set(trapezoid(p / FROZEN), min(.998, 1 - 1 / (step + 2)))
-        tr.dec.set(trapezoid(p), min(.998, 1 - 1 / (step + 2)))
+        tr.enc.set(guard.factor * trapezoid(p / FROZEN, warm=.04), min(.998, 1 - 1 / (step + 2)))
+        tr.dec.set(guard.factor * trapezoid(p, warm=.03), min(.998, 1 - 1 / (step + 2)))
         (live, frozen, tail)[part]()
         if part < 2: tr.enc.all_reduce()
         tr.dec.all_reduce()
         (both if part < 2 else alone)()
         step += 1
-        if step % 500 == 0:
+        if step % 50 == 0:
+            mean_over_ranks(tr.stat)
             mse, n = tr.stat.tolist()
-            log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * math.log10(finite(mse / n, 'mean squared error')):.2f}")
+            if guard.check(mse / n) and (step % 250 == 0 or step == 50): log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * math.log10(mse / n):.2f}")
             tr.stat.zero_()
     if part < 2: tr.exact_statistics()
     if rank() == 0: torch.save({k: v.half().cpu() for k, v in state(tr).items()}, out)

@@ -2,7 +2,7 @@
 import torch
 import torch.nn.functional as F
 
-from common import Budget, Flat, Graphed, barrier, finite, log, rank, trapezoid
+from common import Budget, Flat, Graphed, Guard, barrier, log, mean_over_ranks, rank, trapezoid
 from data import SQUARE, WIDE
 from flow import build, over, sample_sigma, save_weights, velocity
 from text_encoder import empty_ids, encode_text
@@ -49,7 +49,7 @@ class Trainer:
     def update(self): self.flat.update(2e-3, 1e-3, weight_decay=.05, betas=(.9, .98))
 
 
-def train_transformer(data, seconds, out, dev, tokens=TOKENS, compile=True, every=500):
+def train_transformer(data, seconds, out, dev, tokens=TOKENS, compile=True, every=100):
     """Train within `seconds` and save the averaged weights."""
     Graphed.new_pool()
     budget = Budget(seconds)
@@ -57,17 +57,19 @@ def train_transformer(data, seconds, out, dev, tokens=TOKENS, compile=True, ever
     steps = [Graphed(lambda s=s: tr.step(s)) for s in range(len(SHAPES))]
     update, step = Graphed(tr.update), 0
     tr.stat.zero_()
+    guard = Guard([tr.flat], 2., slack=1.5)
     log("transformer captured")
     while (p := budget.advance()) < 1:
-        tr.flat.set(trapezoid(p, warm=.03), min(.999, 1 - 1 / (step / 4 + 2)))
+        tr.flat.set(guard.factor * trapezoid(p, warm=.04), min(.999, 1 - 1 / (step / 4 + 2)))
         steps[CYCLE[step % len(CYCLE)]]()
         tr.flat.all_reduce()
         update()
         step += 1
         if step % every == 0:
+            mean_over_ranks(tr.stat)
             s = tr.stat.tolist()
-            finite(sum(a for a, _ in s), "the flow-matching loss")
-            log(f"transformer step {step} p {p:.2f} loss", " ".join(f"{size[1]}x{4 * L - 3}: {a / max(1, n):.4f}" for (size, L), (a, n) in zip(SHAPES, s)))
+            ok = guard.check(sum(a for a, _ in s) / sum(n for _, n in s))
+            if ok and (step % (5 * every) == 0 or step == every): log(f"transformer step {step} p {p:.2f} loss", " ".join(f"{size[1]}x{4 * L - 3}: {a / max(1, n):.4f}" for (size, L), (a, n) in zip(SHAPES, s)))
             tr.stat.zero_()
     if rank() == 0: save_weights(out, dit=tr.flat.state("0."), te=tr.flat.state("1."))
     barrier()
