@@ -43,6 +43,8 @@ export interface KeyGroupOperands extends Omit<PlannedAttentionOperands, "q" | "
   /** Unrotated and not released, or rotations. */
   readonly q: Tensor | Rotations;
   readonly layer: LayerAttention;
+  /** Records the rotation of k; default `rotate`. */
+  readonly rotateKeys?: PlannedAttentionOperands["rotate"] | undefined;
   /** The queries' own values, which perturbed heads take; given with the last group only. */
   readonly ownValues?: Tensor | undefined;
   /** The groups before, merged; released. */
@@ -51,7 +53,7 @@ export interface KeyGroupOperands extends Omit<PlannedAttentionOperands, "q" | "
 
 /** Records attention over a group of keys, and merges it with the groups before. k is released, v is not. */
 export function groupAttention(recorder: Recorder, operands: KeyGroupOperands): AttentionResult {
-  const { v, heads, layer, rotate, ownValues, before } = operands;
+  const { v, heads, layer, rotate, rotateKeys = rotate, ownValues, before } = operands;
   const { passes, strengths } = layer;
   const places = passes.map(({ positions }) => positions);
   const [queryPlaces, keyPlaces] = [places.map(({ query }) => query), places.map(({ key }) => key)];
@@ -62,7 +64,7 @@ export function groupAttention(recorder: Recorder, operands: KeyGroupOperands): 
   const k =
     "at" in operands.k
       ? lent(operands.k, keyPlaces)
-      : rotations(recorder, operands.k, { places: keyPlaces, rotate });
+      : rotations(recorder, operands.k, { places: keyPlaces, rotate: rotateKeys });
   const use = passes.length === 1 && ownValues && !before ? "apply" : "skip";
   const perturbation = strengths && ({ strengths, use } as const);
   let total = before;

@@ -146,5 +146,5 @@ class HeldKeys {
 }
 
 function tokensPerFrame({ context: { geometry } }: Block): number {
-  return geometry.tokens / geometry.numLatentFrames;
+  return geometry.tokensPerFrame;
 }

@@ -21,7 +21,11 @@ export interface LatentSize {
 
 /** The token grid in GPU terms. */
 export interface Geometry extends LatentSize {
+  /** The latent frames that are computed here; default all. `numLatentFrames` counts the whole video's. */
+  readonly clip: FrameRange;
+  /** Of the clip. */
   readonly tokens: number;
+  readonly tokensPerFrame: number;
   /** Tokens in tiles, frame by frame. */
   readonly queries: readonly RowTile[];
   readonly rotary: RotaryTables;
@@ -36,6 +40,8 @@ export interface GeometryOptions {
   readonly size: LatentSize;
   /** @default full attention */
   readonly plan?: AttentionPlan | undefined;
+  /** Latent frames to compute, for `forwardClip`. @default all */
+  readonly clip?: FrameRange | undefined;
   /** Tokens that are computed at once where the plan is local. @default see `choosePieces` */
   readonly pieceTokens?: number | undefined;
 }
@@ -48,7 +54,7 @@ export interface GeometryOptions {
 export function createGeometry(
   gpu: Gpu,
   config: WanTransformerConfig,
-  { size, plan = full(), pieceTokens }: GeometryOptions,
+  { size, plan = full(), clip, pieceTokens }: GeometryOptions,
 ): Geometry {
   const [patchT = 1, patchH = 1, patchW = 1] = config.patch_size;
   const frames = size.numLatentFrames / patchT;
@@ -58,13 +64,18 @@ export function createGeometry(
   const { num_attention_heads: heads, attention_head_dim: headDim, num_layers: layers } = config;
   const temporalFrequencies = ropePairs(headDim).time;
   validatePlan(plan, { numFrames: frames, layers, heads, temporalFrequencies });
+  const own = clip ?? { start: 0, end: frames };
+  const ownFrames = own.end - own.start;
+  const pieceSize = { numFrames: frames, tokensPerFrame, layers, heads, pieceTokens };
   return {
     ...size,
-    tokens: frames * tokensPerFrame,
-    queries: tilesOfFrames(frames, tokensPerFrame).flat(),
+    clip: own,
+    tokens: ownFrames * tokensPerFrame,
+    tokensPerFrame,
+    queries: tilesOfFrames(ownFrames, tokensPerFrame).flat(),
     rotary: new RotaryTables(gpu, headDim, { frames, gridHeight, gridWidth }),
     attention: new CompiledPlan(gpu, plan, { numFrames: frames, tokensPerFrame, heads }),
-    pieces: choosePieces(plan, { numFrames: frames, tokensPerFrame, layers, heads, pieceTokens })?.pieces,
+    pieces: clip ? undefined : choosePieces(plan, pieceSize)?.pieces,
   };
 }
 

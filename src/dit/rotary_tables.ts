@@ -36,10 +36,14 @@ export class RotaryTables {
     this.#grid = grid;
   }
 
-  /** The table that puts frames at a place. */
-  at(place: TemporalPlace): RotaryTable {
-    const key = placeKey(place);
-    const table = this.#tables.get(key) ?? this.#upload(place);
+  /**
+   * The table that puts frames at a place.
+   *
+   * @param frames numbers of the frames that follow each other in memory; default all of the video
+   */
+  at(place: TemporalPlace, frames: readonly number[] = consecutivePositions(this.#grid.frames)): RotaryTable {
+    const key = `${placeKey(place)} of ${frames.join()}`;
+    const table = this.#tables.get(key) ?? this.#upload(place, frames);
     this.#tables.set(key, table);
     return table;
   }
@@ -50,13 +54,15 @@ export class RotaryTables {
     this.#tables.clear();
   }
 
-  #upload(place: TemporalPlace): RotaryTable {
-    const { time, rows, columns } = ropeTables(this.#headDim, positionsAt(place, this.#grid));
+  #upload(place: TemporalPlace, frames: readonly number[]): RotaryTable {
+    const all = positionsAt(place, this.#grid);
+    const positions = { ...all, time: frames.map((frame) => all.time[frame] ?? 0) };
+    const { time, rows, columns } = ropeTables(this.#headDim, positions);
     const pairs = [time, rows, columns].flatMap(({ cos, sin }) =>
       Array.from(cos, (value, i) => [value, sin[i] ?? 0]).flat(),
     );
     const spec = { label: "rotary_emb", dtype: "f32", shape: [pairs.length] } as const;
     const table = uploadTensor(this.#gpu, spec, Float32Array.from(pairs));
-    return { ...this.#grid, table, pairs: [time.pairs, rows.pairs, columns.pairs] };
+    return { ...this.#grid, frames: frames.length, table, pairs: [time.pairs, rows.pairs, columns.pairs] };
   }
 }

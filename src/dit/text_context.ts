@@ -74,15 +74,14 @@ export async function createTextContext(
   });
   await recorder.submit({ signal });
   const tilesOf = (frames: FrameRange): AttentionTiles => {
-    const tokensPerFrame = geometry.tokens / geometry.numLatentFrames;
-    const queries = tilesOfFrames(frames.end - frames.start, tokensPerFrame).flat();
+    const queries = tilesOfFrames(frames.end - frames.start, geometry.tokensPerFrame).flat();
     const perFrame = queries.length / (frames.end - frames.start);
     const textOfQuery = queries.map(
       (_, tile) => textOfFrame[frames.start + Math.floor(tile / perFrame)] ?? 0,
     );
     return uploadTileLists(gpu, textTileLists(queries, { texts: rows, textOfQuery }), "attn2");
   };
-  const tiles = tilesOf({ start: 0, end: geometry.numLatentFrames });
+  const tiles = tilesOf(geometry.clip);
   return { keysValues, tiles, pieceTiles: (geometry.pieces ?? []).map(tilesOf), hiddenStates };
 }
 

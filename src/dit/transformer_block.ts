@@ -104,13 +104,25 @@ export function normForAttention(
 
 /** Records a block over some rows of its tokens; the input is released. */
 export function recordBlockRows(recorder: Recorder, hiddenStates: Tensor, rows: BlockRows): Tensor {
-  const { index, weights, context, e, attend, textTiles } = rows;
+  const attended = rows.attend(normForAttention(recorder, hiddenStates, rows));
+  return recordAfterAttention(recorder, hiddenStates, { ...rows, attended });
+}
+
+/**
+ * Records what comes after self-attention, `attended` [rows, D] before its projection. Both it and the hidden states that
+ * the block began with are released.
+ */
+export function recordAfterAttention(
+  recorder: Recorder,
+  hiddenStates: Tensor,
+  rows: Omit<BlockRows, "attend"> & { readonly attended: Tensor },
+): Tensor {
+  const { index, weights, context, e, attended, textTiles } = rows;
   const { config, dtype, ones } = context;
   const row = (slot: number): { tensor: Tensor; row: number } => ({ tensor: e, row: slot });
   const name = `block${index}`;
 
-  const h1 = normForAttention(recorder, hiddenStates, rows);
-  const attn1 = project(recorder, attend(h1), weights.attn1);
+  const attn1 = project(recorder, attended, weights.attn1);
   context.probe(`${name}.attn1`, attn1);
   const x1 = addGated(recorder, hiddenStates, { x: attn1, gate: row(GATE_MSA) });
 

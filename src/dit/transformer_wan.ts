@@ -14,13 +14,23 @@ import { modulation } from "../ops/modulation.ts";
 import { patchify, type PatchSize } from "../ops/patchify.ts";
 import { unpatchify } from "../ops/unpatchify.ts";
 import { mapRows } from "../tensor/rows.ts";
-import { copyTensor, type DType, reshape, type Tensor, uploadTemporary } from "../tensor/tensor.ts";
+import {
+  copyTensor,
+  type DType,
+  freeTensor,
+  reshape,
+  type Tensor,
+  uploadTemporary,
+} from "../tensor/tensor.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader.ts";
 import { recordBlockInPieces } from "./blocks_in_pieces.ts";
+import type { ContextExchange } from "./context_exchange.ts";
 import { createGeometry, type Geometry, type GeometryOptions, type LatentSize } from "./geometry.ts";
 import type { PromptSchedule } from "./prompt_schedule.ts";
 import { createTextContext, type PromptEmbeds, type TextContext } from "./text_context.ts";
+import { Segments } from "./segments.ts";
+import { runSplitWork, splitBlock, type SplitWork } from "./split_block.ts";
 import { timestepEmbedding } from "./timestep_embedding.ts";
 import { type AttentionProbe, type Probe, recordBlock } from "./transformer_block.ts";
 import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
@@ -64,6 +74,12 @@ export interface ForwardInputs {
   readonly seeAttention?: AttentionProbe | undefined;
 }
 
+/** Inputs of one forward pass over a clip. */
+export interface ClipForwardInputs extends Omit<ForwardInputs, "probe" | "seeAttention" | "start"> {
+  readonly exchange: ContextExchange;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** The transformer on one GPU. */
 export class WanTransformer3DModel {
   readonly config: WanTransformerConfig;
@@ -100,7 +116,7 @@ export class WanTransformer3DModel {
   createGeometry(
     size: LatentSize,
     plan?: AttentionPlan,
-    options?: Pick<GeometryOptions, "pieceTokens">,
+    options?: Pick<GeometryOptions, "clip" | "pieceTokens">,
   ): Geometry {
     return createGeometry(this.#gpu, this.config, { size, plan, ...options });
   }
@@ -157,6 +173,50 @@ export class WanTransformer3DModel {
     return velocity;
   }
 
+  /**
+   * Runs one forward pass over the geometry's clip, with the keys and values of other clips from an exchange. The result is
+   * the velocity of the clip's latents, to be freed.
+   */
+  async forwardClip(inputs: ClipForwardInputs): Promise<Tensor> {
+    const segments = new Segments(this.#gpu, `clip at step ${(inputs.step ?? 0) + 1}`, inputs.signal);
+    try {
+      const { velocity, finished } = await runSplitWork(this.#splitForward(segments, inputs));
+      await finished.catch((error: unknown) => {
+        freeTensor(this.#gpu, velocity);
+        throw error;
+      });
+      return velocity;
+    } catch (error) {
+      segments.discard();
+      throw error;
+    }
+  }
+
+  *#splitForward(
+    segments: Segments,
+    inputs: ClipForwardInputs,
+  ): SplitWork<{ velocity: Tensor; finished: Promise<void> }> {
+    const { latents, geometry, text, timestep, step = 0, exchange } = inputs;
+    const { attention = geometry.attention, skippedBlocks = [] } = inputs;
+    const { temb, timestepProj } = this.#embedTimestep(segments.recorder, timestep, ignore);
+    let hiddenStates = this.#embedPatches(segments.recorder, latents, ignore);
+    const { config } = this;
+    const shared = { config, geometry, text, timestepProj, ones: this.#weights.ones, dtype: this.#dtype };
+    const context = { ...shared, probe: ignore };
+    const alive = [temb, timestepProj];
+    for (const [index, weights] of this.#weights.blocks.entries()) {
+      if (skippedBlocks.includes(index)) continue;
+      const moment = { layer: index, step, timestep };
+      const block = { index, weights, context, attention, moment, exchange, alive };
+      hiddenStates = yield* splitBlock(segments, hiddenStates, block);
+    }
+    const { recorder } = segments;
+    const velocity = this.#head(recorder, hiddenStates, { temb, latents, geometry });
+    for (const tensor of [hiddenStates, ...alive]) recorder.release(tensor.buffer);
+    recorder.keep(velocity.buffer);
+    return { velocity, finished: segments.finish() };
+  }
+
   /** Frees the weights. */
   dispose(): void {
     this.#loader.dispose();
@@ -206,7 +266,7 @@ export class WanTransformer3DModel {
       recorder.release(h.buffer);
       return patches;
     };
-    const perFrame = geometry.tokens / geometry.numLatentFrames;
+    const perFrame = geometry.tokensPerFrame;
     const pieces = geometry.pieces?.map(({ start, end }) => ({
       start: start * perFrame,
       end: end * perFrame,

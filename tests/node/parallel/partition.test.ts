@@ -17,7 +17,7 @@ describe("partitionFrames", () => {
   test("equal workers get equal clips, as far as frames allow", () => {
     expect(sizes({ pairs: pairs(21), minFrames: 1, speeds: [EQUAL, EQUAL, EQUAL] })).toEqual([7, 7, 7]);
     const uneven = sizes({ pairs: pairs(21), minFrames: 1, speeds: [EQUAL, EQUAL] });
-    expect(uneven.toSorted()).toEqual([10, 11]);
+    expect(uneven.toSorted((a, b) => a - b)).toEqual([10, 11]);
   });
 
   test("a worker twice as fast gets twice as many frames", () => {
