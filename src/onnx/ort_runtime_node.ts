@@ -1,6 +1,8 @@
 // Opens onnxruntime-web in Node, and lends it what it expects of a browser when it computes on Dawn's device.
 // The wasm provider comes from the package's Node entry, the only bundle whose threads work in Node.
 import { availableParallelism } from "node:os";
+import { setFlagsFromString } from "node:v8";
+import { GraphBuilder } from "./graph_builder.ts";
 import { MAX_WASM_THREADS, OrtRuntime, type OrtModule, type OrtTarget } from "./ort_runtime.ts";
 
 /** Opens onnxruntime for the target. Its threads do not keep the process alive. */
@@ -17,7 +19,27 @@ export async function openOrtInNode(target: OrtTarget): Promise<OrtRuntime> {
       : await import("onnxruntime-web/webgpu");
   ort.env.wasm.numThreads = 1; // the GPU does the work
   pretendToHaveAdapter(ort, target.device);
-  return new OrtRuntime(ort, target);
+  const runtime = new OrtRuntime(ort, target);
+  await loadUnoptimized(runtime);
+  return runtime;
+}
+
+/** V8's measure of how much a WebAssembly function runs before it is optimized. */
+const TIERING_BUDGET = { standard: 1_800_000, never: 2_000_000_000 };
+
+// Two functions of the Asyncify build are 1.5 MB each and run at start, so V8 optimizes them: a minute of a core, for
+// which the first session and the end of the process wait. The GPU does the work, so unoptimized code is as good. The
+// budget is read once for each module, and the first session compiles this one; ffmpeg keeps its optimized code.
+async function loadUnoptimized(runtime: OrtRuntime): Promise<void> {
+  const graph = new GraphBuilder("nothing");
+  graph.output("y", graph.node("Identity", [graph.input("x", "float32", [1])]), "float32", [1]);
+  setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET.never}`);
+  try {
+    const session = await runtime.createSession(graph.encode());
+    await session.release();
+  } finally {
+    setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET.standard}`);
+  }
 }
 
 // Dawn in Node refuses views on a SharedArrayBuffer ("Invalid argument"), and onnxruntime's heap is one.

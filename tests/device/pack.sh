@@ -19,7 +19,12 @@ mkdir -p "$pack/$onnx/dist"
 cp dist/device/checks.mjs dist/portable/weft.mjs "$pack"
 cp $onnx/dist/ort.webgpu.min.mjs $onnx/dist/ort-wasm-simd-threaded.asyncify.{mjs,wasm} "$pack/$onnx/dist"
 cat > "$pack/$onnx/package.json" <<'JSON'
-{ "name": "onnxruntime-web", "type": "module", "exports": { ".": "./dist/ort.webgpu.min.mjs", "./webgpu": "./dist/ort.webgpu.min.mjs" } }
+{ "name": "onnxruntime-web", "type": "module", "exports": { ".": "./one_thread.mjs", "./webgpu": "./one_thread.mjs" } }
 JSON
+cat > "$pack/$onnx/one_thread.mjs" <<'JS'
+import { env } from "./dist/ort.webgpu.min.mjs";
+Object.defineProperty(env.wasm, "numThreads", { get: () => 1, set: () => {} }); // this bundle has no threads in Node
+export * from "./dist/ort.webgpu.min.mjs";
+JS
 tar c -C "$pack" . | xz -9e > dist/device/pack.tar.xz
 ls -l dist/device/pack.tar.xz
