@@ -120,9 +120,13 @@ interface SearchJob {
 
 async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<void> {
   const progress = createProgressLine(process.stderr, { quiet: flags.quiet ?? false });
+  const gpu = await Gpu.open({ gpu: webgpu, memoryCapBytes: flags.maxMemory });
   const pipeline = await WanPipeline.open({
     source: modelSource(flags.model),
-    openGpu: () => Gpu.open({ gpu: webgpu, memoryCapBytes: flags.maxMemory }),
+    // A software GPU renders slower than onnxruntime; only the masks are measured on it.
+    openGpu: gpu.capabilities.software
+      ? undefined
+      : () => Gpu.open({ gpu: webgpu, memoryCapBytes: flags.maxMemory }),
     openOrt: openOrtInNode,
     storage: flags.weights,
     dtype: flags.arithmetic,
@@ -133,7 +137,7 @@ async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<vo
       rendersOf(prompt, flags.seed + index, { pipeline, flags }),
     );
     const steps = flags.at ?? defaultSteps(renders[0]?.numInferenceSteps ?? 1);
-    const partial = await openPartialSearch(flags.out, identityOf(pipeline, renders[0]));
+    const partial = await openPartialSearch(flags.out, identityOf(pipeline, gpu, renders[0]));
     const known = new Map(
       renders.flatMap((render) =>
         steps.flatMap((step) => {
@@ -146,6 +150,7 @@ async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<vo
     if (known.size > 0)
       progress.say(`going on after ${known.size} of ${renders.length * steps.length} states`);
     const { candidates, states } = await measureMasks(pipeline, {
+      gpu,
       renders,
       steps,
       known,
@@ -160,7 +165,7 @@ async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<vo
       },
     });
     const layers = chooseMasks([...states.values()], candidates, flags);
-    const report = await reportOf({ pipeline, flags, renders, steps, layers, candidates });
+    const report = await reportOf({ pipeline, gpu, flags, renders, steps, layers, candidates });
     const plan = planOfMasks(layers, candidates, renders[0]?.numLatentFrames ?? 1);
     await writeMaskPlan(flags.out, plan, report);
     await partial.remove();
@@ -170,6 +175,7 @@ async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<vo
     );
   } finally {
     progress.end();
+    gpu.dispose();
     await pipeline.dispose();
   }
 }
@@ -199,7 +205,7 @@ function defaultSteps(numSteps: number): number[] {
 }
 
 /** What measurements depend on besides prompt, seed and step. */
-function identityOf({ files, gpu }: WanPipeline, render: RenderSettings | undefined): unknown {
+function identityOf({ files }: WanPipeline, gpu: Gpu, render: RenderSettings | undefined): unknown {
   if (render === undefined) return null;
   const { prompt: _, seed: _seed, notices: _notices, ...rest } = render;
   const candidates = candidatesFor(render).map(({ name, rule }) => [name, rule]);
@@ -208,6 +214,7 @@ function identityOf({ files, gpu }: WanPipeline, render: RenderSettings | undefi
 
 interface Searched {
   readonly pipeline: WanPipeline;
+  readonly gpu: Gpu;
   readonly flags: SearchFlags;
   readonly renders: readonly RenderSettings[];
   readonly steps: readonly number[];
@@ -217,6 +224,7 @@ interface Searched {
 
 async function reportOf({
   pipeline,
+  gpu,
   flags,
   renders,
   steps,
@@ -225,7 +233,7 @@ async function reportOf({
 }: Searched): Promise<MaskSearchReport> {
   const [render] = renders;
   if (render === undefined) throw new Error("A search has at least one render.");
-  const { files, gpu } = pipeline;
+  const { files } = pipeline;
   const config = await readTransformerConfig(files, render.transformerFolder);
   const tokens = render.numLatentFrames * (render.height / 16) * (render.width / 16);
   const byLayer = layers.map((masks): LayerReport => {

@@ -5,6 +5,7 @@ import { type MaskCandidate, maskCandidates } from "../attention/mask_candidates
 import type { MaskErrors } from "../attention/mask_choice.ts";
 import { MaskMeter } from "../dit/mask_meter.ts";
 import { WanTransformer3DModel } from "../dit/transformer_wan.ts";
+import type { Gpu } from "../gpu/gpu.ts";
 import { InputError } from "../errors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { WeightStorage } from "../weights/weight_loader.ts";
@@ -15,6 +16,8 @@ import type { Denoised, JobOptions, WanPipeline } from "./wan_pipeline.ts";
 
 /** What to look at. */
 export interface MaskSearchOptions extends JobOptions {
+  /** Where masks are measured. */
+  readonly gpu: Gpu;
   /** One render each, all of one size and with as many steps. */
   readonly renders: readonly RenderSettings[];
   /** Steps in front of which latents are looked at, from 0. */
@@ -104,9 +107,9 @@ interface Measurer {
 }
 
 async function openMeasurer(
-  { gpu, files }: WanPipeline,
+  { files }: WanPipeline,
   settings: RenderSettings,
-  { candidates, storage, dtype, signal }: MaskSearchOptions & { candidates: readonly MaskCandidate[] },
+  { gpu, candidates, storage, dtype, signal }: MaskSearchOptions & { candidates: readonly MaskCandidate[] },
 ): Promise<Measurer> {
   const { software, f16 } = gpu.capabilities;
   const folder = settings.transformerFolder;

@@ -3,6 +3,7 @@
 //   bench.mjs long time out=DIR            seconds and peak memory by length, nothing else running
 //   bench.mjs long quality part=0/4 out=DIR  measures of src/metrics, a share of the settings
 //   bench.mjs long merge out=DIR           the parts as tables, and contact sheets as PNG
+// More: engine=onnx (the CPU), frames=33,129, prompts=2, settings="full;coverage, true".
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { anchorCoverage } from "../../src/attention/frame_sets.ts";
@@ -33,7 +34,7 @@ interface Row {
   readonly prompt: number;
   readonly denoiseSeconds: number;
   readonly decodeSeconds: number;
-  /** The most GPU memory in use while denoising, weights included. */
+  /** The most GPU memory in use while denoising, weights included; 0 on the CPU. */
   readonly peakGpuMegabytes: number;
   /** The process's largest resident set so far. */
   readonly rssMegabytes: number;
@@ -54,7 +55,7 @@ export async function longVideos(args: readonly string[]): Promise<void> {
   if (mode === "merge") return await merge(out);
   const pipeline = await WanPipeline.open({
     source: openFolderSource(MODEL),
-    openGpu: () => Gpu.open({ gpu: startDawn() }),
+    openGpu: value("engine", "webgpu") === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
     openOrt: openOrtInNode,
   });
   if (mode === "time") {
@@ -119,12 +120,13 @@ async function render(
   if (asked === undefined) throw new Error("There are no prompts.");
   const attention = setting.plan({ numLatentFrames: (frames - 1) / 4 + 1, steps: 4, layers: 12 });
   const settings = pipeline.resolve({ ...asked, numFrames: frames, attention });
-  pipeline.gpu.memory.trim();
-  pipeline.gpu.memory.resetPeak();
+  const memory = pipeline.engine.name === "webgpu" ? pipeline.gpu.memory : undefined;
+  memory?.trim();
+  memory?.resetPeak();
   const started = performance.now();
   const { latents } = await pipeline.denoise(settings);
   const denoised = performance.now();
-  const peakGpuMegabytes = pipeline.gpu.memory.use.peakBytes / 1e6;
+  const peakGpuMegabytes = (memory?.use.peakBytes ?? 0) / 1e6;
   const meter = new VideoMeter();
   const thumbnails = new Thumbnails(frames);
   let rss = 0;
@@ -183,7 +185,7 @@ async function merge(out: string): Promise<void> {
       writeFileSync(join(out, `sheet_${frames}_${prompt}.png`), await encodePng(composeSheet(strips)));
     }
   }
-  const rest = rows.map(({ thumbnails: _, ...row }) => row);
+  const rest = rows.map((row) => ({ ...row, thumbnails: undefined }));
   writeFileSync(join(out, "rows.json"), JSON.stringify({ coverage: coverages(), rows: rest }));
 }
 

@@ -42,17 +42,20 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
   mkdirSync(out, { recursive: true });
   const pipeline = await WanPipeline.open({
     source: openFolderSource(value("model", "models/weft-nano")),
-    openGpu: () => Gpu.open({ gpu: startDawn() }),
+    openGpu: value("engine", "webgpu") === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
     openOrt: openOrtInNode,
   });
   const renders = SEARCHED.map((prompt, seed) => pipeline.resolve({ prompt, seed }));
   const started = performance.now();
+  const gpu = await Gpu.open({ gpu: startDawn() });
   const { candidates, states } = await measureMasks(pipeline, {
+    gpu,
     renders,
     steps: [0, 1, 2, 3],
     known: new Map(),
     onState: () => undefined,
   });
+  gpu.dispose();
   const searchSeconds = (performance.now() - started) / 1000;
   console.log(`${states.size} states, ${candidates.length} candidates, ${searchSeconds.toFixed(1)} s`);
   writeFileSync(join(out, "states.json"), JSON.stringify({ candidates, states: [...states] }));
