@@ -121,17 +121,7 @@ interface SearchJob {
 async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<void> {
   const progress = createProgressLine(process.stderr, { quiet: flags.quiet ?? false });
   const gpu = await Gpu.open({ gpu: webgpu, memoryCapBytes: flags.maxMemory });
-  const pipeline = await WanPipeline.open({
-    source: modelSource(flags.model),
-    // A software GPU renders slower than onnxruntime; only the masks are measured on it.
-    openGpu: gpu.capabilities.software
-      ? undefined
-      : () => Gpu.open({ gpu: webgpu, memoryCapBytes: flags.maxMemory }),
-    openOrt: openOrtInNode,
-    storage: flags.weights,
-    dtype: flags.arithmetic,
-    signal,
-  });
+  const pipeline = await openPipeline(gpu, { prompts, flags, webgpu, signal });
   try {
     const renders = prompts.map((prompt, index) =>
       rendersOf(prompt, flags.seed + index, { pipeline, flags }),
@@ -178,6 +168,19 @@ async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<vo
     gpu.dispose();
     await pipeline.dispose();
   }
+}
+
+/** A software GPU renders slower than onnxruntime: then only the masks are measured on it. */
+async function openPipeline(gpu: Gpu, { flags, webgpu, signal }: SearchJob): Promise<WanPipeline> {
+  const openGpu = (): Promise<Gpu> => Gpu.open({ gpu: webgpu, memoryCapBytes: flags.maxMemory });
+  return await WanPipeline.open({
+    source: modelSource(flags.model),
+    openGpu: gpu.capabilities.software ? undefined : openGpu,
+    openOrt: openOrtInNode,
+    storage: flags.weights,
+    dtype: flags.arithmetic,
+    signal,
+  });
 }
 
 function rendersOf(
