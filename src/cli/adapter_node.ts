@@ -27,12 +27,18 @@ const KILL_MS = 750;
  */
 export async function openHost(): Promise<Host> {
   if (process.env[SWIFTSHADER_VARIABLE]) return { type: "here", gpu: await requireAdapter(startDawn()) };
-  const hardware = hasGpuDevice() ? await hardwareGpu() : undefined;
+  const hardware = await openHardware();
   if (hardware !== undefined) return { type: "here", gpu: hardware };
   if (process.platform !== "linux" || process.arch !== "x64") {
     return { type: "here", gpu: await requireAdapter(startDawn()) };
   }
   return { type: "elsewhere", code: await restart(await swiftshaderEnvironment()) };
+}
+
+/** The machine's own graphics adapter, opened; undefined where there is none, or SwiftShader was asked for. */
+export async function openHardware(): Promise<GPU | undefined> {
+  if (process.env[SWIFTSHADER_VARIABLE] || !hasGpuDevice()) return undefined;
+  return await hardwareGpu();
 }
 
 /** On Linux every GPU driver shows a device file; without one, asking Vulkan only makes it complain on stderr. */

@@ -4,7 +4,6 @@
 import type { Server } from "node:http";
 import type { Browser, Page } from "playwright-core";
 import { GpuOutOfMemoryError, InputError, WebGPUUnavailableError, WeightsError } from "../errors.ts";
-import type { Capabilities } from "../gpu/capabilities.ts";
 import type {
   RenderRequest,
   RenderResult,
@@ -12,6 +11,7 @@ import type {
   ServiceEvent,
 } from "../parallel/render_protocol.ts";
 import type { RenderOptions } from "../pipelines/render_options.ts";
+import type { EngineDescription } from "../pipelines/engine.ts";
 import { formatOfFileName, type VideoFormat } from "../video/video_format.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
 import { launchChromium } from "./chromium_node.ts";
@@ -50,11 +50,12 @@ export async function runInChromium(request: CliRequest, signal: AbortSignal): P
   refuseNodeOptions(request);
   const { run, jobs } = request;
   const progress = createProgressLine(process.stderr, { quiet: run.quiet });
-  const host = await openPage(run.model, signal);
+  const host = await openPage(run, signal);
   try {
     await host.page.exposeFunction("onWeftEvent", (event: ServiceEvent) => showEvent(event, progress));
-    const { gpu } = await host.page.evaluate(() => weft.describe());
-    if (!gpu.available) throw new WebGPUUnavailableError(gpu.reason);
+    const { gpu, compute } = await host.page.evaluate(() => weft.describe());
+    if (compute === undefined)
+      throw new WebGPUUnavailableError(gpu.available ? "No engine works here." : gpu.reason);
     const taken = new Set<string>();
     const results: JobResult[] = [];
     let modelHash: string | undefined;
@@ -70,17 +71,17 @@ export async function runInChromium(request: CliRequest, signal: AbortSignal): P
       progress.say(summary(result));
       if (!run.json) printPaths(result);
     }
-    if (run.json) printReport(results, { capabilities: gpu.capabilities, location: run.model, modelHash });
+    if (run.json) printReport(results, { compute, location: run.model, modelHash });
   } finally {
     progress.end();
     await host.close();
   }
 }
 
-function printReport(results: readonly JobResult[], { capabilities, location, modelHash }: PageFacts): void {
+function printReport(results: readonly JobResult[], { compute, location, modelHash }: PageFacts): void {
   const report = jsonReport({
     version: VERSION,
-    capabilities,
+    compute,
     model: { location, hash: modelHash },
     bytes: { weights: null, peakGpu: null },
     results,
@@ -90,7 +91,7 @@ function printReport(results: readonly JobResult[], { capabilities, location, mo
 }
 
 interface PageFacts {
-  readonly capabilities: Capabilities;
+  readonly compute: EngineDescription;
   readonly location: string;
   readonly modelHash: string | undefined;
 }
@@ -121,7 +122,7 @@ interface PageHost {
 }
 
 /** Serves page and model, and opens the page. An abort closes the browser, which ends whatever waits for it. */
-async function openPage(model: string, signal: AbortSignal): Promise<PageHost> {
+async function openPage({ model, engine }: CliRequest["run"], signal: AbortSignal): Promise<PageHost> {
   const server = await servePageAndModel(model);
   let browser: Browser | undefined;
   const close = async (): Promise<void> => {
@@ -137,7 +138,7 @@ async function openPage(model: string, signal: AbortSignal): Promise<PageHost> {
     signal.throwIfAborted();
     const page = await browser.newPage();
     page.setDefaultTimeout(0); // a render takes as long as it takes
-    await page.goto(`${serverUrl(server, ADDRESS)}#scripted`);
+    await page.goto(`${serverUrl(server, ADDRESS)}?engine=${engine}#scripted`);
     await page.waitForFunction(() => "weft" in globalThis);
     return { page, modelUrl: isUrl(model) ? model : MODEL_PATH, close };
   } catch (error) {

@@ -3,40 +3,51 @@
 import { createRequire } from "node:module";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { type Capabilities, readCapabilities } from "../gpu/capabilities.ts";
 import { requestAdapter } from "../gpu/gpu.ts";
-import { adapterName } from "../pipelines/render_metadata.ts";
-import { openHost } from "./adapter_node.ts";
+import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
+import { ENGINE_WISHES, type EngineDescription, type EngineWish } from "../pipelines/engine.ts";
+import { deviceName } from "../pipelines/render_metadata.ts";
+import { openComputeHost } from "./engine_option.ts";
+import { adapterReport } from "./json_report.ts";
 import { VERSION } from "./package_files.ts";
+import type { RunHost } from "./render_run.ts";
 
 /** Adds the command to the program. */
 export function addInfoCommand(program: Command): void {
   program
     .command("info")
-    .summary("show the graphics adapter and what it can do")
+    .summary("show what renders compute on, and what it can do")
     .description(
-      "Prints the capability table of the adapter that renders would use, and the versions at work.",
+      "Prints the engine that renders would use, the capability table of its adapter, and the versions at work.",
+    )
+    .addOption(
+      new Option("--engine <engine>", "as for render").choices(ENGINE_WISHES).default("auto" as EngineWish),
     )
     .option("--json", "print one JSON object")
-    .action(async ({ json = false }: { json?: boolean }) => {
-      const host = await openHost();
+    .action(async ({ engine, json = false }: { engine: EngineWish; json?: boolean }) => {
+      const host = await openComputeHost(engine);
       if (host.type === "elsewhere") {
         process.exitCode = host.code;
         return;
       }
-      const adapter = readCapabilities(await requestAdapter(host.gpu));
-      const report = { versions: versions(), adapter };
-      process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : describe(report));
+      const compute = await describeHost(host);
+      const report = { versions: versions(), computeEngine: compute.name, adapter: adapterReport(compute) };
+      process.stdout.write(
+        json ? `${JSON.stringify(report, null, 2)}\n` : describe(report.versions, compute),
+      );
     });
 }
 
-interface Report {
-  readonly versions: Readonly<Record<string, string>>;
-  readonly adapter: Capabilities;
+async function describeHost(host: RunHost): Promise<EngineDescription> {
+  if (host.type === "onnx") {
+    return { name: "onnx", threads: (await openOrtInNode({ provider: "wasm" })).numThreads };
+  }
+  return { name: "webgpu", capabilities: readCapabilities(await requestAdapter(host.gpu)) };
 }
 
-function versions(): Report["versions"] {
+function versions(): Readonly<Record<string, string>> {
   return {
     weft: VERSION,
     node: process.versions.node,
@@ -45,10 +56,19 @@ function versions(): Report["versions"] {
   };
 }
 
-function describe({ versions: found, adapter }: Report): string {
+function describe(found: Readonly<Record<string, string>>, compute: EngineDescription): string {
   const rows: [string, string][] = [
     ...Object.entries(found),
-    ["adapter", adapterName(adapter)],
+    ["engine", compute.name],
+    ["adapter", deviceName(compute)],
+    ...(compute.name === "webgpu" ? adapterRows(compute.capabilities) : []),
+  ];
+  const wide = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, value]) => `${name.padEnd(wide)}  ${value}\n`).join("");
+}
+
+function adapterRows(adapter: Capabilities): [string, string][] {
+  return [
     ["vendor", [adapter.vendor, adapter.architecture].filter(Boolean).join(", ") || "not told"],
     ["f16 arithmetic", yesNo(adapter.f16)],
     ["subgroups", adapter.subgroups ? sizes(adapter) : "no"],
@@ -60,8 +80,6 @@ function describe({ versions: found, adapter }: Report): string {
     ["workgroup threads", String(adapter.maxInvocations)],
     ["storage buffers", String(adapter.maxStorageBuffers)],
   ];
-  const wide = Math.max(...rows.map(([name]) => name.length));
-  return rows.map(([name, value]) => `${name.padEnd(wide)}  ${value}\n`).join("");
 }
 
 function sizes({ subgroupMinSize: min, subgroupMaxSize: max }: Capabilities): string {

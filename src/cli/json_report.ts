@@ -1,15 +1,15 @@
 // `--json`: what a run did, as one object on stdout.
 
-import type { Capabilities } from "../gpu/capabilities.ts";
 import type { ProfileRow } from "../gpu/profiler.ts";
-import { adapterName } from "../pipelines/render_metadata.ts";
+import type { EngineDescription } from "../pipelines/engine.ts";
+import { deviceName } from "../pipelines/render_metadata.ts";
 import { FULL_ATTENTION } from "./attention_option.ts";
 import type { JobResult } from "./render_job.ts";
 
 /** What the report is made of. */
 export interface ReportParts {
   readonly version: string;
-  readonly capabilities: Capabilities;
+  readonly compute: EngineDescription;
   readonly model: { readonly location: string; readonly hash: string | undefined };
   /** Bytes of the weights files that the run read, and the most GPU memory in use at a time; null: not known. */
   readonly bytes: { readonly weights: number | null; readonly peakGpu: number | null };
@@ -19,16 +19,24 @@ export interface ReportParts {
 
 /** The report: for one job its fields stand at the top, for several they are the elements of `jobs`. */
 export function jsonReport(parts: ReportParts): Record<string, unknown> {
-  const { version, capabilities, model, bytes, results, profile } = parts;
+  const { version, compute, model, bytes, results, profile } = parts;
   const [first, ...others] = results.map(jobReport);
   return {
     engine: `weft ${version}`,
-    adapter: { name: adapterName(capabilities), ...capabilities },
+    computeEngine: compute.name,
+    adapter: adapterReport(compute),
     model: { location: model.location, hash: model.hash ?? null },
     bytes,
     ...(others.length === 0 ? first : { jobs: [first, ...others] }),
     ...(profile && { profile }),
   };
+}
+
+/** The adapter's table; of a CPU there is less to tell. */
+export function adapterReport(compute: EngineDescription): Record<string, unknown> {
+  const name = deviceName(compute);
+  if (compute.name === "webgpu") return { name, ...compute.capabilities };
+  return { name, software: true, threads: compute.threads };
 }
 
 function jobReport({

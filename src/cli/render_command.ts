@@ -3,9 +3,10 @@
 import { type Command, Option } from "commander";
 import { PLAN_NAMES } from "../attention/plan_name.ts";
 import { InputError } from "../errors.ts";
-import { openHost } from "./adapter_node.ts";
+import { ENGINE_WISHES } from "../pipelines/engine.ts";
 import { readBatch } from "./batch_file.ts";
 import { runInChromium } from "./chromium_run.ts";
+import { openComputeHost } from "./engine_option.ts";
 import { withInterrupt } from "./interrupt.ts";
 import {
   anyNumber,
@@ -49,9 +50,9 @@ export function addRenderCommand(program: Command): void {
       await withInterrupt((signal) => runInChromium(request, signal));
       return;
     }
-    const host = await openHost();
+    const host = await openComputeHost(request.run.engine, request.run);
     if (host.type === "elsewhere") process.exitCode = host.code;
-    else await withInterrupt((signal) => runRender(request, host.gpu, signal));
+    else await withInterrupt((signal) => runRender(request, host, signal));
   });
 }
 
@@ -120,6 +121,11 @@ function addRunOptions(command: Command): void {
         .default("node"),
     )
     .addOption(
+      new Option("--engine <engine>", "WebGPU, or onnxruntime on the CPU; auto: WebGPU where there is a GPU")
+        .choices(ENGINE_WISHES)
+        .default("auto"),
+    )
+    .addOption(
       new Option(
         "--weights <storage>",
         "matrices in GPU memory (default: as stored; f32 on software)",
@@ -140,12 +146,25 @@ function addRunOptions(command: Command): void {
 
 /** Command line options to plain data. Throws `InputError` when there is nothing to render. */
 export async function requestOf(prompts: readonly string[], flags: RenderFlags): Promise<RenderRequest> {
-  const { host, model, vae, weights, arithmetic, maxMemory, preview, json, quiet, profile, ...ofJobs } =
-    flags;
+  const {
+    host,
+    engine,
+    model,
+    vae,
+    weights,
+    arithmetic,
+    maxMemory,
+    preview,
+    json,
+    quiet,
+    profile,
+    ...ofJobs
+  } = flags;
   const { batch, prompts: file, ...job } = ofJobs;
   const jobs = await jobsOf(prompts, { batch, file, job });
   const run: RenderRun = {
     host: host ?? "node",
+    engine: engine ?? "auto",
     model,
     vae,
     weights,

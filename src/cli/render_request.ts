@@ -1,5 +1,6 @@
 // What `weft render` is asked to do, as plain data: jobs, and what they share. Commander and batch files both end here.
 
+import type { EngineWish } from "../pipelines/engine.ts";
 import type { LaterPrompt, RenderOptions } from "../pipelines/render_options.ts";
 
 /** One video. Paths are as the user gave them, relative to the working directory. */
@@ -49,6 +50,7 @@ export interface RenderJob {
 export interface RenderRun {
   /** Where it computes: this process, or a page in headless Chromium. */
   readonly host: "node" | "chromium";
+  readonly engine: EngineWish;
   /** A folder or an http(s) URL. */
   readonly model: string;
   readonly vae?: string | undefined;

@@ -1,4 +1,4 @@
-// Runs a request on an opened WebGPU: one pipeline, whose weights all jobs share, and one ffmpeg.
+// Runs a request on an opened engine: one pipeline, whose weights all jobs share, and one ffmpeg.
 
 import { Gpu } from "../gpu/gpu.ts";
 import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
@@ -6,6 +6,7 @@ import type { PipelineEvent } from "../pipelines/events.ts";
 import { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { createNodeFfmpeg } from "../video/ffmpeg_node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
+import type { ComputeHost } from "./engine_option.ts";
 import { jsonReport } from "./json_report.ts";
 import { VERSION } from "./package_files.ts";
 import { profileTable } from "./profile_table.ts";
@@ -15,12 +16,15 @@ import { type JobResult, renderJob } from "./render_job.ts";
 import { decoderFile, modelSource, planJobs } from "./render_plan.ts";
 import type { RenderRequest, RenderRun } from "./render_request.ts";
 
+/** What to compute on. */
+export type RunHost = Exclude<ComputeHost, { type: "elsewhere" }>;
+
 /** Renders every job, one after the other. Throws at the first that fails; files of earlier ones stay. */
-export async function runRender(request: RenderRequest, webgpu: GPU, signal: AbortSignal): Promise<void> {
+export async function runRender(request: RenderRequest, host: RunHost, signal: AbortSignal): Promise<void> {
   const { run } = request;
   const progress = createProgressLine(process.stderr, { quiet: run.quiet });
   const ffmpeg = createNodeFfmpeg();
-  const pipeline = await openPipeline(request, webgpu, signal);
+  const pipeline = await openPipeline(request, host, signal);
   try {
     const plans = await planJobs(request, pipeline.files, signal);
     const results: JobResult[] = [];
@@ -46,13 +50,16 @@ export async function runRender(request: RenderRequest, webgpu: GPU, signal: Abo
 /** A dump is for comparing numbers: it is computed in f32 unless the user says otherwise. */
 async function openPipeline(
   { run, jobs }: RenderRequest,
-  webgpu: GPU,
+  host: RunHost,
   signal: AbortSignal,
 ): Promise<WanPipeline> {
   const isDump = jobs.some(({ dump }) => dump !== undefined);
   return await WanPipeline.open({
     source: modelSource(run.model),
-    openGpu: () => Gpu.open({ gpu: webgpu, memoryCapBytes: run.maxMemory, profile: run.profile }),
+    openGpu:
+      host.type === "webgpu"
+        ? () => Gpu.open({ gpu: host.gpu, memoryCapBytes: run.maxMemory, profile: run.profile })
+        : undefined,
     openOrt: openOrtInNode,
     decoder: decoderFile(run.vae),
     storage: run.weights,
@@ -66,14 +73,15 @@ async function printReport(
   pipeline: WanPipeline,
   results: readonly JobResult[],
 ): Promise<void> {
-  const { files, gpu } = pipeline;
+  const { files, engine } = pipeline;
+  const gpu = engine.name === "webgpu" ? pipeline.gpu : undefined;
   const report = jsonReport({
     version: VERSION,
-    capabilities: gpu.capabilities,
+    compute: engine,
     model: { location: files.source.location, hash: files.hash },
-    bytes: { weights: await weightBytes(pipeline, results), peakGpu: gpu.memory.use.peakBytes },
+    bytes: { weights: await weightBytes(pipeline, results), peakGpu: gpu?.memory.use.peakBytes ?? null },
     results,
-    profile: run.profile ? (gpu.profiler?.rows ?? []) : undefined,
+    profile: run.profile ? (gpu?.profiler?.rows ?? []) : undefined,
   });
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
 }

@@ -1,6 +1,7 @@
 // What the page and the worker that renders tell each other: types only, all plain data. The worker's side is
 // render_service.ts, the page's side RenderClient in render_endpoint.ts.
 import type { Capabilities } from "../gpu/capabilities.ts";
+import type { EngineDescription } from "../pipelines/engine.ts";
 import type { PipelineEvent, Stage } from "../pipelines/events.ts";
 import type { ModelSettings } from "../pipelines/model_index.ts";
 import type { RenderOptions, RenderSettings } from "../pipelines/render_options.ts";
@@ -11,6 +12,8 @@ export interface ServiceDescription {
   readonly gpu:
     | { readonly available: true; readonly capabilities: Capabilities }
     | { readonly available: false; readonly reason: string };
+  /** What renders are computed with; undefined when the engine that was asked for is not there. */
+  readonly compute: EngineDescription | undefined;
   /** Without isolation onnxruntime has one thread only. */
   readonly crossOriginIsolated: boolean;
   readonly threads: number;

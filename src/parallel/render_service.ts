@@ -3,6 +3,13 @@
 import { DeviceLostError, InputError, WebGPUUnavailableError } from "../errors.ts";
 import { readCapabilities } from "../gpu/capabilities.ts";
 import { requestAdapter } from "../gpu/gpu.ts";
+import { MAX_WASM_THREADS } from "../onnx/ort_runtime.ts";
+import {
+  type EngineDescription,
+  type EngineName,
+  type EngineWish,
+  preferredEngine,
+} from "../pipelines/engine.ts";
 import type { Stage } from "../pipelines/events.ts";
 import { renderMetadata } from "../pipelines/render_metadata.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
@@ -31,7 +38,9 @@ export type ServicePipeline = Pick<
 
 /** What the host thread provides. */
 export interface RenderServiceParts {
-  readonly openPipeline: (source: FileSource) => Promise<ServicePipeline>;
+  readonly openPipeline: (source: FileSource, engine: EngineName) => Promise<ServicePipeline>;
+  /** @default "auto" */
+  readonly engine?: EngineWish | undefined;
   readonly ffmpeg: FfmpegRuntime;
   /** Of Weft, for the file's metadata. */
   readonly version: string;
@@ -79,8 +88,10 @@ class RenderService implements RenderServiceApi {
   async describe(): Promise<ServiceDescription> {
     const { navigator } = globalThis;
     const { usage, quota } = (await navigator?.storage?.estimate?.()) ?? {};
+    const gpu = await describeGpu();
     return {
-      gpu: await describeGpu(),
+      gpu,
+      compute: computeOf(this.#parts.engine, gpu),
       crossOriginIsolated: globalThis.crossOriginIsolated ?? false,
       threads: navigator?.hardwareConcurrency ?? 1,
       storage: usage === undefined || quota === undefined ? undefined : { usage, quota },
@@ -138,7 +149,9 @@ class RenderService implements RenderServiceApi {
       return current;
     }
     await this.#closeModel();
-    this.#model = { url: modelUrl, store, pipeline: await this.#parts.openPipeline(store.source) };
+    const { engine = "auto", openPipeline } = this.#parts;
+    const name = computeOf(engine, await describeGpu())?.name ?? "webgpu"; // which then says why it is not there
+    this.#model = { url: modelUrl, store, pipeline: await openPipeline(store.source, name) };
     this.#closedModelUrl = undefined;
     return this.#model;
   }
@@ -238,6 +251,14 @@ class StageClock {
     this.#stages[stage] = (this.#stages[stage] ?? 0) + (performance.now() - since) / 1000;
     this.#current = undefined;
   }
+}
+
+function computeOf(wish: EngineWish = "auto", gpu: ServiceDescription["gpu"]): EngineDescription | undefined {
+  const capabilities = gpu.available ? gpu.capabilities : undefined;
+  const name = wish === "auto" ? preferredEngine(capabilities) : wish;
+  if (name === "webgpu") return capabilities && { name, capabilities };
+  const cores = Math.min(MAX_WASM_THREADS, globalThis.navigator?.hardwareConcurrency ?? 1);
+  return { name, threads: globalThis.crossOriginIsolated ? cores : 1 };
 }
 
 async function describeGpu(): Promise<ServiceDescription["gpu"]> {

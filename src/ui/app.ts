@@ -51,9 +51,9 @@ class App {
     try {
       const description = await host.describe();
       showCapability(description);
-      if (!description.gpu.available) {
-        this.#screen.empty("This browser cannot make videos yet.");
-        this.#messages.error(description.gpu.reason);
+      if (description.compute === undefined) {
+        this.#screen.empty("This browser cannot make videos so.");
+        if (!description.gpu.available) this.#messages.error(description.gpu.reason);
         showModelError("Not opened, as there is nothing to run it on.");
         return;
       }

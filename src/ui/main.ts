@@ -1,5 +1,5 @@
 // Entry of the page: starts the worker and the app. The address may name another model and preset the form:
-// ?model=URL&prompt=…&frames=17&width=128&height=128&seed=7&variant=base&steps=30&guidance=4&negative=…&format=webm&fps=16
+// ?model=URL&engine=onnx&prompt=…&frames=17&width=128&height=128&seed=7&variant=base&steps=30&guidance=4&negative=…&format=webm&fps=16
 import { startApp } from "./app.ts";
 import { byId } from "./dom.ts";
 import { RenderHost } from "./render_host.ts";
@@ -8,14 +8,14 @@ import { setUpTheme } from "./theme.ts";
 
 const DEFAULT_MODEL = "models/weft-nano";
 
-const host = new RenderHost();
+const query = new URLSearchParams(location.search);
+const host = new RenderHost(query.get("engine") ?? undefined);
 Object.assign(globalThis, { weft: createScriptedWeft(host) });
 
 setUpTheme(byId("theme", HTMLButtonElement));
 if (location.hash === "#scripted") {
   document.body.hidden = true;
 } else {
-  const query = new URLSearchParams(location.search);
   const modelUrl = new URL(query.get("model") ?? DEFAULT_MODEL, document.baseURI).href;
   await startApp({ host, modelUrl, query });
 }

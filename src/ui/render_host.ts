@@ -14,8 +14,14 @@ interface Started {
 
 /** A `RenderClient` that survives its worker. */
 export class RenderHost implements RenderClient {
+  readonly #engine: string;
   #started: Started | undefined;
   #modelUrl: string | undefined;
+
+  /** @param engine "webgpu" or "onnx"; anything else means the faster one */
+  constructor(engine = "auto") {
+    this.#engine = engine;
+  }
 
   describe: RenderClient["describe"] = () => this.#client().describe();
   cachedBytes: RenderClient["cachedBytes"] = () => this.#client().cachedBytes();
@@ -56,7 +62,7 @@ export class RenderHost implements RenderClient {
   #start(): Started {
     const worker = new Worker(new URL("./render_worker.ts", import.meta.url), {
       type: "module",
-      name: "weft-render",
+      name: `weft-render ${this.#engine}`,
     });
     let fail: (reason: unknown) => void = () => undefined;
     const failed = new Promise<never>((_, reject) => {

@@ -10,7 +10,15 @@ const model = repoPath("models/weft-nano");
 const files = await openModel(modelSource(model));
 
 async function planOf(job: Partial<RenderJob>): Promise<JobPlan> {
-  const run = { host: "node", model, preview: false, json: false, quiet: false, profile: false } as const;
+  const run = {
+    host: "node",
+    engine: "auto",
+    model,
+    preview: false,
+    json: false,
+    quiet: false,
+    profile: false,
+  } as const;
   const request = { run, jobs: [{ prompt: "a red ball", seed: 1, ...job }] };
   const [plan] = await planJobs(request, files, new AbortController().signal);
   return plan!;

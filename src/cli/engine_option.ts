@@ -1,0 +1,54 @@
+// Which engine a run gets: what `--engine` says, what other options need, and what the machine has.
+
+import { InputError } from "../errors.ts";
+import type { EngineWish } from "../pipelines/engine.ts";
+import { openHardware, openHost } from "./adapter_node.ts";
+import type { RenderRun } from "./render_request.ts";
+
+/** What a command computes on; "elsewhere" when another process did the whole command in its stead. */
+export type ComputeHost =
+  | { readonly type: "webgpu"; readonly gpu: GPU }
+  | { readonly type: "onnx" }
+  | { readonly type: "elsewhere"; readonly code: number };
+
+/** The options of a run that speak of GPU memory or kernels; the CPU computes in f32. */
+type GpuOptions = Pick<RenderRun, "weights" | "arithmetic" | "maxMemory" | "profile">;
+
+/**
+ * Opens what the wish comes to. "auto" takes a hardware adapter, and the CPU where there is none; options that only
+ * WebGPU has ask for it.
+ *
+ * @throws InputError for the CPU with such an option, WebGPUUnavailableError where WebGPU was asked for in vain
+ */
+export async function openComputeHost(
+  wish: EngineWish,
+  options: Partial<GpuOptions> = {},
+): Promise<ComputeHost> {
+  const gpuOptions = namesOf(options);
+  if (wish === "onnx" && gpuOptions.length > 0) {
+    throw new InputError(
+      `${gpuOptions.join(", ")} cannot be used with --engine onnx, which computes on the CPU.`,
+    );
+  }
+  if (wish === "onnx") return { type: "onnx" };
+  if (wish === "auto" && gpuOptions.length === 0) {
+    const gpu = await openHardware();
+    return gpu ? { type: "webgpu", gpu } : { type: "onnx" };
+  }
+  const host = await openHost();
+  return host.type === "here" ? { type: "webgpu", gpu: host.gpu } : host;
+}
+
+function namesOf({
+  weights = "f32",
+  arithmetic = "f32",
+  maxMemory,
+  profile = false,
+}: Partial<GpuOptions>): string[] {
+  return [
+    ...(weights === "f32" ? [] : [`--weights ${weights}`]),
+    ...(arithmetic === "f32" ? [] : [`--arithmetic ${arithmetic}`]),
+    ...(maxMemory === undefined ? [] : ["--max-memory"]),
+    ...(profile ? ["--profile"] : []),
+  ];
+}
