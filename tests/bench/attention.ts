@@ -12,8 +12,9 @@ import {
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import { attention, type AttentionOperands } from "../../src/ops/attention.ts";
-import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
-import { gpuMilliseconds, median } from "./median.ts";
+import { freeTensor, readTensor, type Tensor } from "../../src/tensor/tensor.ts";
+import { medianGpuTime } from "./median.ts";
+import { randomTensor, readRow } from "./random_tensor.ts";
 
 /** A measured attention. */
 export interface AttentionBenchResult {
@@ -49,28 +50,27 @@ export async function benchAttention(
   const { variant, dtype, repetitions, plan } = options;
   const tokens = frames * 1560;
   const width = HEADS * HEAD_DIM;
-  const upload = (label: string, seed: number): Tensor =>
-    uploadTensor(gpu, { label, dtype, shape: [tokens, width] }, noise(tokens * width, seed));
-  const [q, k, v] = [upload("q", 1), upload("k", 2), upload("v", 3)];
+  const shape = [tokens, width];
+  const random = async (label: string, seed: number): Promise<Tensor> =>
+    await randomTensor(gpu, { label, dtype, shape }, { seed, scale: 1.7 });
+  const [q, k, v] = [await random("q", 1), await random("k", 2), await random("v", 3)];
   const lists = plan === undefined ? fullTileLists(frames, 1560) : listsOf(plan[1], frames);
   const density = scoreCount(lists) / tokens ** 2;
   const tiles = uploadTileLists(gpu, lists, "bench");
-  const times: number[] = [];
-  let relativeError = NaN;
-  for (let i = 0; i <= repetitions; i++) {
+  const run = async (): Promise<Tensor> => {
     const recorder = new Recorder(gpu, "attention");
-    gpu.profiler?.reset();
     const { out } = attention(recorder, { q, k, v, tiles, heads: HEADS, variant });
     recorder.keep(out.buffer);
     await recorder.submit();
-    if (i > 0) times.push(gpuMilliseconds(gpu));
-    else if (plan === undefined) relativeError = await sampleError(gpu, { q, k, v, out });
-    freeTensor(gpu, out);
-  }
+    return out;
+  };
+  const out = await run();
+  const relativeError = plan === undefined ? await sampleError(gpu, { q, k, v, out }) : NaN;
+  freeTensor(gpu, out);
+  const milliseconds = await medianGpuTime(gpu, repetitions, async () => freeTensor(gpu, await run()));
   for (const tensor of [q, k, v]) freeTensor(gpu, tensor);
   freeTileLists(gpu, tiles);
   gpu.memory.trim();
-  const milliseconds = median(times);
   const flops = 4 * density * tokens * tokens * width;
   return {
     tokens,
@@ -96,26 +96,23 @@ function listsOf(plan: AttentionPlan, numFrames: number): TileLists {
   return pass.tiles;
 }
 
+/** Over 6 rows, each of another head. */
 async function sampleError(
   gpu: Gpu,
   tensors: { q: Tensor; k: Tensor; v: Tensor; out: Tensor },
 ): Promise<number> {
-  const [q, k, v, out] = [
-    await readTensor(gpu, tensors.q),
-    await readTensor(gpu, tensors.k),
-    await readTensor(gpu, tensors.v),
-    await readTensor(gpu, tensors.out),
-  ];
+  const [k, v] = [await readTensor(gpu, tensors.k), await readTensor(gpu, tensors.v)];
   const width = HEADS * HEAD_DIM;
-  const tokens = q.length / width;
+  const tokens = k.length / width;
   let difference = 0;
   let norm = 0;
   for (let sample = 0; sample < 6; sample++) {
-    const at = ((sample * 7919) % tokens) * width + (sample % HEADS) * HEAD_DIM;
+    const row = (sample * 7919 + tokens - 1) % tokens;
+    const [q, out] = [await readRow(gpu, tensors.q, row), await readRow(gpu, tensors.out, row)];
     const head = (sample % HEADS) * HEAD_DIM;
     const logits = Float64Array.from({ length: tokens }, (_, j) => {
       let sum = 0;
-      for (let d = 0; d < HEAD_DIM; d++) sum += (q[at + d] ?? NaN) * (k[j * width + head + d] ?? NaN);
+      for (let d = 0; d < HEAD_DIM; d++) sum += (q[head + d] ?? NaN) * (k[j * width + head + d] ?? NaN);
       return sum / Math.sqrt(HEAD_DIM);
     });
     const largest = logits.reduce((a, b) => Math.max(a, b));
@@ -125,19 +122,9 @@ async function sampleError(
       let value = 0;
       for (let j = 0; j < tokens; j++) value += (weights[j] ?? 0) * (v[j * width + head + d] ?? NaN);
       value /= total;
-      difference += ((out[at + d] ?? NaN) - value) ** 2;
+      difference += ((out[head + d] ?? NaN) - value) ** 2;
       norm += value ** 2;
     }
   }
   return Math.sqrt(difference / norm);
-}
-
-function noise(length: number, seed: number): Float32Array {
-  const data = new Float32Array(length);
-  let state = seed;
-  for (let i = 0; i < length; i++) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    data[i] = 1.7 * (state / 2 ** 31 - 1);
-  }
-  return data;
 }

@@ -1,6 +1,29 @@
 // The statistics of every figure here: GPU time by timestamp queries, and medians, since machines are noisy.
 import type { Gpu } from "../../src/gpu/gpu.ts";
 
+/** How long to keep the GPU busy before timing: it leaves its idle clocks, and its kernels are compiled. */
+const WARM_UP_MS = 500;
+
+/**
+ * The median GPU time of `launch`, in milliseconds, after a warm-up. The GPU must have been opened with `profile`.
+ */
+export async function medianGpuTime(
+  gpu: Gpu,
+  repetitions: number,
+  launch: () => Promise<void>,
+): Promise<number> {
+  const start = performance.now();
+  do await launch();
+  while (performance.now() - start < WARM_UP_MS);
+  const times: number[] = [];
+  for (let i = 0; i < repetitions; i++) {
+    gpu.profiler?.reset();
+    await launch();
+    times.push(gpuMilliseconds(gpu));
+  }
+  return median(times);
+}
+
 /** GPU time of everything since the profiler's reset; the GPU must have been opened with `profile`. */
 export function gpuMilliseconds({ profiler }: Gpu): number {
   if (profiler === undefined)
