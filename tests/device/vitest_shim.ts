@@ -174,6 +174,29 @@ export const beforeEach = (body: Body): void => void current.hooks.beforeEach.pu
 /** See `beforeAll`. @public */
 export const afterEach = (body: Body): void => void current.hooks.afterEach.push(body);
 
+interface Spy {
+  readonly mock: { readonly calls: readonly unknown[][] };
+  mockRestore(): void;
+}
+
+/** vitest's `vi`, of which the tests use `spyOn` with `mock.calls`. @public */
+export const vi = {
+  spyOn(target: Record<string, unknown>, name: string): Spy {
+    const original = target[name] as (...args: unknown[]) => unknown;
+    const calls: unknown[][] = [];
+    target[name] = function (this: unknown, ...args: unknown[]): unknown {
+      calls.push(args);
+      return original.apply(this, args);
+    };
+    return {
+      mock: { calls },
+      mockRestore() {
+        target[name] = original;
+      },
+    };
+  },
+};
+
 chai.use(JestExtend);
 chai.use(JestChaiExpect);
 chai.use(JestAsymmetricMatchers);

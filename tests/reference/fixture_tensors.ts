@@ -1,6 +1,7 @@
-// Reads small safetensors fixtures in tests, independently of src/weights. F32, BF16, I32 and I64 only.
+// Reads small safetensors fixtures in tests, independently of src/weights. F32, F16, BF16, I32 and I64 only.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { f32ArrayFromF16 } from "../../src/util/half.ts";
 import { repoPath } from "../repo_path.ts";
 
 /** A tensor of a fixture, all values as f64-safe numbers. */
@@ -41,6 +42,7 @@ function widen(dtype: string, raw: ArrayBuffer | SharedArrayBuffer): Float32Arra
   if (dtype === "F32") return new Float32Array(raw);
   if (dtype === "I32") return Float32Array.from(new Int32Array(raw));
   if (dtype === "I64") return Float32Array.from(new BigInt64Array(raw), Number);
+  if (dtype === "F16") return f32ArrayFromF16(new Uint16Array(raw));
   if (dtype === "BF16")
     return new Float32Array(Uint32Array.from(new Uint16Array(raw), (bits) => bits << 16).buffer);
   throw new Error(`The fixture has a tensor of dtype ${dtype}, which this reader does not know.`);
