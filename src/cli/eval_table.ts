@@ -47,6 +47,16 @@ export function summaryTable(evaluations: readonly Evaluation[]): string {
   return [`mean of ${evaluations.length} videos ± standard error`, ...aligned(rows)].join("\n");
 }
 
+/** The numbers of one video by their names in JSON: what an objective may be made of. */
+export function measuredValues(evaluation: Evaluation): Record<string, number> {
+  return Object.fromEntries(
+    measuresOf([evaluation]).flatMap(({ key, value }) => {
+      const number = value(evaluation);
+      return typeof number === "number" ? [[key, number] as const] : [];
+    }),
+  );
+}
+
 /** Mean and standard error by measure, for JSON. */
 export function summaryOf(evaluations: readonly Evaluation[]): Record<string, Summary | null> {
   return Object.fromEntries(

@@ -72,7 +72,11 @@ function promptOf(bytes: Uint8Array): string | null {
   return typeof prompt === "string" ? prompt : null;
 }
 
-function beginScore(prompt: string, { judge }: EvaluationTools): ScoreMeter | undefined {
+/** Starts a judge on a video of this prompt; undefined without a judge. */
+export function beginScore(
+  prompt: string,
+  { judge }: Pick<EvaluationTools, "judge">,
+): ScoreMeter | undefined {
   if (!judge) return undefined;
   const { scorer, tokenizer } = judge;
   const maxSequenceLength = scorer.config.max_sequence_length;

@@ -12,6 +12,7 @@ import { VERSION } from "./package_files.ts";
 import { addPlanCommand } from "./plan_command.ts";
 import { addQuantizeCommand } from "./quantize_command.ts";
 import { addRenderCommand } from "./render_command.ts";
+import { addSearchHeadsCommand } from "./search_heads_command.ts";
 import { addSearchMasksCommand } from "./search_masks_command.ts";
 import { addServeCommand } from "./serve_command.ts";
 
@@ -25,6 +26,7 @@ function createProgram(): Command {
   addEvalCommand(program);
   addPlanCommand(program);
   addSearchMasksCommand(program);
+  addSearchHeadsCommand(program);
   addInfoCommand(program);
   addServeCommand(program);
   addQuantizeCommand(program);

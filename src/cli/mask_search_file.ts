@@ -1,11 +1,11 @@
 // The files of `weft search-masks`: the plan with its report, which `--attention` reads (it looks at the plan only), and
 // beside it, while a search runs, everything measured so far.
 
-import { readFile, rm } from "node:fs/promises";
 import * as v from "valibot";
 import type { MaskErrors } from "../attention/mask_choice.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
+import { openPartialResults, type PartialResults } from "./partial_results.ts";
 
 /** One layer of the report. */
 export interface LayerReport {
@@ -53,50 +53,17 @@ export async function writeMaskPlan(
   await writeFileAtomically(path, [new TextEncoder().encode(text)]);
 }
 
-/** What was measured so far, in a file beside the plan. */
-export interface PartialSearch {
-  /** States by key; empty when there is no file, or one of another search. */
-  readonly states: ReadonlyMap<string, MaskErrors>;
-  /** Adds a state to the file. */
-  add(key: string, errors: MaskErrors): Promise<void>;
-  /** Removes the file. */
-  remove(): Promise<void>;
-}
-
 /**
  * Opens the measurements of an interrupted search.
  *
  * @param identity what must be equal for measurements to be usable: model, size, candidates
  */
-export async function openPartialSearch(path: string, identity: unknown): Promise<PartialSearch> {
-  const file = `${path}.partial`;
-  const wanted = JSON.stringify(identity);
-  const states = new Map(await readStates(file, wanted));
-  return {
-    states,
-    async add(key, errors) {
-      states.set(key, errors);
-      const text = JSON.stringify({ identity: wanted, states: [...states] });
-      await writeFileAtomically(file, [new TextEncoder().encode(text)]);
-    },
-    remove: () => rm(file, { force: true }),
-  };
+export async function openPartialSearch(
+  path: string,
+  identity: unknown,
+): Promise<PartialResults<MaskErrors>> {
+  return await openPartialResults(path, identity, errorsSchema);
 }
 
 const numbers = v.array(v.number());
-const partialSchema = v.object({
-  identity: v.string(),
-  states: v.array(
-    v.tuple([v.string(), v.object({ difference: v.array(v.array(numbers)), reference: v.array(numbers) })]),
-  ),
-});
-
-/** A file that cannot be used is as good as none: measuring anew replaces it. */
-async function readStates(file: string, identity: string): Promise<[string, MaskErrors][]> {
-  try {
-    const parsed = v.safeParse(partialSchema, JSON.parse(await readFile(file, "utf8")));
-    return parsed.success && parsed.output.identity === identity ? parsed.output.states : [];
-  } catch {
-    return [];
-  }
-}
+const errorsSchema = v.object({ difference: v.array(v.array(numbers)), reference: v.array(numbers) });

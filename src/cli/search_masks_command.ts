@@ -27,6 +27,7 @@ import { anyNumber, byteSize, wholeNumber } from "./option_values.ts";
 import { packagePath } from "./package_files.ts";
 import { createProgressLine } from "./progress_line.ts";
 import { modelSource } from "./render_plan.ts";
+import { SEARCH_PROMPTS } from "./search_prompts.ts";
 
 interface SearchFlags {
   readonly model: string;
@@ -47,13 +48,6 @@ interface SearchFlags {
   readonly quiet?: boolean;
 }
 
-/** Different objects, motions, grounds and camera moves, in words that weft-nano knows. */
-const DEFAULT_PROMPTS = [
-  "a large shiny red ball bounces on grass in daylight, static camera",
-  "a big blue cube spins on a checkered floor at sunset, the camera orbits left",
-  "a small shiny yellow pyramid rises on water at night",
-  "a large matte green cylinder rolls right on snow, the camera pans right",
-];
 /** Steps that are looked at when a render has more. */
 const MAX_DEFAULT_STEPS = 4;
 
@@ -70,7 +64,7 @@ export function addSearchMasksCommand(program: Command): void {
     .argument(
       "[prompt...]",
       "what to render; four sentences that weft-nano knows without any",
-      DEFAULT_PROMPTS,
+      SEARCH_PROMPTS,
     )
     .addOption(
       new Option("--model <dir|url>", "the model it is for").default(
@@ -132,7 +126,7 @@ async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<vo
       renders.flatMap((render) =>
         steps.flatMap((step) => {
           const key = stateKey(render, step);
-          const errors = partial.states.get(key);
+          const errors = partial.results.get(key);
           return errors ? [[key, errors] as const] : [];
         }),
       ),
