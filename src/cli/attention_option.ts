@@ -10,13 +10,13 @@ import { validatePlan } from "../attention/validate_plan.ts";
 import { ropePairs } from "../dit/rope_tables.ts";
 import type { WanTransformerConfig } from "../dit/transformer_config.ts";
 import { InputError } from "../errors.ts";
-import type { ModelSettings } from "../pipelines/model_index.ts";
+import { readSearchedPlan, SEARCHED_PLAN, trainedLatentFrames } from "../pipelines/model_attention.ts";
+import type { ModelFiles } from "../pipelines/model_files.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
-import { TEMPORAL_FACTOR } from "../pipelines/resolve_settings.ts";
 
 /** The model and the render a plan is for. */
 export interface AttentionTarget {
-  readonly model: ModelSettings;
+  readonly files: ModelFiles;
   readonly settings: RenderSettings;
   readonly config: WanTransformerConfig;
 }
@@ -38,13 +38,14 @@ export const FULL_ATTENTION: AttentionSummary = { name: "full", density: 1 };
  * @throws {InputError} when there is none, or when it does not fit model and video
  */
 export async function openPlan(text: string, target: AttentionTarget): Promise<AttentionPlan> {
-  const { model, settings, config } = target;
+  const { files, settings, config } = target;
   const named = planByName(text, {
-    trainedFrames: (model.numFrames - 1) / TEMPORAL_FACTOR + 1,
+    trainedFrames: trainedLatentFrames(files.settings),
     steps: settings.numInferenceSteps,
     layers: config.num_layers,
   });
-  const plan = named ?? planFromJson(await readPlanFile(text), text);
+  const shipped = text === "searched" ? await shippedPlan(files) : undefined;
+  const plan = named ?? shipped ?? planFromJson(await readPlanFile(text), text);
   validatePlan(plan, {
     numFrames: settings.numLatentFrames,
     layers: config.num_layers,
@@ -73,6 +74,14 @@ export function summarizePlan(
 /** Tokens of a latent frame: one for every 16x16 pixels. */
 export function tokensPerFrame({ height, width }: { height: number; width: number }): number {
   return (height / 16) * (width / 16);
+}
+
+async function shippedPlan(files: ModelFiles): Promise<AttentionPlan> {
+  const plan = await readSearchedPlan(files);
+  if (plan) return plan;
+  throw new InputError(
+    `The model ships no searched plan (${SEARCHED_PLAN}): make one with "weft search-masks" and give its file.`,
+  );
 }
 
 async function readPlanFile(path: string): Promise<string> {

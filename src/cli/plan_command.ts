@@ -120,7 +120,7 @@ async function readTarget(flags: PlanFlags): Promise<PlanTarget> {
     if (flags[what] !== undefined) requireBelow(what, flags[what], overview[`${what}s`]);
   }
   if (flags.image !== undefined) await requireDrawable(flags.image);
-  return { overview, target: { model: files.settings, settings, config } };
+  return { overview, target: { files, settings, config } };
 }
 
 function draw(plan: AttentionPlan, overview: PlanOverview, { layer, head }: PlanFlags): string {

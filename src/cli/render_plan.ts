@@ -2,9 +2,11 @@
 
 import { existsSync } from "node:fs";
 import { basename, dirname } from "node:path";
+import { LONG_VIDEO_PLAN } from "../attention/long_video.ts";
 import { InputError } from "../errors.ts";
 import { checkPerturbation } from "../guiders/guidance_settings.ts";
 import { type DecoderFile, type Latents, whyNotDecodable } from "../pipelines/decode_latents.ts";
+import { withLongVideoPlan } from "../pipelines/model_attention.ts";
 import { type ModelFiles, readTransformerConfig } from "../pipelines/model_files.ts";
 import { initialNoise } from "../pipelines/noise.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
@@ -112,7 +114,7 @@ async function planJob(wanted: RenderJob, { files, whyNot, taken, signal }: Plan
   const { perturbedGuidance } = resolved;
   if (perturbedGuidance) checkPerturbation(perturbedGuidance.perturbation, config);
   const { settings, attention } = await withAttention(job.attention, {
-    model: files.settings,
+    files,
     settings: resolved,
     config,
   });
@@ -138,7 +140,11 @@ async function withAttention(
   text: string | undefined,
   target: AttentionTarget,
 ): Promise<Pick<JobPlan, "settings" | "attention">> {
-  if (text === undefined) return { settings: target.settings, attention: undefined };
+  if (text === undefined) {
+    const settings = await withLongVideoPlan(target.settings, target.files);
+    const { attention: chosen } = settings;
+    return { settings, attention: chosen && summarizePlan(chosen, { ...target, text: LONG_VIDEO_PLAN }) };
+  }
   const plan = await openPlan(text, target);
   const attention = summarizePlan(plan, { ...target, text });
   return { settings: { ...target.settings, attention: plan }, attention };

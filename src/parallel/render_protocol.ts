@@ -3,6 +3,7 @@
 import type { Capabilities } from "../gpu/capabilities.ts";
 import type { EngineDescription } from "../pipelines/engine.ts";
 import type { PipelineEvent, Stage } from "../pipelines/events.ts";
+import type { ModelAttention } from "../pipelines/model_attention.ts";
 import type { ModelSettings } from "../pipelines/model_index.ts";
 import type { RenderOptions, RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoFormat } from "../video/video_format.ts";
@@ -34,6 +35,8 @@ export interface ModelSummary {
   readonly hash: string | undefined;
   readonly settings: ModelSettings;
   readonly downloads: { readonly base: DownloadSize; readonly fewstep: DownloadSize | undefined } | undefined;
+  /** What attention plans need to know of its transformers. */
+  readonly attention: ModelAttention;
 }
 
 /** One job. */

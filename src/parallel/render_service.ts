@@ -11,6 +11,7 @@ import {
   preferredEngine,
 } from "../pipelines/engine.ts";
 import type { Stage } from "../pipelines/events.ts";
+import { readModelAttention, withLongVideoPlan } from "../pipelines/model_attention.ts";
 import { renderMetadata } from "../pipelines/render_metadata.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
@@ -107,6 +108,7 @@ class RenderService implements RenderServiceApi {
       hash: files.hash,
       settings: files.settings,
       downloads: await store.sizes(files.settings),
+      attention: await readModelAttention(files),
     };
   }
 
@@ -165,7 +167,7 @@ class RenderService implements RenderServiceApi {
     };
     const model = await this.#currentModel(onEvent);
     const { store, pipeline } = model;
-    const settings = pipeline.resolve(request);
+    const settings = await withLongVideoPlan(pipeline.resolve(request), pipeline.files, signal);
     for (const message of settings.notices) onEvent({ type: "notice", message });
     await store.download(settings.transformerFolder, {
       settings: pipeline.files.settings,

@@ -47,6 +47,20 @@ test("planJobs() leaves the attention of other jobs alone", async () => {
   expect(attention).toBeUndefined();
 });
 
+test("planJobs() gives videos longer than the model knows the long-video plan, and says so with its coverage", async () => {
+  const { settings, attention, notices } = await planOf({ frames: 513 });
+  const asked = await planOf({ frames: 513, attention: "dual-scope" });
+  expect(settings.attention).toEqual(asked.settings.attention);
+  expect(attention).toEqual(asked.attention);
+  expect(notices).toEqual([
+    expect.stringMatching(
+      /^129 latent frames are more than the 9 .* every frame is an anchor at least \w+.*"full"/,
+    ),
+  ]);
+  expect(asked.notices).toEqual([]);
+  expect((await planOf({ frames: 513, attention: "full" })).attention).toEqual({ name: "full", density: 1 });
+});
+
 test.each([
   ["sparse", /There is no attention plan sparse: give a JSON file/],
   ["tile", /numbers that tile does not take/],
