@@ -74,6 +74,7 @@ export class ClipExchange {
   readonly #mailbox = new KeyMailbox<KeysMessage>();
   readonly #transfers = new Map<string, readonly Transfer[]>();
   #waitingFor: readonly number[] = [];
+  #progress = 0;
   #statistics = { bytesSent: 0, bytesReceived: 0, transferMs: 0, waitedMs: 0 };
 
   constructor(options: ClipExchangeOptions) {
@@ -83,6 +84,11 @@ export class ClipExchange {
   /** What has been done so far. */
   get statistics(): ExchangeStatistics {
     return { ...this.#statistics };
+  }
+
+  /** Grows with every layer. */
+  get progress(): number {
+    return this.#progress;
   }
 
   /** Clips whose keys the transformer waits for now. */
@@ -95,7 +101,10 @@ export class ClipExchange {
     const transfersOf = (layer: number): readonly Transfer[] => this.#transfersOf(moment, layer);
     const own = this.#options.clip;
     return {
-      sends: (layer) => unionOf(transfersOf(layer).filter(({ from }) => from === own)),
+      sends: (layer) => {
+        this.#progress++;
+        return unionOf(transfersOf(layer).filter(({ from }) => from === own));
+      },
       needs: (layer) => unionOf(transfersOf(layer).filter(({ to }) => to === own)),
       publish: (layer, keys) => {
         for (const { from, to, frames } of transfersOf(layer)) {
@@ -144,8 +153,15 @@ export class ClipExchange {
     computed.then(() => (computedAt = now())).catch(() => undefined);
     const wanted = transfersOf(moment.layer).filter(({ to }) => to === this.#options.clip);
     this.#waitingFor = wanted.map(({ from }) => from);
-    const messages = await Promise.all(wanted.map(({ from }) => this.#mailbox.take(addressOf(moment, from))));
-    this.#waitingFor = [];
+    const missing = new Set(this.#waitingFor);
+    const take = async (from: number): Promise<KeysMessage> => {
+      const message = await this.#mailbox.take(addressOf(moment, from));
+      missing.delete(from);
+      this.#waitingFor = [...missing];
+      return message;
+    };
+    const messages = await Promise.all(wanted.map(({ from }) => take(from)));
+    this.#progress++;
     const arrivedAt = now();
     const sentAt = Math.max(...messages.map((message) => message.sentAt));
     this.#statistics.waitedMs += Math.max(0, arrivedAt - computedAt);

@@ -1,0 +1,91 @@
+// What the coordinator of a job, its workers, and workers among each other say: schemas, from which the types follow.
+// All of it is structured data; the ports of `peer` travel with the message.
+
+import * as v from "valibot";
+import type { KeysMessage } from "./clip_exchange.ts";
+
+const wholeNumber = v.pipe(v.number(), v.integer(), v.minValue(0));
+const floats = v.instance(Float32Array<ArrayBuffer>);
+const bytes = v.instance(Uint8Array<ArrayBuffer>);
+const clip = v.object({ start: wholeNumber, end: wholeNumber });
+const slotName = v.picklist(["sample", "last_sample", "m0", "m1"]);
+
+/** Latent-sized tensors by slot, [channels, frames, h, w] each; slots that share one array share it here too. */
+const slots = v.map(slotName, floats);
+
+const statistics = v.object({
+  bytesSent: v.number(),
+  bytesReceived: v.number(),
+  transferMs: v.number(),
+  waitedMs: v.number(),
+});
+
+/** From the coordinator to a worker. */
+export const commandSchema = v.variant("type", [
+  /** What is rendered: known to whoever made the coordinator and the workers, unread in between. */
+  v.object({ type: v.literal("job"), job: v.unknown() }),
+  /** Compute a clip from a step on, in place of any earlier one. Its ports to the others follow. */
+  v.object({
+    type: v.literal("clip"),
+    epoch: wholeNumber,
+    partition: v.array(clip),
+    clip: wholeNumber,
+    /** Steps done. */
+    step: wholeNumber,
+    slots,
+  }),
+  /** A port to the worker of another clip. */
+  v.object({ type: v.literal("peer"), epoch: wholeNumber, clip: wholeNumber, port: v.unknown() }),
+  /** Everybody has taken step `step`; take the next one. */
+  v.object({ type: v.literal("go"), epoch: wholeNumber, step: wholeNumber }),
+  /** Stop computing; a clip or the end follows. */
+  v.object({ type: v.literal("stop") }),
+  v.object({ type: v.literal("end") }),
+]);
+
+/** From a worker to the coordinator. */
+export const reportSchema = v.variant("type", [
+  v.object({ type: v.literal("hello"), name: v.string(), adapter: v.string() }),
+  /** The job is open. Seconds a frame, and a pair of frames; undefined when not measured. */
+  v.object({
+    type: v.literal("ready"),
+    speed: v.optional(v.object({ perFrame: v.number(), perPair: v.number() })),
+  }),
+  v.object({ type: v.literal("stepped"), epoch: wholeNumber, step: wholeNumber, slots, statistics }),
+  /** Every now and then, as long as the worker lives. */
+  v.object({
+    type: v.literal("status"),
+    epoch: wholeNumber,
+    /** Grows as long as there is progress. */
+    progress: wholeNumber,
+    /** Clips whose keys it waits for. */
+    waitingFor: v.array(wholeNumber),
+  }),
+  /** The clip cannot be computed on; `isFatal`: nor can any other here. */
+  v.object({
+    type: v.literal("failed"),
+    epoch: wholeNumber,
+    isFatal: v.boolean(),
+    name: v.string(),
+    message: v.string(),
+  }),
+]);
+
+/** From a worker to another. */
+export const keysSchema: v.GenericSchema<unknown, KeysMessage> = v.object({
+  type: v.literal("keys"),
+  epoch: wholeNumber,
+  step: wholeNumber,
+  pass: v.string(),
+  layer: wholeNumber,
+  frames: v.pipe(v.array(wholeNumber), v.minLength(1)),
+  payload: v.picklist(["f32", "f16", "int8"]),
+  bytes,
+  sentAt: v.number(),
+});
+
+/** See `commandSchema`. */
+export type Command = v.InferOutput<typeof commandSchema>;
+
+/** See `reportSchema`. */
+export type Report = v.InferOutput<typeof reportSchema>;

@@ -1,0 +1,45 @@
+// The one thing the parallel code knows of transports: a port to one other party that carries structured data both ways,
+// in order while all is well. Ports between threads, workers and tabs are MessagePorts; between processes, sockets.
+
+/** One end of a connection. */
+export interface Port {
+  /** Sends a message; the buffers are moved where the transport can, and unusable afterwards. */
+  post(message: unknown, transfer?: readonly Transferred[]): void;
+  /** Takes messages from now on; those that came before are kept until then. One listener. */
+  listen(listener: PortListener): void;
+  /** Ends the connection; the other side's `onClose` is called. */
+  close(): void;
+}
+
+/** What a connection brings. */
+export interface PortListener {
+  readonly onMessage: (message: unknown) => void;
+  /** The other side is gone; called at most once, never after an own `close`. */
+  readonly onClose: () => void;
+}
+
+/** What may be moved with a message. */
+export type Transferred = ArrayBuffer | MessagePort;
+
+/** A MessagePort as a port. Node and current browsers say when the other side is gone; heartbeats tell elsewhere. */
+export function portOf(messagePort: MessagePort): Port {
+  let isClosed = false;
+  return {
+    post(message, transfer = []) {
+      if (!isClosed) messagePort.postMessage(message, [...transfer]);
+    },
+    listen({ onMessage, onClose }) {
+      messagePort.addEventListener("message", ({ data }) => onMessage(data));
+      messagePort.addEventListener("close", () => {
+        if (isClosed) return;
+        isClosed = true;
+        onClose();
+      });
+      messagePort.start();
+    },
+    close() {
+      isClosed = true;
+      messagePort.close();
+    },
+  };
+}

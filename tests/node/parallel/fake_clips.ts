@@ -1,0 +1,158 @@
+// Jobs without a GPU: a "video" of a few numbers a frame whose every step mixes in what the attention plan lets a frame
+// see. Sums run over frames in order, so any division into clips gives the very same bits, or the test fails.
+import type { AttentionPlan } from "../../../src/attention/plan.ts";
+import { framesOfRange } from "../../../src/attention/frame_range.ts";
+import { neededFrames } from "../../../src/attention/needed_frames.ts";
+import type { ContextExchange } from "../../../src/dit/context_exchange.ts";
+import {
+  type ClipComputer,
+  type ClipWork,
+  type ClipWorkerOptions,
+  runClipWorker,
+} from "../../../src/parallel/clip_worker.ts";
+import {
+  Coordinator,
+  type CoordinatorEvent,
+  type CoordinatorOptions,
+} from "../../../src/parallel/coordinator.ts";
+import { type Port, portOf } from "../../../src/parallel/port.ts";
+import type { DenoiseState } from "../../../src/pipelines/denoise.ts";
+
+/** The fake video: one channel, frames of 1 x 4. */
+export const FRAMES = 9;
+const WIDTH = 4;
+export const SHAPE = [1, FRAMES, 1, WIDTH] as const;
+export const NUM_STEPS = 6;
+const LAYERS = 3;
+export const TOKEN = "job-1";
+
+/** A job as its coordinator describes it. */
+export interface FakeJob {
+  readonly plan: AttentionPlan;
+}
+
+/** What happens inside a fake worker. */
+export interface FakeHooks {
+  /** Before every layer. */
+  readonly onLayer?:
+    | ((at: { step: number; layer: number; signal: AbortSignal }) => Promise<void> | void)
+    | undefined;
+  readonly speed?: ClipComputer["speed"];
+}
+
+/** Opens the fake job. */
+export function openFake(job: unknown, { onLayer, speed }: FakeHooks = {}): Promise<ClipComputer> {
+  const { plan } = job as FakeJob;
+  const keys = { tokensPerFrame: 1, heads: 1, headDim: WIDTH, keyType: "f32", payload: "f32" } as const;
+  const run = async ({ partition, clip, start, exchange, onStep, signal }: ClipWork): Promise<void> => {
+    const own = framesOfRange(partition[clip]!);
+    let sample: Float32Array = start.slots.get("sample")!;
+    for (let step = start.step; step < NUM_STEPS; step++) {
+      const pass = exchange.forPass({ step, pass: "only", timestep: 1000 - step, plan });
+      for (let layer = 0; layer < LAYERS; layer++) {
+        await onLayer?.({ step, layer, signal });
+        signal.throwIfAborted();
+        sample = await mix(sample, { own, pass, plan, step, layer });
+      }
+      await onStep({ step: step + 1, slots: new Map([["sample", sample]]) });
+    }
+  };
+  return Promise.resolve({ keys, speed, run, dispose: () => undefined });
+}
+
+interface Mixing {
+  readonly own: readonly number[];
+  readonly pass: ContextExchange;
+  readonly plan: AttentionPlan;
+  readonly step: number;
+  readonly layer: number;
+}
+
+async function mix(sample: Float32Array, { own, pass, plan, step, layer }: Mixing): Promise<Float32Array> {
+  const frame = (data: Float32Array, index: number): Float32Array =>
+    data.subarray(index * WIDTH, (index + 1) * WIDTH);
+  const seen = new Map(own.map((number, index) => [number, frame(sample, index)]));
+  const sends = pass.sends(layer);
+  const bytes = Float32Array.from(sends.flatMap((number) => [...seen.get(number)!]));
+  if (sends.length > 0) {
+    const k = new Uint8Array(bytes.buffer);
+    pass.publish(layer, { frames: sends, k, v: k.slice() });
+  }
+  if (pass.needs(layer).length > 0) {
+    for (const { frames, k } of await pass.collect(layer, Promise.resolve())) {
+      const floats = new Float32Array(k.slice().buffer);
+      frames.forEach((number, index) => seen.set(number, frame(floats, index)));
+    }
+  }
+  const out = new Float32Array(sample.length);
+  own.forEach((number, index) => {
+    const moment = { layer, step, timestep: 0, tokensPerFrame: 1, heads: 1, numFrames: FRAMES };
+    const others = neededFrames(plan, { start: number, end: number + 1 }, moment);
+    const read = [...others, number].sort((a, b) => a - b);
+    for (let i = 0; i < WIDTH; i++) {
+      let sum = 0;
+      for (const key of read) sum += seen.get(key)![i]! * Math.cos(key + layer);
+      out[index * WIDTH + i] = Math.fround(Math.sin(sum + (step + 1) * seen.get(number)![i]!));
+    }
+  });
+  return out;
+}
+
+/** The state every fake job starts from. */
+export function fakeStart(): DenoiseState {
+  const sample = Float32Array.from({ length: FRAMES * WIDTH }, (_, i) => Math.cos(3 * i + 1));
+  return { step: 0, slots: new Map([["sample", sample]]) };
+}
+
+/** A coordinator of the fake job, and what it tells. */
+export function fakeCoordinator(
+  plan: AttentionPlan,
+  options: Partial<CoordinatorOptions> = {},
+): { coordinator: Coordinator; events: CoordinatorEvent[] } {
+  const events: CoordinatorEvent[] = [];
+  const coordinator = new Coordinator({
+    job: { plan } satisfies FakeJob,
+    token: TOKEN,
+    shape: SHAPE,
+    start: fakeStart(),
+    numSteps: NUM_STEPS,
+    pairs: Array.from({ length: FRAMES }, () => FRAMES),
+    numWorkers: 1,
+    stallMs: 400,
+    onEvent: (event) => events.push(event),
+    ...options,
+  });
+  return { coordinator, events };
+}
+
+/** Starts a fake worker on its end of a channel; `change` may put something between it and the channel. */
+export function fakeWorker(
+  name: string,
+  hooks: FakeHooks & Partial<ClipWorkerOptions> = {},
+  change: (port: Port) => Port = (port) => port,
+): { port: Port; ended: Promise<void>; kill: () => void } {
+  const { port1, port2 } = new MessageChannel();
+  const { onLayer, speed, ...options } = hooks;
+  const ended = runClipWorker({
+    port: change(portOf(port2)),
+    token: TOKEN,
+    name,
+    adapter: "none",
+    open: (job) => openFake(job, { onLayer, speed }),
+    heartbeatMs: 20,
+    ...options,
+  });
+  return { port: portOf(port1), ended, kill: () => port2.close() };
+}
+
+/** The final sample of the job on one worker. */
+export async function fakeAnswer(plan: AttentionPlan): Promise<Float32Array> {
+  const { coordinator } = fakeCoordinator(plan);
+  coordinator.add(fakeWorker("alone").port);
+  return sampleOf(await coordinator.run());
+}
+
+/** The latents of a state. */
+export function sampleOf({ slots }: DenoiseState): Float32Array {
+  return slots.get("sample") ?? new Float32Array();
+}
