@@ -79,8 +79,11 @@ async function requireAdapter(gpu: GPU): Promise<GPU> {
   }
 }
 
-/** Runs this very command in a new process; signals go there, its exit code comes back. */
-async function restart(environment: Readonly<Record<string, string>>): Promise<number> {
+/**
+ * Runs this very command in a new process, for two reasons: SwiftShader needs its environment, and a thread that is busy
+ * in WebAssembly hears no signal. Signals go there, its exit code comes back.
+ */
+export async function restart(environment: Readonly<Record<string, string>>): Promise<number> {
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     stdio: "inherit",
     env: { ...process.env, ...environment },

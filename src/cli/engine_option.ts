@@ -2,7 +2,7 @@
 
 import { InputError } from "../errors.ts";
 import type { EngineWish } from "../pipelines/engine.ts";
-import { openHardware, openHost } from "./adapter_node.ts";
+import { openHardware, openHost, restart } from "./adapter_node.ts";
 import type { RenderRun } from "./render_request.ts";
 
 /** What a command computes on; "elsewhere" when another process did the whole command in its stead. */
@@ -30,13 +30,22 @@ export async function openComputeHost(
       `${gpuOptions.join(", ")} cannot be used with --engine onnx, which computes on the CPU.`,
     );
   }
-  if (wish === "onnx") return { type: "onnx" };
+  if (wish === "onnx") return await computeOnCpu();
   if (wish === "auto" && gpuOptions.length === 0) {
-    const gpu = await openHardware();
-    return gpu ? { type: "webgpu", gpu } : { type: "onnx" };
+    const gpu = process.env[CPU_VARIABLE] ? undefined : await openHardware();
+    return gpu ? { type: "webgpu", gpu } : await computeOnCpu();
   }
   const host = await openHost();
   return host.type === "here" ? { type: "webgpu", gpu: host.gpu } : host;
+}
+
+/** Set in a process that was started to compute on the CPU. */
+const CPU_VARIABLE = "WEFT_ON_CPU";
+
+/** In a process of its own: WebAssembly keeps its thread busy for as long as a block of the model takes. */
+async function computeOnCpu(): Promise<ComputeHost> {
+  if (process.env[CPU_VARIABLE]) return { type: "onnx" };
+  return { type: "elsewhere", code: await restart({ [CPU_VARIABLE]: "1" }) };
 }
 
 function namesOf({

@@ -41,6 +41,8 @@ export async function renderJob(plan: JobPlan, context: JobContext): Promise<Job
   const { settings, output, noise } = plan;
   const { pipeline, ffmpeg, signal } = context;
   const clock = createStageClock();
+  // While weights are read one thread is idle; a failure is told when ffmpeg is needed.
+  if (output && output.format !== "png") void ffmpeg.load(signal).catch(() => undefined);
   const dump = plan.dump === undefined ? undefined : new Dump();
   const besides = output?.path ?? plan.dump?.path;
   const preview =

@@ -81,8 +81,11 @@ export class OnnxWanTransformer {
     options: OnnxWeightsOptions,
   ): Promise<OnnxWanTransformer> {
     const { config } = options;
-    const weights = await loadOnnxWeights(ort, checkpoint, options);
-    return new OnnxWanTransformer(ort, config, { weights, sessions: await openSessions(ort, config) });
+    const [weights, sessions] = await Promise.all([
+      loadOnnxWeights(ort, checkpoint, options),
+      openSessions(ort, config),
+    ]);
+    return new OnnxWanTransformer(ort, config, { weights, sessions });
   }
 
   /** Prepares a video size. */
@@ -111,6 +114,7 @@ export class OnnxWanTransformer {
     const hidden = among({ encoder_hidden_states: this.#ort.tensor(hiddenStates, [numRows, dim]) });
     const keysValues: { k: OrtTensor; v: OrtTensor }[] = [];
     for (const block of this.#weights.blocks) {
+      await nextTask();
       signal?.throwIfAborted();
       const { text_k: k, text_v: v } = await runNamed(textKeys, [hidden, block], [TEXT_KV.k, TEXT_KV.v]);
       keysValues.push({ k: this.#ort.tensor(k, [numRows, dim]), v: this.#ort.tensor(v, [numRows, dim]) });

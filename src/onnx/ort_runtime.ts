@@ -7,6 +7,7 @@ import type {
   TensorConstructor,
   InferenceSessionFactory,
 } from "onnxruntime-web";
+import { GraphBuilder } from "./graph_builder.ts";
 import { SerialQueue } from "./serial_queue.ts";
 
 /** A tensor that sessions are fed with and give. */
@@ -72,6 +73,18 @@ export class OrtRuntime {
   /** Threads that the wasm provider uses, this one included. */
   get numThreads(): number {
     return this.#ort.env.wasm.numThreads ?? 1;
+  }
+
+  /**
+   * Begins to compile onnxruntime's WebAssembly, which takes as long as reading a small model: on other threads, as far
+   * as it can. Failure is told by the first session.
+   */
+  start(): void {
+    const graph = new GraphBuilder("start");
+    graph.output("y", graph.node("Identity", [graph.input("x", "float32", [1])]), "float32", [1]);
+    void this.createSession(graph.encode())
+      .then((session) => session.release())
+      .catch(() => undefined);
   }
 
   /** Loads a model from the bytes of an `.onnx` file. Rejects with onnxruntime's message when it is not valid. */

@@ -11,6 +11,7 @@ import { encodeTokensWithOnnx } from "./onnx_text_encoder.ts";
 /** Opens onnxruntime. */
 export async function openOnnxEngine(openOrt: (target: OrtTarget) => Promise<OrtRuntime>): Promise<Engine> {
   const ort = await openOrt({ provider: "wasm" });
+  ort.start();
   return {
     description: { name: "onnx", threads: ort.numThreads },
     gpu: undefined,

@@ -33,8 +33,10 @@ export function philox4x32(counter: Words4, key: readonly [number, number]): Wor
 
 /** The upper 32 bits of the 64-bit product, from 16-bit halves whose products doubles hold exactly. */
 function multiplyHigh(a: number, b: number): number {
-  const [a0, a1] = [a & 0xffff, a >>> 16];
-  const [b0, b1] = [b & 0xffff, b >>> 16];
+  const a0 = a & 0xffff;
+  const a1 = a >>> 16;
+  const b0 = b & 0xffff;
+  const b1 = b >>> 16;
   const cross0 = a0 * b1;
   const cross1 = a1 * b0;
   const carry = ((a0 * b0) >>> 16) + (cross0 & 0xffff) + (cross1 & 0xffff);

@@ -103,8 +103,15 @@ export class WanPipeline {
 
   /** Opens the model's files and the engine; weights are loaded when the first job needs them. */
   static async open(options: WanPipelineOptions): Promise<WanPipeline> {
-    const files = await openModel(options.source, options.signal);
-    return new WanPipeline(files, await openEngine(options), options);
+    const [files, engine] = await Promise.allSettled([
+      openModel(options.source, options.signal),
+      openEngine(options),
+    ]);
+    if (files.status === "fulfilled" && engine.status === "fulfilled") {
+      return new WanPipeline(files.value, engine.value, options);
+    }
+    if (engine.status === "fulfilled") await engine.value.dispose();
+    throw files.status === "rejected" ? files.reason : (engine as PromiseRejectedResult).reason;
   }
 
   /** What computes. */

@@ -85,46 +85,59 @@ describe("weft says in a sentence what is wrong with", () => {
     expect(readdirSync(folder)).toEqual(before);
   });
 
-  test("a machine without any adapter", async () => {
-    const env = { WEFT_SWIFTSHADER: "1", VK_ICD_FILENAMES: "/nowhere.json", LD_LIBRARY_PATH: undefined };
-    const { code, stderr } = await runWeft(folder, ["render", "x"], { env });
+  const noAdapter = { WEFT_SWIFTSHADER: "1", VK_ICD_FILENAMES: "/nowhere.json", LD_LIBRARY_PATH: undefined };
+
+  test("WebGPU on a machine without any adapter", async () => {
+    const args = ["render", "x", "--engine", "webgpu"];
+    const { code, stderr } = await runWeft(folder, args, { env: noAdapter });
     expect(stderr).toContain("No graphics adapter answers");
     expect(code).toBe(1);
   });
+
+  test("options of the GPU for the CPU", async () => {
+    const args = ["render", "x", "--engine", "onnx", "--max-memory", "1GB", "--weights", "int8"];
+    const { code, stderr } = await runWeft(folder, args);
+    expect(stderr).toContain("--weights int8, --max-memory cannot be used with --engine onnx");
+    expect(code).toBe(2);
+  });
 });
 
-test.each(["denoising", "decoding"])(
-  "Ctrl-C while %s ends within a second and leaves no file",
-  async (stage) => {
-    const before = readdirSync(folder);
-    let pressedAt = 0;
-    // The restarted process, through the one the user knows of: decoding keeps its thread busy, and it hears nothing.
-    const env = { WEFT_SWIFTSHADER: undefined };
-    const args = [
-      "render",
-      "a red ball",
-      "--frames",
-      "33",
-      "--height",
-      "48",
-      "--width",
-      "48",
-      "--out",
-      "x.mp4",
-    ];
-    const { code, stderr } = await runWeft(folder, args, {
-      env,
-      onStderr(text, child) {
-        if (pressedAt > 0 || !text.includes(stage)) return;
-        pressedAt = performance.now();
-        child.kill("SIGINT");
-      },
-    });
-    const took = performance.now() - pressedAt;
-    expect(pressedAt).toBeGreaterThan(0);
-    expect(stderr).toContain("Interrupted; no unfinished file was left.");
-    expect(code).toBe(130);
-    expect(took).toBeLessThan(1000);
-    expect(readdirSync(folder)).toEqual(before);
-  },
-);
+test.each([
+  ["denoising", "webgpu"],
+  ["denoising", "onnx"],
+  ["decoding", "webgpu"],
+  ["decoding", "onnx"],
+])("Ctrl-C while %s with %s ends within a second and leaves no file", async (stage, engine) => {
+  const before = readdirSync(folder);
+  let pressedAt = 0;
+  // The restarted process, through the one the user knows of: decoding keeps its thread busy, and it hears nothing.
+  const env = { WEFT_SWIFTSHADER: undefined };
+  const args = [
+    "render",
+    "a red ball",
+    "--frames",
+    "33",
+    "--height",
+    "48",
+    "--width",
+    "48",
+    "--out",
+    "x.mp4",
+    "--engine",
+    engine,
+  ];
+  const { code, stderr } = await runWeft(folder, args, {
+    env,
+    onStderr(text, child) {
+      if (pressedAt > 0 || !text.includes(stage)) return;
+      pressedAt = performance.now();
+      child.kill("SIGINT");
+    },
+  });
+  const took = performance.now() - pressedAt;
+  expect(pressedAt).toBeGreaterThan(0);
+  expect(stderr).toContain("Interrupted; no unfinished file was left.");
+  expect(code).toBe(130);
+  expect(took).toBeLessThan(1000);
+  expect(readdirSync(folder)).toEqual(before);
+});
