@@ -37,6 +37,8 @@ export interface ModelSummary {
   readonly downloads: { readonly base: DownloadSize; readonly fewstep: DownloadSize | undefined } | undefined;
   /** What attention plans need to know of its transformers. */
   readonly attention: ModelAttention;
+  /** Parsed scheduler_config.json. */
+  readonly schedulerConfig: unknown;
 }
 
 /** One job. */

@@ -109,6 +109,7 @@ class RenderService implements RenderServiceApi {
       settings: files.settings,
       downloads: await store.sizes(files.settings),
       attention: await readModelAttention(files),
+      schedulerConfig: files.schedulerConfig,
     };
   }
 

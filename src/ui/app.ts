@@ -2,6 +2,8 @@
 import type { ModelSummary, RenderResult, ServiceEvent } from "../parallel/render_protocol.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import { showCapability } from "./capability_view.ts";
+import { chooseAttention } from "./attention_choice.ts";
+import { createAttentionView } from "./attention_view.ts";
 import { explainError } from "./explain_error.ts";
 import { type FinishedVideo, keepResult } from "./finished_video.ts";
 import { type FormValues, presetsOf, toRequest } from "./form_values.ts";
@@ -36,7 +38,9 @@ class App {
   readonly #form = createRenderForm({
     onGenerate: () => void this.#generate(),
     onCancel: () => this.#cancel(),
+    onChange: (values) => this.#showAttention(values),
   });
+  readonly #attention = createAttentionView();
   #summary: ModelSummary | undefined;
   #abort: AbortController | undefined;
   #shown: FinishedVideo | undefined;
@@ -59,7 +63,7 @@ class App {
       }
       this.#summary = await host.load(modelUrl, (event) => this.#see(event));
       await this.#showModel();
-      this.#form.setModel(this.#summary.settings, presetsOf(query));
+      this.#form.setModel(this.#summary, presetsOf(query));
       this.#form.setState("ready");
     } catch (error) {
       const sentence = explainError(error) ?? "The page was stopped while it started: reload it.";
@@ -83,8 +87,11 @@ class App {
       const onEvent = (event: ServiceEvent): void => {
         if (!abort.signal.aborted) this.#see(event);
       };
-      const result = await this.#options.host.render(toRequest(values), { signal: abort.signal, onEvent });
-      this.#finish(result);
+      const result = await this.#options.host.render(this.#request(values), {
+        signal: abort.signal,
+        onEvent,
+      });
+      this.#finish(result, values.attention);
       ending = "The video is finished.";
     } catch (error) {
       const sentence = explainError(error);
@@ -98,6 +105,20 @@ class App {
       this.#progress.end(ending);
       await this.#refreshModel();
       this.#form.setState("ready");
+    }
+  }
+
+  #request(values: FormValues): ReturnType<typeof toRequest> {
+    const attention = this.#summary && chooseAttention(values, this.#summary).requested;
+    return { ...toRequest(values), ...(attention && { attention }) };
+  }
+
+  #showAttention(values: FormValues): void {
+    if (this.#summary === undefined) return;
+    try {
+      this.#attention.show(chooseAttention(values, this.#summary));
+    } catch (error) {
+      this.#attention.show(explainError(error) ?? "");
     }
   }
 
@@ -118,8 +139,8 @@ class App {
     }
   }
 
-  #finish(result: RenderResult): void {
-    const video = keepResult(result);
+  #finish(result: RenderResult, attention: string): void {
+    const video = keepResult(result, attention);
     this.#last = { work: workOf(result.settings), seconds: result.seconds.stages };
     this.#history.add(video);
     this.#open(video);
@@ -132,7 +153,7 @@ class App {
         "This browser has no decoder for this file: download it to play it elsewhere, or choose another file type.",
       ),
     );
-    showResult(video, () => this.#form.restore(video.settings));
+    showResult(video, () => this.#form.restore(video.settings, video.attention));
   }
 
   #showPrevious(message: string): void {

@@ -11,13 +11,15 @@ export interface FinishedVideo {
   readonly bytes: number;
   readonly mimeType: string;
   readonly settings: RenderSettings;
+  /** What was chosen in the form. */
+  readonly attention: string;
   readonly seconds: RenderResult["seconds"];
   readonly modelHash: string | undefined;
   release(): void;
 }
 
-/** Keeps a result. */
-export function keepResult(result: RenderResult): FinishedVideo {
+/** Keeps a result; `attention` is the form's choice, which the settings hold as a whole plan. */
+export function keepResult(result: RenderResult, attention: string): FinishedVideo {
   const { file, mimeType, settings, contactSheet, seconds, modelHash } = result;
   const url = objectUrl(file, mimeType);
   const sheetUrl = contactSheet && objectUrl(contactSheet, "image/png");
@@ -28,6 +30,7 @@ export function keepResult(result: RenderResult): FinishedVideo {
     bytes: file.byteLength,
     mimeType,
     settings,
+    attention,
     seconds,
     modelHash,
     release() {

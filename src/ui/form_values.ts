@@ -19,6 +19,8 @@ export interface FormValues {
   readonly negativePrompt: string;
   readonly fps: number;
   readonly format: VideoFormat;
+  /** A choice of attention_choice.ts; "auto" lets the length decide. */
+  readonly attention: string;
 }
 
 /** A choice of a list. */
@@ -44,13 +46,14 @@ export function defaultValues(model: ModelSettings): FormValues {
     negativePrompt: "",
     fps: model.fps,
     format: "mp4",
+    attention: "auto",
   };
 }
 
-/** The model's length and half of it, both 4k+1. */
-export function frameChoices(model: ModelSettings): number[] {
-  const half = 4 * Math.round((model.numFrames - 1) / 8) + 1;
-  return [...new Set([half, model.numFrames])];
+/** The model's length, half of it and four times it, all 4k+1. */
+export function frameChoices({ numFrames }: ModelSettings): number[] {
+  const half = 4 * Math.round((numFrames - 1) / 8) + 1;
+  return [...new Set([half, numFrames, 4 * (numFrames - 1) + 1])];
 }
 
 /** The model's size first, then others of similar work. */
@@ -69,7 +72,7 @@ export function sizeChoices({ width, height }: ModelSettings): SizeChoice[] {
   ];
 }
 
-/** The request of a filled form. Fields that belong to the other variant are left out. */
+/** The request of a filled form, but for its attention. Fields that belong to the other variant are left out. */
 export function toRequest(values: FormValues): Omit<RenderRequest, "jobId"> {
   const { prompt, numFrames, width, height, seed, fps, format } = values;
   const base = {
@@ -98,10 +101,12 @@ export function presetsOf(query: URLSearchParams): Partial<FormValues> {
   const negative = query.get("negative");
   const variant = query.get("variant");
   const format = query.get("format");
+  const attention = query.get("attention");
   if (prompt !== null) presets.prompt = prompt;
   if (negative !== null) presets.negativePrompt = negative;
   if (variant === "base" || variant === "fewstep") presets.variant = variant;
   if (format === "mp4" || format === "webm" || format === "gif") presets.format = format;
+  if (attention !== null) presets.attention = attention;
   for (const [name, field] of Object.entries(NUMBERS)) {
     const text = query.get(name);
     if (text !== null && text.trim() !== "" && Number.isFinite(Number(text))) presets[field] = Number(text);

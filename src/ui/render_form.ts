@@ -2,6 +2,7 @@
 import type { ModelSettings } from "../pipelines/model_index.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoFormat } from "../video/video_format.ts";
+import { type AttentionModel, attentionChoices } from "./attention_choice.ts";
 import { byId, element } from "./dom.ts";
 import { EXAMPLES } from "./examples.ts";
 import { defaultValues, type FormValues, frameChoices, sizeChoices } from "./form_values.ts";
@@ -9,10 +10,10 @@ import { defaultValues, type FormValues, frameChoices, sizeChoices } from "./for
 /** The form. */
 export interface RenderForm {
   /** Fills in a model's choices and defaults, with `presets` on top. */
-  setModel(model: ModelSettings, presets: Partial<FormValues>): void;
+  setModel(model: AttentionModel, presets: Partial<FormValues>): void;
   read(): FormValues;
   /** Puts the settings of a finished video back, its seed too. */
-  restore(settings: RenderSettings): void;
+  restore(settings: RenderSettings, attention: string): void;
   setState(state: "unavailable" | "ready" | "rendering"): void;
 }
 
@@ -20,22 +21,28 @@ export interface RenderForm {
 export interface FormActions {
   readonly onGenerate: () => void;
   readonly onCancel: () => void;
+  /** Something in the form has changed, by whoever. */
+  readonly onChange: (values: FormValues) => void;
 }
 
 const MAX_DICE_SEED = 1_000_000;
 
 /** Binds the form in index.html. */
-export function createRenderForm({ onGenerate, onCancel }: FormActions): RenderForm {
+export function createRenderForm({ onGenerate, onCancel, onChange }: FormActions): RenderForm {
   const fields = findFields();
   let model: ModelSettings | undefined;
   let state: Parameters<RenderForm["setState"]>[0] = "unavailable";
+  const changed = (): void => {
+    refresh(fields, model);
+    onChange(readFields(fields));
+  };
   const write = (values: Partial<FormValues>): void => {
     writeFields(fields, values);
-    refresh(fields, model);
+    changed();
   };
 
   fillExamples(fields);
-  fields.form.addEventListener("input", () => refresh(fields, model));
+  fields.form.addEventListener("input", changed);
   fields.dice.addEventListener("click", () => write({ seed: Math.floor(Math.random() * MAX_DICE_SEED) }));
   fields.cancel.addEventListener("click", onCancel);
   fields.form.addEventListener("submit", (event) => {
@@ -48,20 +55,24 @@ export function createRenderForm({ onGenerate, onCancel }: FormActions): RenderF
   });
 
   return {
-    setModel(next, presets) {
+    setModel(opened, presets) {
+      const next = opened.settings;
       model = next;
+      const choices = attentionChoices(opened).map(([value, label]) => new Option(label, value));
+      fields.attention.replaceChildren(...choices);
       fields.numFrames.replaceChildren(...frameChoices(next).map((n) => frameOption(n, next.fps)));
       fields.size.replaceChildren(
         ...sizeChoices(next).map(({ width, height, label }) => new Option(label, `${width}x${height}`)),
       );
       const prompt = fields.prompt.value;
-      write({ ...defaultValues(next), prompt, ...presets });
+      const known = choices.some(({ value }) => value === presets.attention);
+      write({ ...defaultValues(next), prompt, ...presets, ...(known ? {} : { attention: "auto" }) });
     },
     read: () => readFields(fields),
-    restore(settings) {
+    restore(settings, attention) {
       const { prompt, variant, numFrames, width, height, seed, fps, negativePrompt } = settings;
       const { numInferenceSteps, guidanceScale } = settings;
-      const common = { prompt, variant, numFrames, width, height, seed, fps };
+      const common = { prompt, variant, numFrames, width, height, seed, fps, attention };
       write(variant === "base" ? { ...common, negativePrompt, numInferenceSteps, guidanceScale } : common);
       fields.settings.open = true;
       fields.generate.focus();
@@ -94,6 +105,7 @@ function findFields() {
     negative: input("negative"),
     fps: input("fps"),
     format: byId("format", HTMLSelectElement),
+    attention: byId("attention", HTMLSelectElement),
     generate: byId("generate", HTMLButtonElement),
     cancel: byId("cancel", HTMLButtonElement),
     variants: [...form.querySelectorAll<HTMLInputElement>('input[name="variant"]')],
@@ -114,6 +126,7 @@ function readFields(fields: Fields): FormValues {
     negativePrompt: fields.negative.value,
     fps: fields.fps.valueAsNumber,
     format: fields.format.value as VideoFormat,
+    attention: fields.attention.value || "auto",
   };
 }
 
@@ -129,6 +142,7 @@ function writeFields(fields: Fields, values: Partial<FormValues>): void {
   fields.negative.value = all.negativePrompt;
   fields.fps.value = numberText(all.fps);
   fields.format.value = all.format;
+  fields.attention.value = all.attention;
 }
 
 /** Chooses the option of this value; a value that is no choice yet (from the address) becomes one. */

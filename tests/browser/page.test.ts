@@ -184,6 +184,46 @@ test("every control has a name, the keyboard reaches it, and nothing is wider th
   await page.setViewportSize({ width: 1280, height: 860 });
 });
 
+test("attention is chosen with its density, its mask is looked at by keyboard, and the file says what it was", async () => {
+  await page.setViewportSize({ width: 380, height: 800 });
+  await page.goto(`${address}?${TINY}&prompt=a+red+ball`);
+  await ready(page);
+  await page.click("#settings summary");
+  const hint = (): Promise<string> => page.innerText("#attention-hint");
+  expect(await hint()).toBe("Every token sees every other.");
+  await page.selectOption("#num-frames", "129");
+  expect(await hint()).toMatch(/^dual-scope: \d\d\.\d % of all pairs are computed\.$/);
+
+  await page.focus("#mask summary");
+  await page.keyboard.press("Enter");
+  const drawing = page.locator("#mask-picture svg");
+  await drawing.waitFor();
+  expect(await drawing.locator("title").first().textContent()).toMatch(/^Density \d\d\.\d %/);
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("ArrowDown");
+  expect(await page.inputValue("#mask-layer")).toBe("0");
+  expect(await drawing.textContent()).toMatch(/layer 0, head 0, step 0 \(timestep 1000\)/);
+  await page.selectOption("#mask-head", "3");
+  await page.selectOption("#mask-step", "2");
+  expect(await drawing.textContent()).toMatch(/layer 0, head 3, step 2 \(timestep 750\)/);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(380);
+  await screenshots(page, "mask");
+
+  await page.selectOption("#num-frames", "5");
+  await page.selectOption("#attention", "tile:2");
+  expect(await hint()).toMatch(/^tile:2: 100\.0 %|Every token/);
+  await page.selectOption("#num-frames", "17");
+  expect(await hint()).toMatch(/^tile:2: 7\d\.\d %/);
+  await page.click("#generate");
+  await page.waitForSelector("#result:not([hidden])", { timeout: 120_000 });
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+  expect(readMetadata(await readFile(await download.path()))).toMatchObject({ attention: "tile_2" });
+  await page.selectOption("#attention", "full");
+  await page.click("#again");
+  expect(await page.inputValue("#attention")).toBe("tile:2");
+  await page.setViewportSize({ width: 1280, height: 860 });
+});
+
 test("the theme can be chosen and is kept", async () => {
   const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   await page.emulateMedia({ colorScheme: "dark" });

@@ -50,7 +50,7 @@ test("every choice of the lists is one the pipeline accepts", () => {
       }
     }
   }
-  expect(frameChoices(nano)).toEqual([17, 33]);
+  expect(frameChoices(nano)).toEqual([17, 33, 129]);
   expect(sizeChoices(nano)[0]).toMatchObject({ width: 128, height: 128 });
 });
 
