@@ -1,6 +1,6 @@
 // Benchmarks on a real GPU: `node dist/bench/bench.mjs [linear] [attention] [masks] [forward] [profile]`, or `families`,
-// `long ...` (long_video.ts), `searched ...` (searched.ts). Prints tables, and writes those of the GPU as JSON to the file
-// named by WEFT_BENCH_JSON.
+// `long ...` (long_video.ts), `searched ...` (searched.ts), `guidance steps cpu|gpu` (guided_step.ts), `guidance quality ...`
+// (guidance_quality.ts). Prints tables, and writes those of the GPU as JSON to the file named by WEFT_BENCH_JSON.
 import { writeFileSync } from "node:fs";
 import { dualScope, radial, tile } from "../../src/attention/plan_constructors.ts";
 import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
@@ -9,6 +9,8 @@ import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { benchAttention } from "./attention.ts";
 import { benchForward, type ForwardCase } from "./forward.ts";
 import { benchLinear } from "./linear.ts";
+import { guidanceQuality } from "./guidance_quality.ts";
+import { guidedStepsOnCpu, guidedStepsOnGpu } from "./guided_step.ts";
 import { longVideos } from "./long_video.ts";
 import { benchMasks } from "./masks.ts";
 import { searchedMasks } from "./searched.ts";
@@ -145,6 +147,16 @@ async function familiesTable(): Promise<void> {
   print("families", rows);
 }
 
+/** Opens a GPU only when it needs one. */
+async function guidance([mode = "", ...args]: readonly string[]): Promise<void> {
+  if (mode === "quality") return await guidanceQuality(args);
+  print("guided steps", args[0] === "cpu" ? await guidedStepsOnCpu() : await guidedStepsOnGpu());
+}
+
+if (wanted[0] === "guidance") {
+  await guidance(wanted.slice(1));
+  process.exit(0);
+}
 const gpu = await openGpu();
 console.log(JSON.stringify(gpu.capabilities));
 report["capabilities"] = gpu.capabilities;
