@@ -75,8 +75,8 @@ class Trajectories:
 class Student:
     """The student's flat state, its regression steps and, for DMD, the score model that follows it."""
 
-    def __init__(self, dev, start, trajectories, tokens, compile):
-        self.dev, self.T, self.tokens = dev, trajectories, tokens
+    def __init__(self, dev, start, te, trajectories, tokens, compile):
+        self.dev, self.te, self.T, self.tokens = dev, te, trajectories, tokens
         self.g, _ = build(dev)
         w = torch.load(start, map_location=dev)["dit"]
         self.g.load_state_dict({k: v.float() for k, v in w.items()})
@@ -105,7 +105,7 @@ class Student:
         return [round(x, 4) for x in e]
 
     def save(self, path):
-        if rank() == 0: save_weights(path, dit=self.flat.state())
+        if rank() == 0: save_weights(path, dit=self.flat.state(), te=self.te.state_dict())
         barrier()
 
 
@@ -203,6 +203,6 @@ def distill(ids, base, out, dev, traj_seconds, ode_seconds, dmd_seconds, cfg=2.5
     teacher, te = load_models(base, dev)
     if compile: compile_blocks(teacher)
     T = Trajectories(teacher, te, ids, cfg, tokens).collect(traj_seconds)
-    st = Student(dev, base, T, tokens, compile)
+    st = Student(dev, base, te, T, tokens, compile)
     regress(st, ode_seconds, f"{out}_ode.pt")
     if dmd_seconds > 0: match(st, teacher, te, ids, cfg, base, dmd_seconds, f"{out}_dmd.pt", batch=max(4, batch_of(SQUARE, 9, tokens) // 2), compile=compile)

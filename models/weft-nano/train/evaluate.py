@@ -107,10 +107,7 @@ def plan(ev, work, ae, cfg, quick):
     dev, out, few = ev.dev, f"{work}/samples", FEWER
     def frames(m, **kw): return decode_latents(ae, generate(*m, ev.texts, **kw))
     base = lambda: load_models(f"{work}/base.pt", dev)
-    def student(name):
-        m, te = base()
-        m.load_state_dict({k: v.to(next(m.parameters()).dtype) for k, v in torch.load(f"{work}/{name}.pt", map_location=dev)["dit"].items()})
-        return m, te
+    student = lambda name: load_models(f"{work}/{name}.pt", dev)
     def draw(m, name, size=(128, 128), L=9, picks=(0, 8, 16, 24, 32), texts=PROMPTS, **kw):
         sheet(decode_latents(ae, generate(*m, texts, size=size, L=L, seed=1, batch=16, **kw)), f"{out}/{name}.jpg", picks)
     def codec():
@@ -123,7 +120,7 @@ def plan(ev, work, ae, cfg, quick):
     jobs = [("codec", codec), ("renders", lambda: ev.score("renders", ev.renders)),
             ("through", lambda: ev.score("renders through the autoencoder", decode_latents(ae, encode_latents(ae, ev.renders))))]
     names = [s for s in ("student_ode", "student_dmd") if os.path.exists(f"{work}/{s}.pt")]
-    jobs.append(("base", lambda: (ev.score(f"base, 30 steps, guidance {cfg:g}", frames(base(), steps=30, cfg=cfg)), draw(base(), "base_30steps", steps=30, cfg=cfg))))
+    if os.path.exists(f"{work}/base.pt"): jobs.append(("base", lambda: (ev.score(f"base, 30 steps, guidance {cfg:g}", frames(base(), steps=30, cfg=cfg)), draw(base(), "base_30steps", steps=30, cfg=cfg))))
     for s in names:
         jobs.append((s, lambda s=s: (ev.score(f"{s}, 4 steps", frames(student(s), sigmas=few[4])), draw(student(s), f"{s}_4steps", sigmas=few[4]))))
     if quick or not names: return jobs

@@ -2,6 +2,7 @@
 import torch
 
 import captions
+from carry import unpack
 from text_encoder import UMT5Encoder, empty_ids, encode_text
 from text_encoder import initialise as initialise_text
 from transformer import WanTransformer3DModel, initialise
@@ -79,7 +80,7 @@ def load_models(path, device="cuda", dtype=None):
     """Frozen (transformer, text encoder) of a checkpoint; the transformer is rounded to `dtype` (bf16 on a GPU)."""
     dit, te = build(device)
     w = torch.load(path, map_location=device)
-    dit.load_state_dict({k: v.float() for k, v in w["dit"].items()})
-    if "te" in w: te.load_state_dict({k: v.float() for k, v in w["te"].items()})
+    dit.load_state_dict({k: unpack(v).float() for k, v in w["dit"].items()})
+    if "te" in w: te.load_state_dict({k: unpack(v).float() for k, v in w["te"].items()})
     dtype = dtype or (torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32)
     return dit.eval().requires_grad_(False).to(dtype), te.eval().requires_grad_(False)

@@ -2,10 +2,10 @@
 # One run of train.py that keeps what it made: budgets are arguments of train.py, results go to $OUT in parts of 16 MB,
 # packed anew whenever a stage has written its checkpoint, so that an interrupted run loses only the stage it was in.
 #   OUT=... bash run.sh LIMIT_SECONDS [train.py arguments];   cat $OUT/w.* | tar xz
-# .cache/weft-train/ in the repository's root may hold a compile cache (ic.txz), judge.pt and checkpoints to go on from.
+# $KEPT (.cache/weft-train) in the repository's root may hold a compile cache (ic.txz), judge.pt and checkpoints to go on from.
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/weft-compiled}
 cd "$(dirname "$0")" || exit 1
-work=${WORK:-/tmp/weft-work} kept=../../../.cache/weft-train
+work=${WORK:-/tmp/weft-work} kept=../../../${KEPT:-.cache/weft-train}
 mkdir -p "$work" "$TORCHINDUCTOR_CACHE_DIR"
 [ -f $kept/ic.txz ] && tar xJf $kept/ic.txz -C "$TORCHINDUCTOR_CACHE_DIR" --strip-components=1
 cp -n $kept/*.pt "$work/" 2>/dev/null

@@ -24,8 +24,8 @@ OVERHEAD = 65                          # seconds: capturing the teacher's graphs
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--work", default="work")
-    ap.add_argument("--stages", default="ae,base,student,evaluate")
-    for name, seconds in (("ae", 200), ("latents", 60), ("base", 320), ("traj", 25), ("ode", 60), ("dmd", 60), ("judge", 60)):
+    ap.add_argument("--stages", default="ae,base,student,evaluate", help="also: decoder")
+    for name, seconds in (("ae", 200), ("decoder", 120), ("latents", 60), ("base", 320), ("traj", 25), ("ode", 60), ("dmd", 60), ("judge", 60)):
         ap.add_argument(f"--{name}-seconds", type=float, default=seconds)
     ap.add_argument("--total-seconds", type=float, help="for everything: the base model gets what the other stages leave")
     ap.add_argument("--square", type=int, default=40960, help="128x128 videos per GPU")
@@ -46,6 +46,10 @@ def main():
     data = DataSet(a.square, a.wide) if missing("base", "base") or missing("student", "student_ode") else None
     if missing("ae", "ae"):
         train_autoencoder(a.ae_seconds, path("ae"), dev, a.ae_batch, a.pool, fast)
+        torch.cuda.empty_cache()
+        report(path("ae"), dev)
+    if "decoder" in todo:                       # more training for the decoder of a finished autoencoder
+        train_autoencoder(a.decoder_seconds, path("ae"), dev, a.ae_batch, a.pool, fast, start=path("ae"))
         torch.cuda.empty_cache()
         report(path("ae"), dev)
     ids = None

@@ -1,5 +1,6 @@
 """Autoencoder training in three parts of one wall-clock budget: both halves with live latent statistics, both with
-frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder."""
+frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder. The last part can be
+run again on its own (`start`): latents stay what they are, so transformers trained on them go on fitting."""
 import math
 import time
 
@@ -49,7 +50,7 @@ class Trainer:
         def matrix(n, p): return p.ndim == 4 and n not in edge
         self.enc, self.dec = Flat([self.ae.encoder], matrix), Flat([self.ae.decoder], matrix)
         self.mean, self.var = torch.zeros(LATENT, device=dev), torch.ones(LATENT, device=dev)
-        self.stat = torch.zeros(2, device=dev)
+        self.stat, self.fixed = torch.zeros(2, device=dev), VideoAE().to(dev).half().requires_grad_(False)
         self.loss = torch.compile(pixel_loss, dynamic=False) if compile else pixel_loss
         self.encode, self.decode = (torch.compile(f, dynamic=False) if compile else f for f in (self.ae.encode, self.ae.decode))
         torch.manual_seed(100 + rank())
@@ -71,7 +72,9 @@ class Trainer:
     def step(self, live, encoder=True):
         """Loss and gradients of one random batch."""
         x, mask = self.clip()
-        with torch.set_grad_enabled(encoder): z, scale = self.normalised((self.encode if encoder else self.ae.encode)(x).float(), live)
+        if encoder: z, scale = self.normalised(self.encode(x).float(), live)
+        else:
+            with torch.no_grad(): z = self.fixed.encode(x.half()).float()
         noisy = z + torch.randn_like(z) * (.12 * torch.rand(len(z), 1, 1, 1, 1, device=self.dev))
         loss, mse = self.loss(self.decode(noisy.to(x.dtype)), x, mask)
         total = loss + 1e-3 * F.relu(z.abs() - 3.).square().mean() + (.003 * scale if live else 0.)      # a free scale would run away
@@ -90,62 +93,67 @@ class Trainer:
         for f in ((self.enc, self.dec) if encoder else (self.dec,)): f.update(MUON, ADAM, weight_decay=.1, clip=.5)
 
     @torch.no_grad()
-    def exact_statistics(self):
-        """Per-channel mean and variance of the averaged encoder's latents, over all processes."""
+    def finish_encoder(self):
+        """Fold the exact mean and variance of the averaged encoder's latents, over all processes, into `fixed`."""
         self.enc.load(self.enc.ema.clone())
         s, q = torch.zeros_like(self.mean), torch.zeros_like(self.mean)
         for v in (parts := self.vids[:1024].split(64)):
             z = self.ae.encode(v[:, :, :3].to(self.enc.work.dtype) / 255).float()
             s += z.mean((0, 1, 3, 4)) / len(parts); q += z.square().mean((0, 1, 3, 4)) / len(parts)
         mean_over_ranks(s, q)
-        self.mean.copy_(s); self.var.copy_(q - s * s)
+        sd, last, std = self.enc.state(), str(len(self.ae.encoder) - 1), (q - s * s + 1e-5).sqrt()
+        sd[last + ".weight"] /= std[:, None, None, None]
+        sd[last + ".bias"] = (sd[last + ".bias"] - s) / std
+        self.fixed.encoder.load_state_dict(sd)
+        self.dec.ema.copy_(self.dec.master)                # the average starts again with the latents that count
+
+    @torch.no_grad()
+    def load(self, sd):
+        """A finished autoencoder whose decoder is to be trained on."""
+        self.fixed.load_state_dict(sd)
+        at = {n[2:]: self.dec._view(self.dec.master, s, o) for n, s, o in zip(self.dec.names, self.dec.shapes, self.dec.offsets)}
+        for n, w in at.items(): w.copy_(sd["decoder." + n])
+        self.dec.load(self.dec.master.clone())
 
 
-def state(tr):
-    """fp32 state dict with the normalisation folded into the encoder's last convolution."""
-    sd = {f"encoder.{k}": v for k, v in tr.enc.state().items()} | {f"decoder.{k}": v for k, v in tr.dec.state().items()}
-    std = (tr.var + 1e-5).sqrt()
-    last = f"encoder.{len(tr.ae.encoder) - 1}"
-    sd[last + ".weight"] /= std[:, None, None, None]
-    sd[last + ".bias"] = (sd[last + ".bias"] - tr.mean) / std
-    return sd
-
-
-def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True):
-    """Train within `seconds` (rendering of the pool included) and save to `out`."""
+def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, start=None):
+    """Train within `seconds` (rendering of the pool included) and save to `out`; with `start`, the decoder of that file only."""
     Graphed.new_pool()
     budget = Budget(seconds)
     vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev)
     tr = Trainer(dev, vids, batch, compile)
     log("autoencoder pool", tuple(vids.shape))
-    live, frozen, tail = (Graphed(lambda: tr.step(True)), None, None)
-    both, alone = Graphed(tr.update), None
+    if start: tr.load(torch.load(start, map_location=dev))
+    alone = (Graphed(lambda: tr.step(False, encoder=False)), Graphed(lambda: tr.update(False)))
+    parts = [alone] if start else [(Graphed(lambda: tr.step(True)), both := Graphed(tr.update)), (Graphed(lambda: tr.step(False)), both), alone]
     log("autoencoder captured")
     tr.stat.zero_()
-    guard, t0, step, part, p = Guard([tr.enc, tr.dec], .3, [tr.mean, tr.var], slack=3.), time.time(), 0, 0, 0.
+    guard, t0, step, part, p, begin = Guard([tr.enc, tr.dec], .3, [tr.mean, tr.var], slack=3.), time.time(), 0, 3 - len(parts), 0., 0
     while (p := budget.advance()) < 1:
         if part == 0 and p > LIVE:
             mean_over_ranks(tr.mean, tr.var)
-            frozen, part = Graphed(lambda: tr.step(False)), 1
+            part = 1
         if part == 1 and p > FROZEN:
-            tr.exact_statistics()
+            tr.finish_encoder()
             guard.check(guard.best)                       # never back to before this point
-            tr.dec.set(0, 1)                          # capturing makes a few calls; let them change nothing
-            tail, alone, part = Graphed(lambda: tr.step(False, encoder=False)), Graphed(lambda: tr.update(False)), 2
+            part, begin = 2, step
         tr.enc.set(guard.factor * trapezoid(p / FROZEN, warm=.04), min(.998, 1 - 1 / (step + 2)))
-        tr.dec.set(guard.factor * trapezoid(p, warm=.03), min(.998, 1 - 1 / (step + 2)))
-        (live, frozen, tail)[part]()
+        tr.dec.set(guard.factor * trapezoid(p, warm=.03), min(.998, 1 - 1 / (step - begin + 2)))
+        forward, update = parts[part - 3 + len(parts)]
+        forward()
         if part < 2: tr.enc.all_reduce()
         tr.dec.all_reduce()
-        (both if part < 2 else alone)()
+        update()
         step += 1
         if step % 50 == 0:
             mean_over_ranks(tr.stat)
             mse, n = tr.stat.tolist()
             if guard.check(mse / n) and (step % 250 == 0 or step == 50): log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * math.log10(mse / n):.2f}")
             tr.stat.zero_()
-    if part < 2: tr.exact_statistics()
-    if rank() == 0: torch.save({k: v.half().cpu() for k, v in state(tr).items()}, out)
+    if part < 2: tr.finish_encoder()
+    if rank() == 0:
+        kept = {f"encoder.{k}": v for k, v in tr.fixed.encoder.state_dict().items()} | {f"decoder.{k}": v for k, v in tr.dec.state().items()}
+        torch.save({k: v.half().cpu() for k, v in kept.items()}, out)
     barrier()
     log(f"autoencoder done, {step} steps, {1000 * (time.time() - t0) / max(1, step):.1f} ms each")
 
