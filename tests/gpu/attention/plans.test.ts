@@ -4,12 +4,14 @@ import type { AttentionPlan, PositionRule } from "../../../src/attention/plan.ts
 import { compose, dualScope, full, radial, tile } from "../../../src/attention/plan_constructors.ts";
 import { plannedAttention as twin, type PlanProblem } from "../../reference/attention_plan.ts";
 import { relativeL2 } from "../../reference/compare.ts";
-import { draws, randomPlan } from "../../reference/random_plan.ts";
-import { useGpu } from "../device.ts";
-import { randomProblem, runPlans } from "./run_plan.ts";
+import { draws, randomPlan, randomProblem } from "../../reference/random_plan.ts";
+import { roundedToF16 } from "../../reference/random.ts";
+import { ADAPTER, useGpu } from "../device.ts";
+import { runPlans } from "./run_plan.ts";
 
 const gpu = useGpu();
 const TOLERANCE = 1e-5;
+const F16_TOLERANCE = 2e-3;
 const RANDOM_PLANS = 500;
 const PLANS_PER_SUBMISSION = 100;
 
@@ -52,6 +54,23 @@ describe("every kind of plan equals its dense twin", () => {
     const problems = sizes.map((size, i) => randomProblem({ ...size, plan }, i));
     for (const distance of await distances(problems)) expect(distance).toBeLessThan(TOLERANCE);
   });
+});
+
+// Where there is no shader-f16 (SwiftShader) these are listed as skipped; hardware runs them (tests/device).
+describe("every kind of plan equals its dense twin in f16, rotations and outputs rounded", () => {
+  for (const [name, plan] of PLANS) {
+    test.skipIf(!ADAPTER.f16)(name, async () => {
+      const problems = [SMALL, TILED, TWO_TILES].map((size, i) => {
+        const problem = randomProblem({ ...size, plan }, i);
+        const rounded = (values: ArrayLike<number>): Float32Array => roundedToF16(Float32Array.from(values));
+        const { q, k, v } = problem;
+        return { ...problem, q: rounded(q), k: rounded(k), v: rounded(v) };
+      });
+      const results = await runPlans(gpu(), problems, "f16");
+      for (const [i, result] of results.entries())
+        expect(relativeL2(result, twin(problems[i]!))).toBeLessThan(F16_TOLERANCE);
+    });
+  }
 });
 
 test(`${RANDOM_PLANS} random plans over random shapes equal their dense twins`, async () => {

@@ -8,21 +8,16 @@ import { Recorder } from "../../../src/gpu/recorder.ts";
 import { rope3d } from "../../../src/ops/rope_3d.ts";
 import { freeTensor, readTensor, type Tensor, uploadTemporary } from "../../../src/tensor/tensor.ts";
 import type { PlanProblem } from "../../reference/attention_plan.ts";
-import { randomNumbers } from "../../reference/random.ts";
-
-/** A problem with random q, k, v; those of q are large enough for uneven attention. */
-export function randomProblem(sizes: Omit<PlanProblem, "q" | "k" | "v">, seed: number): PlanProblem {
-  const { frames, rows, columns, heads, headDim } = sizes;
-  const count = frames * rows * columns * heads * headDim;
-  const q = randomNumbers(count, 3 * seed + 1).map((value) => 3 * value);
-  return { ...sizes, q, k: randomNumbers(count, 3 * seed + 2), v: randomNumbers(count, 3 * seed + 3) };
-}
 
 /** The outputs of all problems, [tokens, heads * headDim]. */
-export async function runPlans(gpu: Gpu, problems: readonly PlanProblem[]): Promise<Float32Array[]> {
+export async function runPlans(
+  gpu: Gpu,
+  problems: readonly PlanProblem[],
+  dtype: "f32" | "f16" = "f32",
+): Promise<Float32Array[]> {
   const recorder = new Recorder(gpu, "plans");
   const disposables: { dispose: () => void }[] = [];
-  const outs = problems.map((problem) => record(recorder, problem, disposables));
+  const outs = problems.map((problem) => record(recorder, { problem, dtype, disposables }));
   await recorder.submit();
   const results: Float32Array[] = [];
   for (const out of outs) {
@@ -33,7 +28,13 @@ export async function runPlans(gpu: Gpu, problems: readonly PlanProblem[]): Prom
   return results;
 }
 
-function record(recorder: Recorder, problem: PlanProblem, disposables: { dispose: () => void }[]): Tensor {
+interface Recording {
+  readonly problem: PlanProblem;
+  readonly dtype: "f32" | "f16";
+  readonly disposables: { dispose: () => void }[];
+}
+
+function record(recorder: Recorder, { problem, dtype, disposables }: Recording): Tensor {
   const { plan, frames, rows, columns, heads, headDim, layer, step, timestep } = problem;
   const { gpu } = recorder;
   validatePlan(plan, { numFrames: frames, layers: 3, heads, temporalFrequencies: 6 });
@@ -43,7 +44,7 @@ function record(recorder: Recorder, problem: PlanProblem, disposables: { dispose
   disposables.push(compiled, rotary);
   const shape = [frames * rows * columns, heads * headDim];
   const [q, k, v] = ([problem.q, problem.k, problem.v] as const).map((data, i) =>
-    uploadTemporary(recorder, { label: `operand ${i}`, dtype: "f32", shape }, Float32Array.from(data)),
+    uploadTemporary(recorder, { label: `operand ${i}`, dtype, shape }, Float32Array.from(data)),
   ) as [Tensor, Tensor, Tensor];
   const out = plannedAttention(recorder, {
     q,
