@@ -11,6 +11,8 @@ export class Segments {
   readonly #label: string;
   readonly #signal: AbortSignal | undefined;
   readonly #pending: Promise<unknown>[] = [];
+  readonly #failed: Promise<never>;
+  #fail: (reason: unknown) => void = () => undefined;
   #recorder: Recorder;
 
   constructor(gpu: Gpu, label: string, signal: AbortSignal | undefined) {
@@ -18,6 +20,10 @@ export class Segments {
     this.#label = label;
     this.#signal = signal;
     this.#recorder = new Recorder(gpu, label);
+    this.#failed = new Promise((_resolve, reject) => {
+      this.#fail = reject;
+    });
+    this.#failed.catch(() => undefined);
   }
 
   /** The segment that is being recorded; another one after every cut. */
@@ -43,9 +49,14 @@ export class Segments {
 
   /** Lets `finish` wait for something, and fail with it. */
   track<T>(work: Promise<T>): Promise<T> {
-    work.catch(() => undefined); // `finish` reports it
+    work.catch((reason: unknown) => this.#fail(reason));
     this.#pending.push(work);
     return work;
+  }
+
+  /** Waits for others, but no longer than everything tracked goes well. */
+  async whileRunning<T>(wait: Promise<T>): Promise<T> {
+    return await Promise.race([wait, this.#failed]);
   }
 
   /** Submits the last segment and waits for everything tracked. */

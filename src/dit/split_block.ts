@@ -117,7 +117,7 @@ function* attend(segments: Segments, { q, k, v }: Projected, block: SplitBlock):
   let total = own;
   if (!isAlone) {
     const computed = segments.cut([...alive, q, v, own.out, own.lse]);
-    const parts = yield exchange.collect(index, computed);
+    const parts = yield segments.whileRunning(exchange.collect(index, computed));
     total = attendRemote(segments.recorder, { q, v, parts, needs, before: own }, block);
   }
   for (const { buffer } of [q, v, total.lse]) segments.recorder.release(buffer);

@@ -1,7 +1,9 @@
 // What the denoising loop needs of an engine: a transformer made ready for one video, and the few operations on its
 // tensors. T is the engine's tensor. The loop itself is denoise.ts.
 
+import type { FrameRange } from "../attention/frame_range.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
+import type { ContextExchange } from "../dit/context_exchange.ts";
 import type { LatentSize } from "../dit/geometry.ts";
 import type { PromptSchedule } from "../dit/prompt_schedule.ts";
 import type { PromptEmbeds } from "../dit/text_context.ts";
@@ -17,7 +19,26 @@ export interface DenoiserOptions {
   readonly embeds: Readonly<Partial<Record<TextPass, PromptEmbeds | PromptSchedule>>>;
   /** What the perturbed pass is; needed when it will be asked for. */
   readonly perturbation?: PassPerturbation | undefined;
+  /** Compute a part of the video, whose latents then are the clip's; only the webgpu engine can. @default all of it */
+  readonly part?: VideoPart | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A clip of a video, and how it gets the keys of other clips. */
+export interface VideoPart {
+  /** Latent frames. */
+  readonly clip: FrameRange;
+  readonly exchangeOf: (pass: PassMoment) => ContextExchange;
+}
+
+/** A forward pass of a step. */
+export interface PassMoment {
+  readonly step: number;
+  readonly pass: ForwardPass;
+  /** 0 to 1000. */
+  readonly timestep: number;
+  /** What is attended to. */
+  readonly plan: AttentionPlan;
 }
 
 /** A transformer with a video's size, plan and texts; it lives until `dispose`. */

@@ -1,6 +1,7 @@
 // The denoiser on WebGPU: a step is one recording, executed when it is finished.
 
 import { CompiledPlan } from "../attention/compiled_plan.ts";
+import { InputError } from "../errors.ts";
 import { freeGeometry, type Geometry } from "../dit/geometry.ts";
 import { freeTextContext, type TextContext } from "../dit/text_context.ts";
 import type { ForwardInputs, SharedStart, WanTransformer3DModel } from "../dit/transformer_wan.ts";
@@ -15,15 +16,15 @@ import {
 import { linearCombine } from "../ops/linear_combine.ts";
 import { matchDeviation } from "../ops/match_deviation.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
-import type { Denoiser, DenoiserOptions, DenoiserStep } from "./denoiser.ts";
+import type { Denoiser, DenoiserOptions, DenoiserStep, VideoPart } from "./denoiser.ts";
 
 /** Makes a transformer ready for a video: its tables and tile lists, and the keys and values of its texts. */
 export async function createWebgpuDenoiser(
   gpu: Gpu,
   transformer: WanTransformer3DModel,
-  { size, attention, embeds, perturbation, signal }: DenoiserOptions,
+  { size, attention, embeds, perturbation, part, signal }: DenoiserOptions,
 ): Promise<Denoiser<Tensor>> {
-  const geometry = transformer.createGeometry(size, attention);
+  const geometry = transformer.createGeometry(size, attention, { clip: part?.clip });
   const perturbed = perturbation && preparePerturbedPass(gpu, { perturbation, geometry, transformer });
   const texts = new Map<ForwardPass, TextContext>();
   const dispose = (): void => {
@@ -40,13 +41,14 @@ export async function createWebgpuDenoiser(
     dispose();
     throw error;
   }
-  const { numLatentFrames, latentHeight, latentWidth } = size;
-  const shape = [transformer.config.in_channels, numLatentFrames, latentHeight, latentWidth];
+  const { latentHeight, latentWidth } = size;
+  const numFrames = geometry.clip.end - geometry.clip.start;
+  const shape = [transformer.config.in_channels, numFrames, latentHeight, latentWidth];
   return {
     upload: (data, label) => uploadTensor(gpu, { label, dtype: "f32", shape }, data),
     read: (tensor) => readTensor(gpu, tensor),
     free: (tensor) => freeTensor(gpu, tensor),
-    begin: (step) => recordStep(gpu, step, { transformer, geometry, texts, perturbed }),
+    begin: (step) => recordStep(gpu, step, { transformer, geometry, texts, perturbed, part }),
     dispose,
   };
 }
@@ -63,6 +65,7 @@ interface StepParts {
   readonly geometry: Geometry;
   readonly texts: ReadonlyMap<ForwardPass, TextContext>;
   readonly perturbed: PerturbedPass | undefined;
+  readonly part: VideoPart | undefined;
 }
 
 function preparePerturbedPass(
@@ -78,11 +81,11 @@ function preparePerturbedPass(
     return { firstBlock, inputs: { skippedBlocks: perturbation.layers } };
   }
   const { plan } = geometry.attention;
-  const { tokens, numLatentFrames: numFrames } = geometry;
+  const { tokensPerFrame, numLatentFrames: numFrames } = geometry;
   const attention = new CompiledPlan(
     gpu,
     { ...plan, perturbations: [...plan.perturbations, ...perturbation.heads] },
-    { numFrames, tokensPerFrame: tokens / numFrames, heads: transformer.config.num_attention_heads },
+    { numFrames, tokensPerFrame, heads: transformer.config.num_attention_heads },
   );
   return { firstBlock, inputs: { attention } };
 }
@@ -90,7 +93,7 @@ function preparePerturbedPass(
 function recordStep(
   gpu: Gpu,
   step: number,
-  { transformer, geometry, texts, perturbed }: StepParts,
+  { transformer, geometry, texts, perturbed, part }: StepParts,
 ): DenoiserStep<Tensor> {
   const recorder = new Recorder(gpu, `step ${step + 1}`);
   let given: Tensor | undefined;
@@ -104,12 +107,23 @@ function recordStep(
     return hiddenStates && { kind: "take", block, hiddenStates };
   };
   return {
-    async forward(pass, { latents, timestep }) {
+    async forward(pass, { latents, timestep, signal }) {
       const text = texts.get(pass === "perturbed" ? "conditional" : pass);
       if (text === undefined) throw new Error(`There are no embeddings for the ${pass} pass.`);
       if (pass === "perturbed" && perturbed === undefined) throw new Error("There is no perturbation.");
-      const start = startOf(pass);
       const weakened = pass === "perturbed" ? perturbed?.inputs : undefined;
+      if (part) {
+        const { plan } = weakened?.attention ?? geometry.attention;
+        const exchange = part.exchangeOf({ step, pass, timestep, plan });
+        const inputs = { latents, timestep, step, text, geometry, exchange, signal, ...weakened };
+        const velocity = await transformer.forwardClip(inputs).catch((error: unknown) => {
+          recorder.discard();
+          throw error;
+        });
+        recorder.adopt(velocity.buffer);
+        return velocity;
+      }
+      const start = startOf(pass);
       return transformer.forward(recorder, { latents, timestep, step, text, geometry, start, ...weakened });
     },
     combine(terms, label) {
@@ -118,6 +132,11 @@ function recordStep(
       return sum;
     },
     matchDeviation(x, options) {
+      if (part) {
+        throw new InputError(
+          "Guidance cannot be rescaled when the video is computed in clips, which it would need all of: leave the rescale out.",
+        );
+      }
       const matched = matchDeviation(recorder, x, options);
       recorder.keep(matched.buffer);
       return matched;
