@@ -77,7 +77,7 @@ export function buildBlockGraph(config: WanTransformerConfig, shape: BlockGraphS
   const parts: BlockParts = { graph, weights, config };
   const x = graph.input("hidden_states", "float32", ["rows", dim]);
 
-  const attn1 = projectOut(parts, selfAttention(parts, shape), "attn1");
+  const attn1 = projectOut(parts, addSelfAttention(parts, shape), "attn1");
   const x1 = addGated(graph, x, attn1, weights.at("gate_msa", [dim]));
 
   const affine = { scale: weights.at("norm2.weight", [dim]), shift: weights.at("norm2.bias", [dim]) };
@@ -97,14 +97,24 @@ export function buildBlockGraph(config: WanTransformerConfig, shape: BlockGraphS
 /** Names of the keys and values that cross-attention reads, as the text graph gives them. */
 export const TEXT_KV = { k: "text_k", v: "text_v" } as const;
 
-interface BlockParts {
+/** What a block's nodes are added to, and the model's sizes. */
+export interface BlockParts {
   readonly graph: GraphBuilder;
   readonly weights: WeightInputs;
-  readonly config: WanTransformerConfig;
+  readonly config: Pick<
+    WanTransformerConfig,
+    "num_attention_heads" | "attention_head_dim" | "ffn_dim" | "eps"
+  >;
 }
 
-/** Attention over the video's own tokens, [rows, D], before its output projection. */
-function selfAttention({ graph, weights, config }: BlockParts, shape: BlockGraphShape): Value {
+/**
+ * Adds attention over the video's own tokens, [rows, D], before its output projection; with the inputs that
+ * `buildBlockGraph` names.
+ */
+export function addSelfAttention(
+  { graph, weights, config }: BlockParts,
+  shape: Omit<BlockGraphShape, "text">,
+): Value {
   const { num_attention_heads: heads, attention_head_dim: headDim } = config;
   const dim = innerDim(config);
   const q = graph.input("q", "float32", ["rows", dim]);
@@ -165,7 +175,7 @@ function projectOut({ graph, weights, config }: BlockParts, x: Value, prefix: st
 /** A projection of an attention. */
 interface Projection {
   readonly weights: WeightInputs;
-  readonly config: WanTransformerConfig;
+  readonly config: BlockParts["config"];
   /** "attn1" or "attn2". */
   readonly prefix: string;
   readonly name: "q" | "k" | "v";

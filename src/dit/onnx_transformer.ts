@@ -8,7 +8,7 @@ import type { OrtRuntime, OrtSession, OrtTensor } from "../onnx/ort_runtime.ts";
 import { nextTask } from "../util/next_task.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LatentSize } from "./geometry.ts";
-import { buildBlockGraph, buildQkvGraph, MODULATION, rotationInputs, TEXT_KV } from "./onnx_block_graph.ts";
+import { buildBlockGraph, buildQkvGraph, MODULATION, TEXT_KV } from "./onnx_block_graph.ts";
 import {
   buildEmbeddingGraph,
   buildHeadGraph,
@@ -195,7 +195,7 @@ export class OnnxWanTransformer {
       [TEXT_KV.k]: keysValues.k,
       [TEXT_KV.v]: keysValues.v,
       ...(attention.strengths && { strengths: attention.strengths }),
-      ...rotations(attention, video),
+      ...video.rotations(attention),
     });
     const fetches = probe ? (["out", "attn1", "attn2", "ffn"] as const) : (["out"] as const);
     const outputs = await runNamed(session, [...shared, own], fetches);
@@ -323,17 +323,4 @@ class BlockSessions {
     this.#numbers.set(object, number);
     return number;
   }
-}
-
-function rotations({ passes }: OnnxLayerAttention, video: OnnxVideo): Record<string, OrtTensor> {
-  const tensors: Record<string, OrtTensor> = {};
-  for (const { positions } of passes) {
-    for (const side of ["query", "key"] as const) {
-      const names = rotationInputs(side, positions[side]);
-      const { cos, sin } = video.rotation(positions[side]);
-      tensors[names.cos] = cos;
-      tensors[names.sin] = sin;
-    }
-  }
-  return tensors;
 }

@@ -10,10 +10,17 @@ import { textTileLists, type TileLists } from "../attention/tile_lists.ts";
 import { validatePlan } from "../attention/validate_plan.ts";
 import type { OrtRuntime, OrtTensor } from "../onnx/ort_runtime.ts";
 import type { LatentSize } from "./geometry.ts";
+import { rotationInputs } from "./onnx_block_graph.ts";
 import type { PromptEmbeds } from "./text_context.ts";
 import { ropePairs, type RopeTables, ropeTables } from "./rope_tables.ts";
 import { positionsAt } from "./rotary_tables.ts";
 import type { WanTransformerConfig } from "./transformer_config.ts";
+
+/** The sizes of a model that attention depends on. */
+export type AttentionSizes = Pick<
+  WanTransformerConfig,
+  "num_attention_heads" | "attention_head_dim" | "num_layers" | "patch_size"
+>;
 
 /** What one layer attends to at one step. */
 export interface OnnxLayerAttention {
@@ -35,12 +42,12 @@ export class OnnxVideo {
   readonly size: LatentSize;
   readonly tokens: number;
   readonly #ort: OrtRuntime;
-  readonly #config: WanTransformerConfig;
+  readonly #config: AttentionSizes;
   readonly #grid: { readonly frames: number; readonly gridHeight: number; readonly gridWidth: number };
   readonly #passes = new Map<string, readonly PassLists[]>();
   readonly #rotations = new Map<string, OnnxRotation>();
 
-  constructor(ort: OrtRuntime, config: WanTransformerConfig, size: LatentSize) {
+  constructor(ort: OrtRuntime, config: AttentionSizes, size: LatentSize) {
     const [patchT = 1, patchH = 1, patchW = 1] = config.patch_size;
     this.#ort = ort;
     this.#config = config;
@@ -81,6 +88,20 @@ export class OnnxVideo {
     const known = this.#rotations.get(key) ?? this.#makeRotation(place);
     this.#rotations.set(key, known);
     return known;
+  }
+
+  /** The tables of all rotations of an attention, under the names that its graph has for them. */
+  rotations({ passes }: OnnxLayerAttention): Record<string, OrtTensor> {
+    const tensors: Record<string, OrtTensor> = {};
+    for (const { positions } of passes) {
+      for (const side of ["query", "key"] as const) {
+        const names = rotationInputs(side, positions[side]);
+        const { cos, sin } = this.rotation(positions[side]);
+        tensors[names.cos] = cos;
+        tensors[names.sin] = sin;
+      }
+    }
+    return tensors;
   }
 
   /** Which rows of stacked texts each query tile reads. */

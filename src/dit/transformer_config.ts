@@ -66,6 +66,8 @@ export function parseWanTransformerConfig(json: unknown, file = FILE): WanTransf
 }
 
 /** The model's hidden size, heads x head width: `D` in comments of shapes. */
-export function innerDim(config: WanTransformerConfig): number {
+export function innerDim(
+  config: Pick<WanTransformerConfig, "num_attention_heads" | "attention_head_dim">,
+): number {
   return config.num_attention_heads * config.attention_head_dim;
 }

@@ -9,7 +9,16 @@ import type {
   LogitBias,
   PositionRule,
 } from "../../src/attention/plan.ts";
+import type { PlanProblem } from "./attention_plan.ts";
 import { randomNumbers } from "./random.ts";
+
+/** A problem with random q, k, v; those of q are large enough for uneven attention. */
+export function randomProblem(sizes: Omit<PlanProblem, "q" | "k" | "v">, seed: number): PlanProblem {
+  const { frames, rows, columns, heads, headDim } = sizes;
+  const count = frames * rows * columns * heads * headDim;
+  const q = randomNumbers(count, 3 * seed + 1).map((value) => 3 * value);
+  return { ...sizes, q, k: randomNumbers(count, 3 * seed + 2), v: randomNumbers(count, 3 * seed + 3) };
+}
 
 /** Whole numbers from a seeded sequence. */
 export type Draw = (below: number) => number;
