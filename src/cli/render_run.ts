@@ -27,6 +27,7 @@ export async function runRender(request: RenderRequest, host: RunHost, signal: A
   const pipeline = await openPipeline(request, host, signal);
   try {
     const plans = await planJobs(request, pipeline.files, signal);
+    pipeline.expect(plans.map(({ settings }) => settings));
     const results: JobResult[] = [];
     for (const [index, plan] of plans.entries()) {
       announce(plan.settings.prompt, { index, count: plans.length, progress });

@@ -41,9 +41,7 @@ export async function encodeRenderPrompts(
   { needsNegative, ...options }: EncodePromptOptions & { readonly needsNegative: boolean },
 ): Promise<RenderPrompts> {
   const { laterPrompts = [], promptBlendFrames = 0 } = settings;
-  const texts = [settings.prompt, ...laterPrompts.map(({ prompt }) => prompt)];
-  if (needsNegative) texts.push(settings.negativePrompt);
-  const encoded = await encodePrompts(encodeTokens, texts, options);
+  const encoded = await encodePrompts(encodeTokens, textsOf(settings, needsNegative), options);
   const [prompt] = encoded;
   if (prompt === undefined) throw new Error("The prompt was not encoded.");
   const negativePrompt = needsNegative ? encoded.at(-1) : undefined;
@@ -58,6 +56,18 @@ export async function encodeRenderPrompts(
   return { prompt, negativePrompt, embeds };
 }
 
+/** The real token ids of a render's prompts, as `encodeRenderPrompts` encodes them. */
+export function promptIds(
+  { tokenizer }: ModelFiles,
+  settings: RenderSettings,
+  needsNegative: boolean,
+): number[][] {
+  const { maxSequenceLength } = settings;
+  return textsOf(settings, needsNegative).map((text) =>
+    realIds(tokenizer.encode(cleanPrompt(text), { maxSequenceLength })),
+  );
+}
+
 /** Encodes prompts in one pass over the text encoder's layers. */
 export async function encodePrompts(
   encodeTokens: EncodeTokens,
@@ -68,8 +78,7 @@ export async function encodePrompts(
     files.tokenizer.encode(cleanPrompt(prompt), { maxSequenceLength }),
   );
   for (const prompt of tokenized) reportTokens(prompt, { maxSequenceLength, onEvent });
-  const ids = tokenized.map(({ inputIds, numTokens }) => Array.from(inputIds.subarray(0, numTokens)));
-  const embeds = await encodeTokens(ids, {
+  const embeds = await encodeTokens(tokenized.map(realIds), {
     checkpoint: await openCheckpoint(files.source, "text_encoder", { signal }),
     config: files.textConfig,
     signal,
@@ -89,6 +98,18 @@ export function paddedEmbeds({ data, numTokens, maxSequenceLength }: PromptEmbed
   const padded = new Float32Array((data.length / numTokens) * maxSequenceLength);
   padded.set(data);
   return padded;
+}
+
+function textsOf(
+  { prompt, laterPrompts = [], negativePrompt }: RenderSettings,
+  needsNegative: boolean,
+): string[] {
+  const texts = [prompt, ...laterPrompts.map((later) => later.prompt)];
+  return needsNegative ? [...texts, negativePrompt] : texts;
+}
+
+function realIds({ inputIds, numTokens }: TokenizedPrompt): number[] {
+  return Array.from(inputIds.subarray(0, numTokens));
 }
 
 function reportTokens(

@@ -5,12 +5,9 @@
 import type { WanTransformerConfig } from "../dit/transformer_config.ts";
 import { DeviceLostError, WebGPUUnavailableError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { createGuider } from "../guiders/create_guider.ts";
-import { checkPerturbation } from "../guiders/guidance_settings.ts";
 import { passesOfRun } from "../guiders/guider.ts";
 import type { OrtRuntime, OrtTarget } from "../onnx/ort_runtime.ts";
 import type { DecodedVideo, TaehvDecoder } from "../onnx/taehv_decoder.ts";
-import { createScheduler } from "../schedulers/create_scheduler.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { FileSource } from "../weights/file_source.ts";
 import type { WeightStorage } from "../weights/weight_loader.ts";
@@ -23,7 +20,7 @@ import {
   openDecoder,
 } from "./decode_latents.ts";
 import { denoise, type DenoiseOptions, type DenoiseState } from "./denoise.ts";
-import { type EncodedPrompt, encodeRenderPrompts } from "./encode_prompt.ts";
+import { type EncodedPrompt, encodeRenderPrompts, promptIds } from "./encode_prompt.ts";
 import type { Engine, EngineDescription, EngineTransformer } from "./engine.ts";
 import type { PipelineEvent, Stage } from "./events.ts";
 import { forwardOnce } from "./forward_once.ts";
@@ -31,8 +28,10 @@ import { latentPreview, type LatentRgb, WAN21_LATENT_RGB } from "./latent_previe
 import { type ModelFiles, openModel, readTransformerConfig } from "./model_files.ts";
 import { initialNoise } from "./noise.ts";
 import { openOnnxEngine } from "./onnx_engine.ts";
+import { rememberPrompts } from "./prompt_memory.ts";
 import type { RenderOptions, RenderSettings } from "./render_options.ts";
 import { resolveSettings } from "./resolve_settings.ts";
+import { type DenoiseWork, readStepParts, type StepParts } from "./step_parts.ts";
 import { openWebgpuEngine } from "./webgpu_engine.ts";
 
 /** Where a pipeline gets its model and its engines. */
@@ -65,6 +64,8 @@ export interface DenoiseJob extends JobOptions {
   /** Sees the state after every step; it can be kept and given back as `resume`. */
   readonly onStep?: ((state: DenoiseState) => void | Promise<void>) | undefined;
   readonly resume?: DenoiseState | undefined;
+  /** Runs the steps in place of this pipeline, for instance on workers; no transformer is loaded here then. */
+  readonly denoiseWith?: ((work: DenoiseWork) => Promise<Float32Array>) | undefined;
 }
 
 /** The result of a denoising run. */
@@ -92,6 +93,7 @@ export class WanPipeline {
   readonly files: ModelFiles;
   readonly #options: WanPipelineOptions;
   readonly #transformers = new Map<string, EngineTransformer>();
+  readonly #prompts = rememberPrompts((ids, options) => this.#engine.encodeTokens(ids, options));
   #engine: Engine;
   #decoder: { readonly key: string; readonly decoder: TaehvDecoder } | undefined;
 
@@ -133,6 +135,12 @@ export class WanPipeline {
     return resolveSettings(options, this.files.settings);
   }
 
+  /** Tells of renders to come: the first of them encodes the prompts of all, in one pass over the text encoder. */
+  expect(renders: readonly RenderSettings[]): void {
+    for (const settings of renders)
+      this.#prompts.expect(promptIds(this.files, settings, needsNegative(settings)));
+  }
+
   /** A whole render in memory: frames of the prompt. For long videos use `denoise` and `decode`. */
   async generate(
     options: RenderOptions,
@@ -158,13 +166,7 @@ export class WanPipeline {
     try {
       return await this.#denoiseOnce(settings, { ...job, onStep, resume });
     } catch (error) {
-      const cause = await this.#engine.explain(error);
-      if (!(cause instanceof DeviceLostError)) throw cause;
-      job.onEvent?.({
-        type: "notice",
-        message: `The GPU device was lost; going on from step ${resume?.step ?? 0} on a new one.`,
-      });
-      await this.#reopen();
+      await this.#recover(error, `step ${resume?.step ?? 0}`, job.onEvent);
       return await this.#denoiseOnce(settings, { ...job, onStep, resume });
     }
   }
@@ -188,7 +190,10 @@ export class WanPipeline {
     );
   }
 
-  /** Stage 3: latents to frames, streamed. */
+  /**
+   * Stage 3: latents to frames, streamed. A device lost in the middle is opened again once; frames given before are
+   * decoded again, but not given again.
+   */
   async *decode(latents: Latents, job: JobOptions = {}): AsyncGenerator<FrameBatch> {
     yield* this.#decode(latents, decodeLatents, job);
   }
@@ -205,11 +210,20 @@ export class WanPipeline {
   ): AsyncGenerator<T> {
     onEvent({ type: "stage", stage: "decode" });
     const [, total, latentHeight, latentWidth] = latents.shape;
-    const decoder = await this.#openDecoder(latentHeight, latentWidth, signal);
     let done = 0;
-    for await (const decoded of decodeWith(decoder, latents, signal)) {
-      yield decoded;
-      onEvent({ type: "progress", stage: "decode", done: ++done, total, unit: "frames" });
+    for (let isRetry = false; done < total; isRetry = true) {
+      try {
+        const decoder = await this.#openDecoder(latentHeight, latentWidth, signal);
+        let index = 0;
+        for await (const decoded of decodeWith(decoder, latents, signal)) {
+          if (index++ < done) continue;
+          yield decoded;
+          onEvent({ type: "progress", stage: "decode", done: ++done, total, unit: "frames" });
+        }
+      } catch (error) {
+        if (isRetry) throw await this.#engine.explain(error);
+        await this.#recover(error, `latent frame ${done}`, onEvent);
+      }
     }
   }
 
@@ -222,26 +236,22 @@ export class WanPipeline {
   async #denoiseOnce(settings: RenderSettings, job: DenoiseJob): Promise<Denoised> {
     const { signal, onEvent = ignore, preview = false } = job;
     const stage = (name: Stage): void => onEvent({ type: "stage", stage: name });
-    const guider = createGuider(settings);
-    const scheduler = createScheduler({
-      config: this.files.schedulerConfig,
-      numInferenceSteps: settings.numInferenceSteps,
-      sigmas: settings.sigmas,
-      shift: settings.flowShift,
-      name: settings.scheduler,
-    });
-    const config = await readTransformerConfig(this.files, settings.transformerFolder, signal);
-    if (guider.perturbation) checkPerturbation(guider.perturbation, config);
-    await this.#checkMemory(settings, config, signal);
+    const { denoiseWith } = job;
+    const parts = await readStepParts(this.files, settings, signal);
+    const { config, scheduler, guider } = parts;
+    if (!denoiseWith) await this.#checkMemory(settings, config, signal);
 
     stage("load");
-    const transformer = await this.#loadTransformer(settings.transformerFolder, config, { signal, onEvent });
+    const folder = settings.transformerFolder;
+    const transformer = denoiseWith
+      ? undefined
+      : await this.#loadTransformer(folder, config, { signal, onEvent });
 
     stage("encode_prompt");
-    const needsNegative = passesOfRun(guider, settings.numInferenceSteps).has("unconditional");
     const { maxSequenceLength } = settings;
-    const encode = { files: this.files, maxSequenceLength, signal, onEvent, needsNegative };
-    const prompts = await encodeRenderPrompts(this.#engine.encodeTokens, settings, encode);
+    const negative = { needsNegative: needsNegative(settings) };
+    const encode = { files: this.files, maxSequenceLength, signal, onEvent, ...negative };
+    const prompts = await encodeRenderPrompts(this.#prompts.encode, settings, encode);
 
     stage("denoise");
     const size = latentSize(settings);
@@ -265,7 +275,10 @@ export class WanPipeline {
         await job.onStep?.(state);
       },
     };
-    const data = await transformer.withDenoiser(video, (denoiser) => denoise(denoiser, start, loop));
+    const data = transformer
+      ? await transformer.withDenoiser(video, (denoiser) => denoise(denoiser, start, loop))
+      : await denoiseWith?.({ ...parts, video, start, loop, shape });
+    if (data === undefined) throw new Error("Nobody has run the denoising steps.");
     return {
       latents: { data, shape },
       prompt: prompts.prompt,
@@ -314,7 +327,12 @@ export class WanPipeline {
     return decoder;
   }
 
-  async #reopen(): Promise<void> {
+  /** Opens the engine again when `error` came of a lost device; throws what was behind it otherwise. */
+  async #recover(error: unknown, from: string, onEvent: JobOptions["onEvent"]): Promise<void> {
+    const cause = await this.#engine.explain(error);
+    if (!(cause instanceof DeviceLostError)) throw cause;
+    const message = `The GPU device was lost; going on from ${from} on a new one.`;
+    onEvent?.({ type: "notice", message });
     await this.#releaseEngine();
     this.#decoder = undefined;
     this.#engine = await openEngine(this.#options);
@@ -331,6 +349,10 @@ export class WanPipeline {
   #latentRgb(): LatentRgb {
     return (this.files.vaeConfig?.["latent_rgb"] as LatentRgb | undefined) ?? WAN21_LATENT_RGB;
   }
+}
+
+function needsNegative(settings: RenderSettings): boolean {
+  return passesOfRun(createGuider(settings), settings.numInferenceSteps).has("unconditional");
 }
 
 function latentSize(settings: RenderSettings): {

@@ -149,6 +149,37 @@ it("resumes from a kept state, reports progress and previews", async () => {
   await pipe.dispose();
 });
 
+it("reads the text encoder once for all renders it is told of", async () => {
+  const source = fixtureSource("wan_tiny");
+  let bytesRead = 0;
+  const pipe = await openPipeline("wan_tiny", {
+    source: {
+      location: source.location,
+      has: (path) => source.has(path),
+      size: (path) => source.size(path),
+      async read(path, range, signal) {
+        const bytes = await source.read(path, range, signal);
+        if (path === "text_encoder/model.safetensors") bytesRead += bytes.length;
+        return bytes;
+      },
+    },
+  });
+  const renders = ["a cat", "a red ball"].map((prompt) =>
+    pipe.resolve({ prompt, numFrames: 1, height: 16, width: 16, numInferenceSteps: 1, guidanceScale: 2 }),
+  );
+  pipe.expect(renders);
+  const read: number[] = [];
+  for (const settings of renders) {
+    bytesRead = 0;
+    await pipe.denoise(settings);
+    read.push(bytesRead);
+  }
+  await pipe.dispose();
+  const [first = 0, second = NaN] = read;
+  expect(first).toBeGreaterThan(100_000);
+  expect(second).toBeLessThan(first / 10); // the header
+});
+
 it("refuses before the run what cannot fit, and says what would", async () => {
   const pipe = await openPipeline("wan_tiny", {
     openGpu: () => Gpu.open({ gpu: startDawn(), memoryCapBytes: 8 * 2 ** 20 }),
