@@ -11,6 +11,8 @@ import { startDawn } from "../../src/cli/dawn_node.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { VideoMeter } from "../../src/metrics/video_meter.ts";
 import { openOrtInNode } from "../../src/onnx/ort_runtime_node.ts";
+import { trainedLatentFrames } from "../../src/pipelines/model_attention.ts";
+import { openModel } from "../../src/pipelines/model_files.ts";
 import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
 import { encodePng } from "../../src/video/png_image.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
@@ -25,7 +27,9 @@ const PROMPTS = [
   { prompt: "a small shiny yellow pyramid rises on water at night", seed: 5 },
 ];
 const LENGTHS = [33, 129, 257, 513];
-const TIMED = ["full", "coverage, true"];
+const TIMED = ["full", "coverage, true", "coverage, vrpr"];
+/** Of weft-nano. */
+const LAYERS = 12;
 
 /** One rendered and measured video. */
 interface Row {
@@ -52,11 +56,12 @@ export async function longVideos(args: readonly string[]): Promise<void> {
   mkdirSync(out, { recursive: true });
   const lengths = value("frames", LENGTHS.join()).split(",").map(Number);
   const prompts = Number(value("prompts", "2"));
-  if (mode === "merge") return await merge(out);
+  const source = openFolderSource(value("model", MODEL));
+  if (mode === "merge") return await merge(out, trainedLatentFrames((await openModel(source)).settings));
   const pipeline = await WanPipeline.open({
-    source: openFolderSource(MODEL),
+    source,
     openGpu: value("engine", "webgpu") === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
-    openOrt: openOrtInNode,
+    openOrt: (target) => openOrtInNode(value("decoder", "") === "wasm" ? { provider: "wasm" } : target),
   });
   if (mode === "time") {
     const rows = await timeAll(pipeline, lengths, value("settings", TIMED.join(";")).split(";"));
@@ -118,7 +123,13 @@ async function render(
 ): Promise<Row> {
   const asked = PROMPTS[prompt] ?? PROMPTS[0];
   if (asked === undefined) throw new Error("There are no prompts.");
-  const attention = setting.plan({ numLatentFrames: (frames - 1) / 4 + 1, steps: 4, layers: 12 });
+  const { settings: model } = pipeline.files;
+  const attention = setting.plan({
+    numLatentFrames: (frames - 1) / 4 + 1,
+    trainedFrames: trainedLatentFrames(model),
+    steps: (model.fewstep?.sigmas.length ?? 5) - 1,
+    layers: LAYERS,
+  });
   const settings = pipeline.resolve({ ...asked, numFrames: frames, attention });
   const memory = pipeline.engine.name === "webgpu" ? pipeline.gpu.memory : undefined;
   memory?.trim();
@@ -166,7 +177,7 @@ async function render(
 }
 
 /** Tables for people, and one contact sheet of the first prompt for every length: a row for each setting. */
-async function merge(out: string): Promise<void> {
+async function merge(out: string, trainedFrames: number): Promise<void> {
   const rows = readdirSync(out)
     .filter((name) => /^part_\d+\.json$/.test(name))
     .flatMap((name) => JSON.parse(readFileSync(join(out, name), "utf8")) as Row[]);
@@ -186,7 +197,7 @@ async function merge(out: string): Promise<void> {
     }
   }
   const rest = rows.map((row) => ({ ...row, thumbnails: undefined }));
-  writeFileSync(join(out, "rows.json"), JSON.stringify({ coverage: coverages(), rows: rest }));
+  writeFileSync(join(out, "rows.json"), JSON.stringify({ coverage: coverages(trainedFrames), rows: rest }));
 }
 
 function meanOf(rows: readonly Row[], name: string): Record<string, number> {
@@ -201,16 +212,16 @@ function meanOf(rows: readonly Row[], name: string): Record<string, number> {
 }
 
 /** Frames that never were an anchor, by setting and length: what few steps leave out. */
-function coverages(): Record<string, Record<string, string>> {
+function coverages(trainedFrames: number): Record<string, Record<string, string>> {
   return Object.fromEntries(
     SETTINGS.map(({ name, plan }) => [
       name,
       Object.fromEntries(
         LENGTHS.map((frames) => {
           const numLatentFrames = (frames - 1) / 4 + 1;
-          const made = plan({ numLatentFrames, steps: 4, layers: 12 });
+          const made = plan({ numLatentFrames, trainedFrames, steps: 4, layers: LAYERS });
           if (!made) return [frames, "all"];
-          const size = { numFrames: numLatentFrames, steps: 4, layers: 12, heads: 4 };
+          const size = { numFrames: numLatentFrames, steps: 4, layers: LAYERS, heads: 4 };
           const { counts, missing } = anchorCoverage(made, size);
           return [frames, `${counts.length - missing.length} of ${counts.length}`];
         }),
