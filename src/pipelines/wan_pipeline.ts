@@ -5,6 +5,7 @@
 import type { WanTransformerConfig } from "../dit/transformer_config.ts";
 import { DeviceLostError, WebGPUUnavailableError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { createGuider } from "../guiders/create_guider.ts";
 import { passesOfRun } from "../guiders/guider.ts";
 import type { OrtRuntime, OrtTarget } from "../onnx/ort_runtime.ts";
 import type { DecodedVideo, TaehvDecoder } from "../onnx/taehv_decoder.ts";
@@ -188,6 +189,16 @@ export class WanPipeline {
     return await transformer.withDenoiser(video, (denoiser) =>
       forwardOnce(denoiser, { latents: latents.data, timestep, signal }),
     );
+  }
+
+  /** The steps of a render and the transformer that takes them, for those who run the loop themselves. */
+  async openSteps(
+    settings: RenderSettings,
+    { signal, onEvent = ignore }: JobOptions = {},
+  ): Promise<StepParts & { readonly transformer: EngineTransformer }> {
+    const parts = await readStepParts(this.files, settings, signal);
+    const folder = settings.transformerFolder;
+    return { ...parts, transformer: await this.#loadTransformer(folder, parts.config, { signal, onEvent }) };
   }
 
   /**
