@@ -48,6 +48,21 @@ const CASES: readonly (readonly [string, Partial<RenderOptions>])[] = [
   ["heads with rules of their own", { attention: mixed }],
   ["full with guidance", { guidanceScale: 3, negativePrompt: "blurry" }],
   [
+    "guidance away from weakened heads, rescaled",
+    {
+      guidanceScale: 2,
+      perturbedGuidance: {
+        scale: 1.5,
+        perturbation: { kind: "heads", heads: [{ layers: [1], heads: [0], strength: 1 }] },
+      },
+      guidanceRescale: 0.7,
+    },
+  ],
+  [
+    "guidance away from skipped blocks",
+    { perturbedGuidance: { scale: 2, perturbation: { kind: "skipped_blocks", layers: [1] } } },
+  ],
+  [
     "prompts along the video",
     { laterPrompts: [{ prompt: "a red cat on grass", fromFrame: 13 }], promptBlendFrames: 4 },
   ],
