@@ -45,7 +45,13 @@ export const commandSchema = v.variant("type", [
 
 /** From a worker to the coordinator. */
 export const reportSchema = v.variant("type", [
-  v.object({ type: v.literal("hello"), name: v.string(), adapter: v.string() }),
+  v.object({
+    type: v.literal("hello"),
+    name: v.string(),
+    adapter: v.string(),
+    /** Where other workers reach it, for transports that need that. */
+    address: v.optional(v.string()),
+  }),
   /** The job is open. Seconds a frame, and a pair of frames; undefined when not measured. */
   v.object({
     type: v.literal("ready"),

@@ -39,6 +39,8 @@ export interface ClipWorkerOptions {
   /** For people. */
   readonly name: string;
   readonly adapter: string;
+  /** Where other workers reach this one, for transports that need that. */
+  readonly address?: string | undefined;
   /** Opens a job as the coordinator describes it. */
   readonly open: (job: unknown) => Promise<ClipComputer>;
   /** Whether nothing can be computed here any more after an error, such as a lost device. @default never */
@@ -77,7 +79,7 @@ class ClipWorker {
 
   constructor(options: ClipWorkerOptions) {
     this.#options = options;
-    const { port, token, name, adapter, heartbeatMs = 250 } = options;
+    const { port, token, name, adapter, address, heartbeatMs = 250 } = options;
     this.#link = new Link<Report, Command>(port, { token, schema: commandSchema });
     const heart = setInterval(() => this.#beat(), heartbeatMs);
     this.ended = new Promise<void>((resolve) => {
@@ -93,7 +95,7 @@ class ClipWorker {
       clearInterval(heart);
       this.#link.close();
     });
-    this.#link.send({ type: "hello", name, adapter });
+    this.#link.send({ type: "hello", name, adapter, address });
   }
 
   #obey(command: Exclude<Command, { type: "end" }>): void {

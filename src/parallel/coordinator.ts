@@ -52,11 +52,23 @@ export interface CoordinatorOptions {
   /** How long no worker may make progress before it counts as hung. @default 60 000 */
   readonly stallMs?: number | undefined;
   /** Connects two workers: what each gets as its port, and what has to be moved with it. @default a MessageChannel */
-  readonly connect?: (() => readonly [Carried, Carried]) | undefined;
+  readonly connect?: Connect | undefined;
   readonly onStep?: ((state: DenoiseState) => void | Promise<void>) | undefined;
   readonly onEvent?: ((event: CoordinatorEvent) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+/**
+ * Connects two workers.
+ *
+ * @param one address of the one, where it has one
+ * @param ticket names this connection and no other
+ */
+export type Connect = (
+  one: string | undefined,
+  other: string | undefined,
+  ticket: string,
+) => readonly [Carried, Carried];
 
 /** A port on its way to a worker. */
 export interface Carried {
@@ -71,6 +83,7 @@ interface Member {
   readonly link: Link<Command, Report>;
   name: string;
   adapter: string;
+  address: string | undefined;
   /** It belongs to the job. */
   isKnown: boolean;
   isReady: boolean;
@@ -123,7 +136,15 @@ export class Coordinator {
       progress: -1,
       waitingFor: [],
     };
-    const member: Member = { link, name: "a worker", adapter: "", ...fresh, progressAt: at, heardAt: at };
+    const member: Member = {
+      link,
+      name: "a worker",
+      adapter: "",
+      address: undefined,
+      ...fresh,
+      progressAt: at,
+      heardAt: at,
+    };
     this.#members.add(member);
     link.listen({
       onMessage: (report) => this.#hear(member, report),
@@ -165,6 +186,7 @@ export class Coordinator {
       case "hello":
         member.name = report.name;
         member.adapter = report.adapter;
+        member.address = report.address;
         member.isKnown = true;
         member.link.send({ type: "job", job: this.#options.job });
         break;
@@ -284,7 +306,8 @@ export class Coordinator {
     for (const [a, one] of owners.entries()) {
       for (const [b, other] of owners.entries()) {
         if (b <= a) continue;
-        const [ofOne, ofOther] = connect();
+        const ticket = `${this.#epoch} ${a} ${b}`;
+        const [ofOne, ofOther] = connect(one.address, other.address, ticket);
         const epoch = this.#epoch;
         one.link.send({ type: "peer", epoch, clip: b, port: ofOne.port }, ofOne.transfer);
         other.link.send({ type: "peer", epoch, clip: a, port: ofOther.port }, ofOther.transfer);

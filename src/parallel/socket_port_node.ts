@@ -1,0 +1,210 @@
+// Ports between processes of one host: TCP on the loopback address, structured data in frames of a length and bytes.
+// Whoever connects says the job's token and a ticket first, or is sent away.
+
+import { createServer, connect, type Server, type Socket } from "node:net";
+import { deserialize, serialize } from "node:v8";
+import type { Port, PortListener } from "./port.ts";
+
+/** Where ports are accepted. */
+export interface PortServer {
+  /** "127.0.0.1:PORT". */
+  readonly address: string;
+  /** The port of whoever comes with this ticket, before or after this call; each ticket once. */
+  accept(ticket: string): Port;
+  /** Takes everybody who comes with this ticket. */
+  acceptAll(ticket: string, onPort: (port: Port) => void): void;
+  close(): void;
+}
+
+const LOOPBACK = "127.0.0.1";
+/** Time to say token and ticket. */
+const GREETING_MS = 5000;
+const MAX_GREETING_BYTES = 4096;
+/** A frame is at most what a Buffer takes. */
+const MAX_FRAME_BYTES = 2 ** 32 - 1;
+
+/** Opens a server for a job's ports. */
+export async function openPortServer(token: string): Promise<PortServer> {
+  const arrived = new Map<string, FramedSocket>();
+  const awaited = new Map<string, (socket: FramedSocket) => void>();
+  const doors = new Map<string, (port: Port) => void>();
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    const framed = new FramedSocket(socket, MAX_GREETING_BYTES);
+    const timeout = setTimeout(() => socket.destroy(), GREETING_MS);
+    framed.once((greeting) => {
+      clearTimeout(timeout);
+      const ticket = ticketOf(greeting, token);
+      const take = ticket === undefined ? undefined : awaited.get(ticket);
+      const door = ticket === undefined ? undefined : doors.get(ticket);
+      if (ticket === undefined) socket.destroy();
+      else if (door) door(portOfSocket(Promise.resolve(framed)));
+      else if (take) take(framed);
+      else arrived.set(ticket, framed);
+    });
+  });
+  await listen(server);
+  const bound = server.address();
+  if (bound === null || typeof bound === "string") throw new Error("The port server has no address.");
+  return {
+    address: `${LOOPBACK}:${bound.port}`,
+    accept(ticket) {
+      const early = arrived.get(ticket);
+      arrived.delete(ticket);
+      return portOfSocket(
+        early ? Promise.resolve(early) : new Promise((resolve) => awaited.set(ticket, resolve)),
+      );
+    },
+    acceptAll: (ticket, onPort) => void doors.set(ticket, onPort),
+    close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+/** Connects to a server's port. What is posted before the connection stands is sent when it does. */
+export function connectPort(
+  address: string,
+  greeting: { readonly token: string; readonly ticket: string },
+): Port {
+  const [host = LOOPBACK, port = ""] = address.split(":");
+  const socket = connect({ host, port: Number(port) });
+  const framed = new FramedSocket(socket, MAX_FRAME_BYTES);
+  framed.send(greeting);
+  return portOfSocket(Promise.resolve(framed));
+}
+
+/** A port as a worker's command carries it: a ticket, and where to come with it; without an address one is come to. */
+export interface CarriedTicket {
+  readonly ticket: string;
+  readonly address?: string | undefined;
+}
+
+function portOfSocket(opening: Promise<FramedSocket>): Port {
+  let isClosed = false;
+  return {
+    post(message) {
+      void opening.then((socket) => socket.send(message));
+    },
+    listen(listener) {
+      void opening.then((socket) => {
+        if (!isClosed) socket.listen(listener);
+      });
+    },
+    close() {
+      isClosed = true;
+      void opening.then((socket) => socket.end());
+    },
+  };
+}
+
+/** A socket that carries frames. Frames that come before somebody listens are kept. */
+class FramedSocket {
+  readonly #socket: Socket;
+  readonly #kept: unknown[] = [];
+  readonly #chunks: Buffer[] = [];
+  #bytes = 0;
+  #maxBytes: number;
+  #once: ((message: unknown) => void) | undefined;
+  #listener: PortListener | undefined;
+  #isGone = false;
+
+  constructor(socket: Socket, maxBytes: number) {
+    this.#socket = socket;
+    this.#maxBytes = maxBytes;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.#read(chunk));
+    socket.on("error", () => undefined); // "close" follows
+    socket.on("close", () => {
+      this.#isGone = true;
+      this.#listener?.onClose();
+    });
+  }
+
+  send(message: unknown): void {
+    if (this.#isGone) return;
+    const body = serialize(message);
+    const head = Buffer.alloc(4);
+    head.writeUInt32LE(body.byteLength);
+    this.#socket.cork();
+    this.#socket.write(head);
+    this.#socket.write(body);
+    this.#socket.uncork();
+  }
+
+  once(take: (message: unknown) => void): void {
+    this.#once = (message) => {
+      this.#maxBytes = MAX_FRAME_BYTES;
+      take(message);
+    };
+  }
+
+  listen(listener: PortListener): void {
+    this.#listener = listener;
+    for (const message of this.#kept.splice(0)) listener.onMessage(message);
+    if (this.#isGone) listener.onClose();
+  }
+
+  /** Sends what is still to be sent, and ends. */
+  end(): void {
+    this.#listener = undefined;
+    this.#socket.end();
+  }
+
+  #read(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.byteLength;
+    while (this.#bytes >= 4) {
+      const length = this.#peekLength();
+      if (length > this.#maxBytes) {
+        this.#socket.destroy();
+        return;
+      }
+      if (this.#bytes < 4 + length) return;
+      const whole = Buffer.concat(this.#chunks.splice(0));
+      if (whole.byteLength > 4 + length) this.#chunks.push(whole.subarray(4 + length));
+      this.#bytes = whole.byteLength - 4 - length;
+      // A copy, so that typed arrays in it start where they must.
+      this.#take(Buffer.from(whole.subarray(4, 4 + length)));
+    }
+  }
+
+  #peekLength(): number {
+    const [first] = this.#chunks;
+    if (first !== undefined && first.byteLength >= 4) return first.readUInt32LE();
+    const whole = Buffer.concat(this.#chunks.splice(0));
+    this.#chunks.push(whole);
+    return whole.readUInt32LE();
+  }
+
+  #take(body: Buffer): void {
+    let message: unknown;
+    try {
+      message = deserialize(body);
+    } catch {
+      this.#socket.destroy();
+      return;
+    }
+    const once = this.#once;
+    this.#once = undefined;
+    if (once) once(message);
+    else if (this.#listener) this.#listener.onMessage(message);
+    else this.#kept.push(message);
+  }
+}
+
+function ticketOf(greeting: unknown, token: string): string | undefined {
+  if (typeof greeting !== "object" || greeting === null) return undefined;
+  const { token: said, ticket } = greeting as { token?: unknown; ticket?: unknown };
+  return said === token && typeof ticket === "string" ? ticket : undefined;
+}
+
+async function listen(server: Server): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(0, LOOPBACK, () => resolve());
+  });
+}
