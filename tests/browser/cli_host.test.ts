@@ -26,7 +26,8 @@ test("renders in a page and writes the file and the report", async () => {
   expect(report).toMatchObject({
     output: out,
     settings: { seed: 5, numFrames: 5 },
-    adapter: { software: true },
+    computeEngine: "onnx",
+    adapter: { name: expect.stringMatching(/^CPU, \d+ thread/) },
   });
   const file = readFileSync(out);
   expect(probe(file)).toMatchObject({ codec: "vp9", width: 32, height: 32, frames: 5 });

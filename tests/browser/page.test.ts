@@ -1,5 +1,5 @@
 // The built page in headless Chromium, served as `weft serve` serves it: what a visitor sees, starts, stops and takes
-// away. Videos are tiny, as WebGPU is software here. With WEFT_SCREENSHOTS=FOLDER it also takes pictures.
+// away. Videos are tiny, as there is no GPU here. With WEFT_SCREENSHOTS=FOLDER it also takes pictures.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -46,9 +46,9 @@ afterAll(async () => {
 test("the page says what it will compute with and what it will download", async () => {
   await ready(page);
   const capability = await page.innerText("#capability");
-  expect(capability).toMatch(/swiftshader/i);
-  expect(capability).toMatch(/f16 no/);
-  expect(capability).toMatch(/software.*minutes/);
+  expect(capability).toMatch(/CPU, \d+ thread/);
+  expect(capability).toMatch(/onnxruntime in WebAssembly/);
+  expect(capability).toMatch(/software.*processor/);
   expect(await page.innerText("#model")).toMatch(/weft-nano\s+1\d\.\d MB to download/);
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
   await screenshots(page, "start");
@@ -235,7 +235,7 @@ test("the theme can be chosen and is kept", async () => {
   expect(await background()).toBe(light);
 });
 
-test("without WebGPU the page says what is missing and what to do", async () => {
+test("without WebGPU the page computes on the processor; asked for WebGPU it says what is missing", async () => {
   const bare = await openPage("about:blank", { isBroken: true });
   await bare.route("**/render_worker*.js", async (route) => {
     const response = await route.fetch();
@@ -243,6 +243,9 @@ test("without WebGPU the page says what is missing and what to do", async () => 
     await route.fulfill({ response, body: hide + (await response.text()) });
   });
   await bare.goto(address);
+  await ready(bare);
+  expect(await bare.innerText("#capability")).toMatch(/no graphics adapter here/);
+  await bare.goto(`${address}?engine=webgpu`);
   await bare.waitForSelector(".message.error");
   expect(await bare.innerText(".message.error")).toMatch(/no WebGPU; use a current Chrome/);
   expect(await bare.innerText("#capability")).toMatch(/No WebGPU here/);
@@ -252,11 +255,14 @@ test("without WebGPU the page says what is missing and what to do", async () => 
 });
 
 test("a script can render through the page without seeing it", async () => {
-  const scripted = await openPage(`${address}#scripted`);
+  const scripted = await openPage(`${address}?engine=webgpu#scripted`);
   await scripted.waitForFunction(() => "weft" in globalThis);
   const events: string[] = [];
   await scripted.exposeFunction("onWeftEvent", (event: { type: string }) => void events.push(event.type));
-  expect(await scripted.evaluate(() => weft.describe())).toMatchObject({ gpu: { available: true } });
+  expect(await scripted.evaluate(() => weft.describe())).toMatchObject({
+    gpu: { available: true },
+    compute: { name: "webgpu" },
+  });
   const job = await scripted.evaluate(() =>
     weft.render({
       modelUrl: "/models/weft-nano",

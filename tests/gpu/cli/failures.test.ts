@@ -105,7 +105,6 @@ describe("weft says in a sentence what is wrong with", () => {
 test.each([
   ["denoising", "webgpu"],
   ["denoising", "onnx"],
-  ["decoding", "webgpu"],
   ["decoding", "onnx"],
 ])("Ctrl-C while %s with %s ends within a second and leaves no file", async (stage, engine) => {
   const before = readdirSync(folder);
