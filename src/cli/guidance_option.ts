@@ -9,16 +9,12 @@ import {
   headsByText,
   type HeadSelection,
   headSelectionFromJson,
-  parseHeadSelection,
   perturbationOf,
 } from "../guiders/head_selection.ts";
+import { MODEL_HEADS, readModelHeads } from "../pipelines/model_heads.ts";
 import type { RenderOptions } from "../pipelines/render_options.ts";
 import type { FileSource } from "../weights/file_source.ts";
-import { readJson } from "../weights/json_file.ts";
 import type { RenderJob } from "./render_request.ts";
-
-/** The heads that a model ships for better videos in general. */
-export const MODEL_HEADS = "heads/quality.json";
 
 /** Options of guidance besides its scale. Throws `InputError` for ones that do not go together. */
 export async function guidanceOptions(
@@ -81,8 +77,8 @@ async function perturbedGuidanceOf(
 }
 
 async function modelHeads(source: FileSource): Promise<HeadSelection> {
-  if (await source.has(MODEL_HEADS))
-    return parseHeadSelection(await readJson(source, MODEL_HEADS), MODEL_HEADS);
+  const heads = await readModelHeads(source);
+  if (heads) return heads.selection;
   throw new InputError(
     `--softpag needs --heads, since the model ships none (${MODEL_HEADS}): a file of weft search-heads, or LAYER.HEAD ` +
       "and LAYER, such as 4.0,4.2,7.",

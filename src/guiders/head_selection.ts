@@ -21,6 +21,13 @@ export interface HeadSelection {
   readonly softness?: number | undefined;
 }
 
+/** What perturbing a head alone did to a search's objective, against not perturbing it. */
+export interface HeadGain {
+  readonly layer: number;
+  readonly head: number;
+  readonly gain: number;
+}
+
 /** u where nobody says another: the strength that SoftPAG's paper recommends after a search. */
 export const DEFAULT_SOFTNESS = 0.5;
 
@@ -36,10 +43,24 @@ const headsSchema = v.object({
   softness: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1))),
 });
 
+const gainsSchema = v.object({
+  search: v.object({
+    rounds: v.array(
+      v.object({ candidates: v.array(v.object({ layer: whole, head: whole, gain: v.number() })) }),
+    ),
+  }),
+});
+
 /** A file's parsed content; other keys, such as a search's report, are left out. Throws `InputError` naming the key. */
 export function parseHeadSelection(json: unknown, file: string): HeadSelection {
   const { heads, softness } = parseConfig(headsSchema, json, file);
   return { heads, softness };
+}
+
+/** The gains of every head in a search's first round, for pictures; empty for a file that says nothing of a search. */
+export function parseHeadGains(json: unknown): readonly HeadGain[] {
+  const parsed = v.safeParse(gainsSchema, json);
+  return parsed.success ? (parsed.output.search.rounds[0]?.candidates ?? []) : [];
 }
 
 /** The content of a file. `report`: what else it says, such as how the heads were found. */
@@ -59,6 +80,20 @@ export function headsByText(text: string): HeadSelection | undefined {
     return [{ layer: Number(layer), ...(head !== undefined && { head: Number(head) }) }];
   });
   return heads.length === parts.length ? { heads } : undefined;
+}
+
+/** The heads as they are typed: "4.0,4.2,7". */
+export function textOfHeads({ heads }: HeadSelection): string {
+  return heads.map(({ layer, head }) => (head === undefined ? `${layer}` : `${layer}.${head}`)).join();
+}
+
+/** The heads of a perturbation, and the strength of the first of them; undefined for skipped blocks. */
+export function selectionOf(perturbation: PassPerturbation): HeadSelection | undefined {
+  if (perturbation.kind !== "heads") return undefined;
+  const heads = perturbation.heads.flatMap(({ layers, heads: chosen }) =>
+    layers.flatMap((layer): ChosenHead[] => chosen?.map((head) => ({ layer, head })) ?? [{ layer }]),
+  );
+  return { heads, softness: perturbation.heads[0]?.strength };
 }
 
 /** The heads as a perturbation of strength u, one entry for every layer. */

@@ -4,6 +4,7 @@ import type { Capabilities } from "../gpu/capabilities.ts";
 import type { EngineDescription } from "../pipelines/engine.ts";
 import type { PipelineEvent, Stage } from "../pipelines/events.ts";
 import type { ModelAttention } from "../pipelines/model_attention.ts";
+import type { ModelHeads } from "../pipelines/model_heads.ts";
 import type { ModelSettings } from "../pipelines/model_index.ts";
 import type { RenderOptions, RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoFormat } from "../video/video_format.ts";
@@ -37,6 +38,8 @@ export interface ModelSummary {
   readonly downloads: { readonly base: DownloadSize; readonly fewstep: DownloadSize | undefined } | undefined;
   /** What attention plans need to know of its transformers. */
   readonly attention: ModelAttention;
+  /** Heads that guidance should weaken; undefined when the model ships none. */
+  readonly heads: ModelHeads | undefined;
   /** Parsed scheduler_config.json. */
   readonly schedulerConfig: unknown;
 }

@@ -12,6 +12,7 @@ import {
 } from "../pipelines/engine.ts";
 import type { Stage } from "../pipelines/events.ts";
 import { readModelAttention, withLongVideoPlan } from "../pipelines/model_attention.ts";
+import { readModelHeads } from "../pipelines/model_heads.ts";
 import { renderMetadata } from "../pipelines/render_metadata.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
@@ -109,6 +110,7 @@ class RenderService implements RenderServiceApi {
       settings: files.settings,
       downloads: await store.sizes(files.settings),
       attention: await readModelAttention(files),
+      heads: await readModelHeads(files.source),
       schedulerConfig: files.schedulerConfig,
     };
   }

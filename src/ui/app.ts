@@ -7,6 +7,7 @@ import { createAttentionView } from "./attention_view.ts";
 import { explainError } from "./explain_error.ts";
 import { type FinishedVideo, keepResult } from "./finished_video.ts";
 import { type FormValues, presetsOf, toRequest } from "./form_values.ts";
+import { createGuidanceView } from "./guidance_view.ts";
 import { createHistory } from "./history_view.ts";
 import { createMessages } from "./messages.ts";
 import { showModel, showModelError } from "./model_view.ts";
@@ -38,12 +39,15 @@ class App {
   readonly #form = createRenderForm({
     onGenerate: () => void this.#generate(),
     onCancel: () => this.#cancel(),
-    onChange: (values) => this.#showAttention(values),
+    onChange: (values) => this.#showChoices(values),
   });
+  readonly #guidance = createGuidanceView();
   readonly #attention = createAttentionView();
   #summary: ModelSummary | undefined;
   #abort: AbortController | undefined;
   #shown: FinishedVideo | undefined;
+  /** Stays beside whatever is shown. */
+  #beside: FinishedVideo | undefined;
   #last: { readonly work: Work; readonly seconds: StageSeconds } | undefined;
 
   constructor(options: AppOptions) {
@@ -113,8 +117,9 @@ class App {
     return { ...toRequest(values), ...(attention && { attention }) };
   }
 
-  #showAttention(values: FormValues): void {
+  #showChoices(values: FormValues): void {
     if (this.#summary === undefined) return;
+    this.#guidance.show(values, this.#summary);
     try {
       this.#attention.show(chooseAttention(values, this.#summary));
     } catch (error) {
@@ -148,12 +153,22 @@ class App {
 
   #open(video: FinishedVideo): void {
     this.#shown = video;
-    this.#screen.play(video, () =>
+    const onUnplayable = (): void =>
       this.#messages.notice(
         "This browser has no decoder for this file: download it to play it elsewhere, or choose another file type.",
-      ),
-    );
-    showResult(video, () => this.#form.restore(video.settings, video.attention));
+      );
+    const beside = this.#beside;
+    if (beside && beside !== video) this.#screen.compare([beside, video], onUnplayable);
+    else this.#screen.play(video, onUnplayable);
+    const restore = (): void => this.#form.restore(video.settings, video.attention);
+    const onCompare = (): void => {
+      this.#beside = beside ? undefined : video;
+      if (!beside) restore();
+      this.#open(video);
+      if (!beside)
+        this.#messages.notice("Change a setting and generate: the two videos will play side by side.");
+    };
+    showResult(video, { onAgain: restore, onCompare, isCompared: beside !== undefined });
   }
 
   #showPrevious(message: string): void {
@@ -164,8 +179,9 @@ class App {
   #expected(values: FormValues): StageSeconds {
     if (this.#last === undefined) return {};
     const fewsteps = (this.#summary?.settings.fewstep?.sigmas.length ?? 1) - 1;
-    const steps = values.variant === "fewstep" ? fewsteps : 2 * values.numInferenceSteps;
-    const to = { pixels: values.numFrames * values.width * values.height, steps };
+    const [steps, passes] = values.variant === "fewstep" ? [fewsteps, 1] : [values.numInferenceSteps, 2];
+    const all = steps * (passes + (values.softpag > 0 ? 1 : 0));
+    const to = { pixels: values.numFrames * values.width * values.height, steps: all };
     return scaleSeconds(this.#last.seconds, this.#last.work, to);
   }
 
@@ -193,10 +209,9 @@ class App {
   };
 }
 
-/** Guidance runs the model twice a step. */
-function workOf({ numFrames, width, height, numInferenceSteps, guidanceScale }: RenderSettings): Work {
-  return {
-    pixels: numFrames * width * height,
-    steps: numInferenceSteps * (guidanceScale > 1 ? 2 : 1),
-  };
+/** Every kind of guidance is one more run of the model a step. */
+function workOf({ numFrames, width, height, ...sampling }: RenderSettings): Work {
+  const { numInferenceSteps, guidanceScale, perturbedGuidance } = sampling;
+  const passes = 1 + (guidanceScale > 1 ? 1 : 0) + (perturbedGuidance ? 1 : 0);
+  return { pixels: numFrames * width * height, steps: numInferenceSteps * passes };
 }

@@ -1,7 +1,17 @@
 // The settings form as data: what may be chosen for a model, what the address may preset, and the request that comes
 // out. Pure; render_form.ts shows it.
+import { InputError } from "../errors.ts";
+import type { PerturbedGuidance } from "../guiders/guidance_settings.ts";
+import {
+  DEFAULT_SOFTNESS,
+  headsByText,
+  perturbationOf,
+  selectionOf,
+  textOfHeads,
+} from "../guiders/head_selection.ts";
 import type { RenderRequest } from "../parallel/render_protocol.ts";
 import type { ModelSettings } from "../pipelines/model_index.ts";
+import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoFormat } from "../video/video_format.ts";
 
 /** What the form holds. NaN stands for a number field with something else in it. */
@@ -17,6 +27,12 @@ export interface FormValues {
   readonly numInferenceSteps: number;
   readonly guidanceScale: number;
   readonly negativePrompt: string;
+  /** Strength of guidance by heads; 0 is off. */
+  readonly softpag: number;
+  /** How far those heads are weakened, 0 to 1. */
+  readonly softness: number;
+  /** Which heads, such as "4.0,4.2,7". */
+  readonly heads: string;
   readonly fps: number;
   readonly format: VideoFormat;
   /** A choice of attention_choice.ts; "auto" lets the length decide. */
@@ -44,6 +60,9 @@ export function defaultValues(model: ModelSettings): FormValues {
     numInferenceSteps: model.numInferenceSteps,
     guidanceScale: model.guidanceScale,
     negativePrompt: "",
+    softpag: 0,
+    softness: DEFAULT_SOFTNESS,
+    heads: "",
     fps: model.fps,
     format: "mp4",
     attention: "auto",
@@ -91,7 +110,29 @@ export function toRequest(values: FormValues): Omit<RenderRequest, "jobId"> {
     preview: true,
     contactSheet: true,
     ...(values.variant === "base" ? base : {}),
+    ...(values.softpag !== 0 && { perturbedGuidance: headGuidance(values) }),
   };
+}
+
+function headGuidance({ softpag, softness, heads }: FormValues): PerturbedGuidance {
+  const selection = heads.trim() === "" ? { heads: [] } : headsByText(heads);
+  if (selection) return { scale: softpag, perturbation: perturbationOf(selection, softness) };
+  throw new InputError(`"${heads}" names no heads: write LAYER.HEAD or LAYER, such as 4.0,4.2,7.`);
+}
+
+/** What the form held for a video, as far as its settings tell: not the attention's choice. */
+export function valuesOf(settings: RenderSettings): Partial<FormValues> {
+  const { prompt, variant, numFrames, width, height, seed, fps, perturbedGuidance } = settings;
+  const { negativePrompt, numInferenceSteps, guidanceScale } = settings;
+  const heads = perturbedGuidance && selectionOf(perturbedGuidance.perturbation);
+  const guided = heads && {
+    softpag: perturbedGuidance.scale,
+    softness: heads.softness ?? DEFAULT_SOFTNESS,
+    heads: textOfHeads(heads),
+  };
+  const base = { negativePrompt, numInferenceSteps, guidanceScale };
+  const video = { prompt, variant, numFrames, width, height, seed, fps, softpag: 0 };
+  return { ...video, ...guided, ...(variant === "base" ? base : {}) };
 }
 
 /** What an address such as `?prompt=…&frames=17&seed=7` presets; unknown and malformed parts are ignored. */
@@ -102,11 +143,13 @@ export function presetsOf(query: URLSearchParams): Partial<FormValues> {
   const variant = query.get("variant");
   const format = query.get("format");
   const attention = query.get("attention");
+  const heads = query.get("heads");
   if (prompt !== null) presets.prompt = prompt;
   if (negative !== null) presets.negativePrompt = negative;
   if (variant === "base" || variant === "fewstep") presets.variant = variant;
   if (format === "mp4" || format === "webm" || format === "gif") presets.format = format;
   if (attention !== null) presets.attention = attention;
+  if (heads !== null) presets.heads = heads;
   for (const [name, field] of Object.entries(NUMBERS)) {
     const text = query.get(name);
     if (text !== null && text.trim() !== "" && Number.isFinite(Number(text))) presets[field] = Number(text);
@@ -121,5 +164,7 @@ const NUMBERS = {
   seed: "seed",
   steps: "numInferenceSteps",
   guidance: "guidanceScale",
+  softpag: "softpag",
+  softness: "softness",
   fps: "fps",
 } as const;

@@ -5,7 +5,7 @@ import type { VideoFormat } from "../video/video_format.ts";
 import { type AttentionModel, attentionChoices } from "./attention_choice.ts";
 import { byId, element } from "./dom.ts";
 import { EXAMPLES } from "./examples.ts";
-import { defaultValues, type FormValues, frameChoices, sizeChoices } from "./form_values.ts";
+import { defaultValues, type FormValues, frameChoices, sizeChoices, valuesOf } from "./form_values.ts";
 
 /** The form. */
 export interface RenderForm {
@@ -70,10 +70,7 @@ export function createRenderForm({ onGenerate, onCancel, onChange }: FormActions
     },
     read: () => readFields(fields),
     restore(settings, attention) {
-      const { prompt, variant, numFrames, width, height, seed, fps, negativePrompt } = settings;
-      const { numInferenceSteps, guidanceScale } = settings;
-      const common = { prompt, variant, numFrames, width, height, seed, fps, attention };
-      write(variant === "base" ? { ...common, negativePrompt, numInferenceSteps, guidanceScale } : common);
+      write({ ...valuesOf(settings), attention });
       fields.settings.open = true;
       fields.generate.focus();
     },
@@ -106,6 +103,9 @@ function findFields() {
     fps: input("fps"),
     format: byId("format", HTMLSelectElement),
     attention: byId("attention", HTMLSelectElement),
+    softpag: input("softpag"),
+    softness: input("softness"),
+    heads: input("heads"),
     generate: byId("generate", HTMLButtonElement),
     cancel: byId("cancel", HTMLButtonElement),
     variants: [...form.querySelectorAll<HTMLInputElement>('input[name="variant"]')],
@@ -124,6 +124,9 @@ function readFields(fields: Fields): FormValues {
     numInferenceSteps: fields.steps.valueAsNumber,
     guidanceScale: fields.guidance.valueAsNumber,
     negativePrompt: fields.negative.value,
+    softpag: fields.softpag.valueAsNumber,
+    softness: fields.softness.valueAsNumber,
+    heads: fields.heads.value,
     fps: fields.fps.valueAsNumber,
     format: fields.format.value as VideoFormat,
     attention: fields.attention.value || "auto",
@@ -140,6 +143,9 @@ function writeFields(fields: Fields, values: Partial<FormValues>): void {
   fields.steps.value = numberText(all.numInferenceSteps);
   fields.guidance.value = numberText(all.guidanceScale);
   fields.negative.value = all.negativePrompt;
+  fields.softpag.value = numberText(all.softpag);
+  fields.softness.value = numberText(all.softness);
+  fields.heads.value = all.heads;
   fields.fps.value = numberText(all.fps);
   fields.format.value = all.format;
   fields.attention.value = all.attention;

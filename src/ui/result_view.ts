@@ -2,20 +2,30 @@
 import { byId, element } from "./dom.ts";
 import type { FinishedVideo } from "./finished_video.ts";
 import { formatBytes, formatSeconds } from "./format.ts";
+import { guidanceText } from "./settings_text.ts";
 
 /** From here on the contact sheet does not push everything else out of sight. */
 const WIDE_PX = 900;
 
-/** Shows the result; `onAgain` puts its settings, seed included, back into the form. */
-export function showResult(video: FinishedVideo, onAgain: () => void): void {
+/** What can be done with a result. */
+export interface ResultActions {
+  /** Puts its settings, seed included, back into the form. */
+  readonly onAgain: () => void;
+  /** Keeps it on the screen beside the next one; or ends that. */
+  readonly onCompare: () => void;
+  readonly isCompared: boolean;
+}
+
+/** Shows the result. */
+export function showResult(video: FinishedVideo, actions: ResultActions): void {
   const root = byId("result", HTMLDivElement);
   const { settings, seconds, bytes } = video;
-  const sampling = settings.variant === "fewstep" ? "" : `, guidance ${settings.guidanceScale}`;
+  const guidance = guidanceText(settings);
   const facts = [
     `${settings.width} × ${settings.height}`,
     `${settings.numFrames} frames at ${settings.fps} a second`,
     `seed ${settings.seed}`,
-    `${settings.numInferenceSteps} steps${sampling}`,
+    `${settings.numInferenceSteps} steps${guidance && `, ${guidance}`}`,
     formatBytes(bytes),
     `made in ${formatSeconds(seconds.total)}`,
   ];
@@ -26,7 +36,7 @@ export function showResult(video: FinishedVideo, onAgain: () => void): void {
       { className: "facts-line" },
       ...facts.map((textContent) => element("span", { textContent })),
     ),
-    buttons(video, onAgain),
+    buttons(video, actions),
     ...contactSheet(video),
     element(
       "details",
@@ -43,16 +53,20 @@ export function hideResult(): void {
   byId("result", HTMLDivElement).hidden = true;
 }
 
-function buttons(video: FinishedVideo, onAgain: () => void): HTMLElement {
+function buttons(video: FinishedVideo, { onAgain, onCompare, isCompared }: ResultActions): HTMLElement {
   const download = element("a", { className: "button primary", id: "download", href: video.url });
   download.download = video.fileName;
   download.textContent = `Download ${(video.mimeType.split("/")[1] ?? "").toUpperCase()}`;
   const again = element("button", { type: "button", id: "again", textContent: "Same seed again" });
   again.title = "Puts these settings and this seed into the form";
   again.addEventListener("click", onAgain);
+  const compare = element("button", { type: "button", id: "compare" });
+  compare.textContent = isCompared ? "Stop comparing" : "Compare";
+  compare.title = "Keeps this video beside the next one, with its seed in the form";
+  compare.addEventListener("click", onCompare);
   const copy = element("button", { type: "button", id: "copy", textContent: "Copy settings" });
   copy.addEventListener("click", () => void copySettings(video, copy));
-  return element("div", { className: "buttons" }, download, again, copy);
+  return element("div", { className: "buttons" }, download, again, compare, copy);
 }
 
 async function copySettings(video: FinishedVideo, button: HTMLButtonElement): Promise<void> {

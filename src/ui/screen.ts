@@ -1,7 +1,9 @@
 // The screen: empty, a live preview, or a finished video. One of them at a time.
-import { byId, element, prefersReducedMotion } from "./dom.ts";
+import { comparison } from "./comparison.ts";
+import { byId, element } from "./dom.ts";
 import { LatentLoop, type PreviewPictures } from "./latent_loop.ts";
 import type { FinishedVideo } from "./finished_video.ts";
+import { playable } from "./playable.ts";
 
 /** What the screen can show. */
 export interface Screen {
@@ -11,6 +13,8 @@ export interface Screen {
   preview(pictures: PreviewPictures, options: { readonly fps: number; readonly label: string }): void;
   /** `onUnplayable` is called when this browser has no decoder for the file. */
   play(video: FinishedVideo, onUnplayable: () => void): void;
+  /** As `play`, for two videos side by side. */
+  compare(videos: readonly [FinishedVideo, FinishedVideo], onUnplayable: () => void): void;
 }
 
 /** Frames of the video per latent frame. */
@@ -46,21 +50,11 @@ export function createScreen(): Screen {
       player.replaceChildren(playable(video, onUnplayable));
       only(player);
     },
+    compare(videos, onUnplayable) {
+      const aspects = videos.map(({ settings: { width, height } }) => width / height);
+      root.style.setProperty("--aspect", String(2 * Math.min(...aspects)));
+      player.replaceChildren(comparison(videos, onUnplayable));
+      only(player);
+    },
   };
-}
-
-function playable(video: FinishedVideo, onUnplayable: () => void): HTMLElement {
-  if (video.mimeType.startsWith("image/"))
-    return element("img", { src: video.url, alt: video.settings.prompt });
-  const player = element("video", {
-    src: video.url,
-    loop: true,
-    muted: true,
-    controls: true,
-    playsInline: true,
-    autoplay: !prefersReducedMotion(),
-  });
-  player.ariaLabel = video.settings.prompt;
-  player.addEventListener("error", onUnplayable, { once: true });
-  return player;
 }

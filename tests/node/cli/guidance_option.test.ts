@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { type GuidanceFlags, guidanceOptions, MODEL_HEADS } from "../../../src/cli/guidance_option.ts";
+import { type GuidanceFlags, guidanceOptions } from "../../../src/cli/guidance_option.ts";
 import { InputError } from "../../../src/errors.ts";
+import { MODEL_HEADS } from "../../../src/pipelines/model_heads.ts";
 import { openMemorySource } from "../../../src/weights/memory_source.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "weft-heads-"));

@@ -5,7 +5,10 @@ import {
   headsByText,
   headSelectionFromJson,
   headSelectionJson,
+  parseHeadGains,
   perturbationOf,
+  selectionOf,
+  textOfHeads,
 } from "../../../src/guiders/head_selection.ts";
 
 test("headsByText() reads heads and whole layers, and nothing else", () => {
@@ -35,6 +38,21 @@ test("perturbationOf() has one entry for every layer; a whole layer swallows its
       { layers: [7], strength: 0.5 },
     ],
   });
+});
+
+test("a perturbation tells its heads again, as they are typed", () => {
+  const text = "4.0,4.2,7";
+  const selection = selectionOf(perturbationOf(headsByText(text) ?? { heads: [] }, 0.3));
+  expect(selection?.softness).toBe(0.3);
+  expect(textOfHeads(selection ?? { heads: [] })).toBe(text);
+  expect(selectionOf({ kind: "skipped_blocks", layers: [1] })).toBeUndefined();
+});
+
+test("parseHeadGains() reads the first round of a search, where there is one", () => {
+  const candidates = [{ layer: 1, head: 2, gain: -0.5, scores: [1], gainError: null }];
+  const file = headSelectionJson({ heads: [{ layer: 1 }] }, { search: { rounds: [{ candidates }] } });
+  expect(parseHeadGains(file)).toEqual([{ layer: 1, head: 2, gain: -0.5 }]);
+  expect(parseHeadGains(headSelectionJson({ heads: [{ layer: 1 }] }))).toEqual([]);
 });
 
 test("a selection comes back from its file; what a search says besides is ignored", () => {
