@@ -7,6 +7,7 @@ import type { WanTransformerConfig } from "../dit/transformer_config.ts";
 import { innerDim } from "../dit/transformer_config.ts";
 import { GpuOutOfMemoryError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import type { PerturbedGuidance } from "../guiders/guidance_settings.ts";
 
 /** Size of a video, and what its tokens attend to. */
 export interface VideoSize {
@@ -15,6 +16,8 @@ export interface VideoSize {
   readonly width: number;
   /** Default everything. A local plan lets a long video be computed in pieces. */
   readonly attention?: AttentionPlan | undefined;
+  /** Its pass begins with a copy of hidden states; weakened heads are computed all at once. */
+  readonly perturbedGuidance?: PerturbedGuidance | undefined;
 }
 
 /** What a forward pass needs, in bytes. */
@@ -43,7 +46,7 @@ export function planMemory(
   const dim = innerDim(config);
   const { tokensAtOnce, heldKeys } = computedAtOnce(size, config);
   // All at once a block makes new hidden states; in pieces it replaces them piece by piece.
-  const hiddenStates = 4 * dim * (tokens + tokensAtOnce);
+  const hiddenStates = 4 * dim * (tokens + tokensAtOnce + (size.perturbedGuidance ? tokens : 0));
   const inFlight = 5 * activationElementBytes * tokensAtOnce * dim;
   const hidden = activationElementBytes * tokensAtOnce * (config.ffn_dim + dim);
   // Keys rotated for two places, and values.
@@ -63,7 +66,9 @@ function computedAtOnce(
   const tokens = tokenCount(size);
   const numFrames = (size.numFrames - 1) / 4 + 1;
   const tokensPerFrame = tokens / numFrames;
-  const chosen = size.attention && choosePieces(size.attention, { numFrames, tokensPerFrame, layers, heads });
+  const isWhole = size.perturbedGuidance?.perturbation.kind === "heads";
+  const chosen =
+    size.attention && !isWhole && choosePieces(size.attention, { numFrames, tokensPerFrame, layers, heads });
   if (!chosen) return { tokensAtOnce: tokens, heldKeys: 0 };
   const longest = Math.max(...chosen.pieces.map(({ start, end }) => end - start));
   return { tokensAtOnce: longest * tokensPerFrame, heldKeys: chosen.heldFrames * tokensPerFrame };
