@@ -43,8 +43,10 @@ export interface QuantizeOptions {
 }
 
 const WEIGHTS = /\.(safetensors|safetensors\.index\.json)$/;
-/** What is copied beside the weights: configs, tokenizers, texts. Pickles, ONNX files and training code are not. */
-const COPIED = /(\.(json|txt|md|model)|^(LICENSE|NOTICE)[^/]*)$/;
+/** What is copied beside the weights: configs, tokenizers, texts, the judge. Pickles, other ONNX files and code are not. */
+const COPIED = /(\.(json|txt|md|model)|^(LICENSE|NOTICE)[^/]*|^scorer\.onnx)$/;
+/** What of that the engine reads, and the manifest lists. */
+const LISTED = /\.(json|model|onnx)$/;
 
 const rulesSchema = v.array(
   v.tuple([v.string(), v.picklist(["keep", "drop", "int8", "int7", "int6", "int5", "int4"])]),
@@ -187,6 +189,6 @@ async function copyTexts(source: string, destination: string, folder: string): P
   await Promise.all(
     names.map((name) => copyFile(join(source, folder, name), join(destination, folder, name))),
   );
-  const listed = names.filter((name) => name.endsWith(".json") || name.endsWith(".model"));
+  const listed = names.filter((name) => LISTED.test(name));
   return listed.map((name) => (folder === "" ? name : `${folder}/${name}`));
 }

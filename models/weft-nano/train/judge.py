@@ -1,7 +1,7 @@
 """A judge of attributes: a small network that looks at nine frames and names what it sees.
 
 It is trained on fresh renders only, never on generated videos. Its 64 features also serve the Fréchet distance.
-`Reader` does the same for captions, so that both together score how well a video fits its caption (export.py, scorer.onnx).
+scorer.py puts a reader of captions beside it.
 """
 import argparse
 import time
@@ -10,7 +10,6 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-import captions
 import render
 import world
 from common import Budget, Graphed, dist_init, log, mean_over_ranks, rank, sync, trapezoid
@@ -125,24 +124,6 @@ def verdicts(m, frames_u8, batch=128):
         feats.append(f)
         outs.append({k: h(f).argmax(1) for k, h in m.heads.items()})
     return {k: torch.cat([o[k] for o in outs]) for k in HEADS}, torch.cat(feats)
-
-
-class Reader(nn.Module):
-    """Token ids [n, 64] -> logits per head with one more class for "not said"."""
-
-    def __init__(self, d=48):
-        super().__init__()
-        self.embed = nn.Embedding(len(captions.vocabulary()), d)
-        self.position = nn.Parameter(torch.randn(64, d) * .02)
-        self.layers = nn.ModuleList([nn.TransformerEncoderLayer(d, 4, 96, 0., batch_first=True, norm_first=True) for _ in range(2)])
-        self.heads = nn.ModuleDict({k: nn.Linear(d, n + 1) for k, n in HEADS.items()})
-
-    def forward(self, ids):
-        x = self.embed(ids) + self.position
-        for layer in self.layers: x = layer(x)
-        keep = (ids != 0).float().unsqueeze(-1)
-        x = (x * keep).sum(1) / keep.sum(1)
-        return {k: h(x) for k, h in self.heads.items()}
 
 
 def main():
