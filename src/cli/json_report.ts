@@ -47,6 +47,7 @@ function jobReport({
   outputBytes,
   dump,
   preview,
+  workers,
 }: JobResult): Record<string, unknown> {
   return {
     settings: { ...settings, attention: undefined },
@@ -63,6 +64,7 @@ function jobReport({
     outputBytes: outputBytes ?? null,
     dump: dump ?? null,
     preview: preview ?? null,
+    ...(workers && { workers }),
   };
 }
 

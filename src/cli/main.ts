@@ -15,6 +15,7 @@ import { addRenderCommand } from "./render_command.ts";
 import { addSearchHeadsCommand } from "./search_heads_command.ts";
 import { addSearchMasksCommand } from "./search_masks_command.ts";
 import { addServeCommand } from "./serve_command.ts";
+import { addWorkerCommand } from "./worker_command.ts";
 
 function createProgram(): Command {
   const program = new Command("weft")
@@ -30,6 +31,7 @@ function createProgram(): Command {
   addInfoCommand(program);
   addServeCommand(program);
   addQuantizeCommand(program);
+  addWorkerCommand(program);
   return program;
 }
 

@@ -22,14 +22,15 @@ import { readPrompts } from "./prompts_file.ts";
 import { checkRequest } from "./render_plan.ts";
 import type { RenderJob, RenderRequest, RenderRun } from "./render_request.ts";
 import { runRender } from "./render_run.ts";
+import { checkWorkers, type WorkersFlags, workersWish } from "./workers_option.ts";
 
 /** Options of the command line: those of a job without its prompt, those of a run, and where jobs are. */
 type RenderFlags = Omit<RenderJob, "prompt" | "laterPrompts"> &
-  Partial<Omit<RenderRun, "model">> & {
+  Partial<Omit<RenderRun, "model" | "workers">> & {
     readonly model: string;
     readonly batch?: string;
     readonly prompts?: string;
-  };
+  } & WorkersFlags;
 
 /** Adds the command to the program. */
 export function addRenderCommand(program: Command): void {
@@ -46,6 +47,7 @@ export function addRenderCommand(program: Command): void {
   command.action(async (prompts: string[], flags: RenderFlags) => {
     const request = await requestOf(prompts, flags);
     await checkRequest(request);
+    await checkWorkers(request.run);
     if (request.run.host === "chromium") {
       await withInterrupt((signal) => runInChromium(request, signal));
       return;
@@ -139,6 +141,15 @@ function addRunOptions(command: Command): void {
     )
     .option("--max-memory <size>", 'most GPU memory to use, such as "8GiB"', byteSize)
     .option("--profile", "GPU time by kernel")
+    .option("--workers <n>", "denoise on n processes, each with a part of the frames", wholeNumber)
+    .addOption(
+      new Option("--exchange <type>", "how workers send each other keys and values (default: f16)").choices([
+        "f32",
+        "f16",
+        "int8",
+      ]),
+    )
+    .option("--trace <file>", "write the workers' timeline (JSON; opens in ui.perfetto.dev)")
     .optionsGroup("Output:")
     .option("--json", "print one JSON object on stdout")
     .option("--quiet", "no progress on stderr");
@@ -158,6 +169,9 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     json,
     quiet,
     profile,
+    workers,
+    exchange,
+    trace,
     ...ofJobs
   } = flags;
   const { batch, prompts: file, ...job } = ofJobs;
@@ -170,6 +184,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     weights,
     arithmetic,
     maxMemory,
+    workers: workersWish({ workers, exchange, trace }),
     preview: preview ?? false,
     json: json ?? false,
     quiet: quiet ?? false,

@@ -13,6 +13,8 @@ import { Dump } from "./dump.ts";
 import { VERSION } from "./package_files.ts";
 import { createPreviewFile } from "./preview_file.ts";
 import type { JobPlan } from "./render_plan.ts";
+import type { WorkersReport } from "./render_workers.ts";
+import type { WorkersRun } from "./workers_option.ts";
 
 /** What a job works with. */
 export interface JobContext {
@@ -20,6 +22,8 @@ export interface JobContext {
   readonly ffmpeg: FfmpegRuntime;
   readonly signal: AbortSignal;
   readonly preview: boolean;
+  /** Who takes the denoising steps; default the pipeline. */
+  readonly workers?: WorkersRun | undefined;
   readonly onEvent: (event: PipelineEvent) => void;
 }
 
@@ -34,12 +38,14 @@ export interface JobResult {
   readonly outputBytes: number | undefined;
   readonly dump: string | undefined;
   readonly preview: string | undefined;
+  /** Of worker processes; undefined without. */
+  readonly workers?: WorkersReport | undefined;
 }
 
 /** Runs a job. Throws what its stages throw; no file is left half written. */
 export async function renderJob(plan: JobPlan, context: JobContext): Promise<JobResult> {
   const { settings, output, noise } = plan;
-  const { pipeline, ffmpeg, signal } = context;
+  const { pipeline, ffmpeg, signal, workers } = context;
   const clock = createStageClock();
   // While weights are read one thread is idle; a failure is told when ffmpeg is needed.
   if (output && output.format !== "png") void ffmpeg.load(signal).catch(() => undefined);
@@ -58,6 +64,7 @@ export async function renderJob(plan: JobPlan, context: JobContext): Promise<Job
     noise: noise?.data,
     preview: preview !== undefined,
     onStep: ({ slots }) => dump?.addStep(slots.get("sample") ?? new Float32Array()),
+    denoiseWith: workers && ((work) => workers.denoise(work)),
   });
   await preview?.finish();
   if (dump && noise) await addDenoised(dump, { plan, denoised, noise }, context);
@@ -74,6 +81,7 @@ export async function renderJob(plan: JobPlan, context: JobContext): Promise<Job
     outputBytes,
     dump: plan.dump?.path,
     preview: preview?.path,
+    workers: workers?.report,
   };
 }
 

@@ -1,6 +1,7 @@
 // What `weft render` is asked to do, as plain data: jobs, and what they share. Commander and batch files both end here.
 
 import type { EngineWish } from "../pipelines/engine.ts";
+import type { PayloadType } from "../parallel/key_codec.ts";
 import type { LaterPrompt, RenderOptions } from "../pipelines/render_options.ts";
 
 /** One video. Paths are as the user gave them, relative to the working directory. */
@@ -46,6 +47,15 @@ export interface RenderJob {
   readonly dumpForward?: readonly number[] | undefined;
 }
 
+/** Worker processes for the denoising steps. */
+export interface WorkersWish {
+  readonly count: number;
+  /** How keys and values travel. */
+  readonly payload: PayloadType;
+  /** File for the timeline. */
+  readonly trace: string | undefined;
+}
+
 /** What all jobs of one run share. */
 export interface RenderRun {
   /** Where it computes: this process, or a page in headless Chromium. */
@@ -57,6 +67,8 @@ export interface RenderRun {
   readonly weights?: "stored" | "f32" | "f16" | "int8" | undefined;
   readonly arithmetic?: "f32" | "f16" | undefined;
   readonly maxMemory?: number | undefined;
+  /** Denoise on worker processes. */
+  readonly workers?: WorkersWish | undefined;
   readonly preview: boolean;
   readonly json: boolean;
   readonly quiet: boolean;

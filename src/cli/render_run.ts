@@ -15,6 +15,7 @@ import { announce, printPaths, summary } from "./run_messages.ts";
 import { type JobResult, renderJob } from "./render_job.ts";
 import { decoderFile, modelSource, planJobs } from "./render_plan.ts";
 import type { RenderRequest, RenderRun } from "./render_request.ts";
+import { WorkersRun } from "./workers_option.ts";
 
 /** What to compute on. */
 export type RunHost = Exclude<ComputeHost, { type: "elsewhere" }>;
@@ -33,7 +34,9 @@ export async function runRender(request: RenderRequest, host: RunHost, signal: A
       announce(plan.settings.prompt, { index, count: plans.length, progress });
       for (const message of plan.notices) progress.say(message);
       const onEvent = (event: PipelineEvent): void => progress.onEvent(event);
-      const result = await renderJob(plan, { pipeline, ffmpeg, signal, preview: run.preview, onEvent });
+      const workers = run.workers && new WorkersRun(run, plan.settings, onEvent);
+      const context = { pipeline, ffmpeg, signal, preview: run.preview, workers, onEvent };
+      const result = await renderJob(plan, context);
       results.push(result);
       progress.end();
       progress.say(summary(result));

@@ -1,0 +1,114 @@
+// `--workers` and what goes with it: checked, run, traced, and put into words.
+
+import { writeFile } from "node:fs/promises";
+import { InputError } from "../errors.ts";
+import type { CoordinatorEvent } from "../parallel/coordinator.ts";
+import type { PayloadType } from "../parallel/key_codec.ts";
+import { Trace } from "../parallel/trace.ts";
+import type { PipelineEvent } from "../pipelines/events.ts";
+import type { RenderSettings } from "../pipelines/render_options.ts";
+import type { DenoiseWork } from "../pipelines/step_parts.ts";
+import { requireFolderOf } from "./atomic_file.ts";
+import type { RenderRun, WorkersWish } from "./render_request.ts";
+import { denoiseOnWorkers, type WorkersReport } from "./render_workers.ts";
+
+/** The command line's options. */
+export interface WorkersFlags {
+  readonly workers?: number | undefined;
+  readonly exchange?: PayloadType | undefined;
+  readonly trace?: string | undefined;
+}
+
+/** Options to a wish; undefined without `--workers`. Throws `InputError`. */
+export function workersWish({ workers, exchange, trace }: WorkersFlags): WorkersWish | undefined {
+  if (workers === undefined) {
+    for (const [name, value] of Object.entries({ "--exchange": exchange, "--trace": trace })) {
+      if (value !== undefined)
+        throw new InputError(`${name} needs --workers N, whose exchanges it is about.`);
+    }
+    return undefined;
+  }
+  if (workers < 1) throw new InputError(`--workers must be at least 1, not ${workers}.`);
+  return { count: workers, payload: exchange ?? "f16", trace };
+}
+
+/** Refuses what workers cannot do. Throws `InputError`. */
+export async function checkWorkers({ workers, host, engine, preview }: RenderRun): Promise<void> {
+  if (workers === undefined) return;
+  if (host !== "node") throw new InputError("--workers starts processes: it works with --host node only.");
+  if (engine === "onnx") {
+    throw new InputError("--workers computes with WebGPU: leave --engine onnx out.");
+  }
+  if (preview) throw new InputError("--preview is not there with --workers yet: leave one of them out.");
+  if (workers.trace !== undefined) await requireFolderOf(workers.trace);
+}
+
+/** One render on workers: runs its steps, and tells afterwards. */
+export class WorkersRun {
+  readonly #run: RenderRun;
+  readonly #settings: RenderSettings;
+  readonly #onEvent: (event: PipelineEvent) => void;
+  #report: WorkersReport | undefined;
+
+  constructor(run: RenderRun, settings: RenderSettings, onEvent: (event: PipelineEvent) => void) {
+    this.#run = run;
+    this.#settings = settings;
+    this.#onEvent = onEvent;
+  }
+
+  /** What the workers came to; undefined before the end. */
+  get report(): WorkersReport | undefined {
+    return this.#report;
+  }
+
+  /** Takes the steps. */
+  async denoise(work: DenoiseWork): Promise<Float32Array> {
+    const { workers } = this.#run;
+    if (workers === undefined) throw new Error("No workers were asked for.");
+    const trace = new Trace();
+    const onEvent = (event: CoordinatorEvent): void => {
+      trace.add(event);
+      const message = wordsFor(event);
+      if (message !== undefined) this.#onEvent({ type: "notice", message });
+    };
+    const { count, payload } = workers;
+    try {
+      const options = { run: this.#run, settings: this.#settings, count, payload, onEvent };
+      const { latents, report } = await denoiseOnWorkers(work, options);
+      this.#report = report;
+      this.#onEvent({ type: "notice", message: wordsForReport(report) });
+      return latents;
+    } finally {
+      if (workers.trace !== undefined) await writeFile(workers.trace, trace.toJson());
+    }
+  }
+}
+
+/** What people should know of an event. */
+function wordsFor(event: CoordinatorEvent): string | undefined {
+  switch (event.type) {
+    case "joined":
+      return undefined;
+    case "lost":
+      return `${event.worker} was lost: ${event.reason}.`;
+    case "repeated":
+      return `Step ${event.step + 1} is repeated: ${event.reason}`;
+    case "shared": {
+      const clips = event.clips.map(({ worker, start, end }) => `${worker} ${start} to ${end - 1}`);
+      return `Latent frames from step ${event.step + 1} on: ${clips.join(", ")}.`;
+    }
+    case "stepped":
+      return undefined;
+  }
+}
+
+function wordsForReport({ bytesSent, bytesPredicted, hiddenShare }: WorkersReport): string {
+  const predicted = bytesPredicted === undefined ? "" : ` (${megabytes(bytesPredicted)} predicted)`;
+  const hidden =
+    hiddenShare === undefined ? "" : `, ${Math.round(100 * hiddenShare)} % of their time behind computing`;
+  return `Workers sent each other ${megabytes(bytesSent)}${predicted}${hidden}.`;
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
