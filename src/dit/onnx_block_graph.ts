@@ -15,6 +15,7 @@ import {
   linear,
   rmsNorm,
   rotate,
+  slice,
   splitHeads,
   WeightInputs,
 } from "../onnx/graph_layers.ts";
@@ -55,6 +56,8 @@ export interface BlockGraphShape {
   /** Self-attention; key rows may be others than the query rows. */
   readonly passes: readonly PassLists[];
   readonly isPerturbed: boolean;
+  /** Query rows, whose values come first; only needed where heads are perturbed and there are other values behind. */
+  readonly ownRows?: number | undefined;
   /** Cross-attention: for every query tile the keys of its text. */
   readonly text: TileLists;
 }
@@ -139,7 +142,9 @@ export function addSelfAttention(
   if (!shape.isPerturbed) return joinHeads(graph, attended, dim);
   // SoftPAG: o + u (v - o).
   const strengths = weights.at("strengths", [heads, 1, 1]);
-  const difference = graph.node("Mul", [graph.node("Sub", [v, attended]), strengths]);
+  const { ownRows } = shape;
+  const own = ownRows === undefined ? v : slice(graph, v, { start: 0, end: ownRows, axis: 1 });
+  const difference = graph.node("Mul", [graph.node("Sub", [own, attended]), strengths]);
   return joinHeads(graph, graph.node("Add", [attended, difference]), dim);
 }
 

@@ -1,12 +1,14 @@
 // WanTransformer3DModel on the CPU, through onnxruntime: the same model as transformer_wan.ts, block by block, with the
 // same plans. A few small sessions serve all blocks; between two of them the thread is free, so progress and Cancel work.
 
+import type { FrameRange } from "../attention/frame_range.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import { full } from "../attention/plan_constructors.ts";
 import { among, runNamed } from "../onnx/named_tensors.ts";
 import type { OrtRuntime, OrtSession, OrtTensor } from "../onnx/ort_runtime.ts";
 import { nextTask } from "../util/next_task.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { ContextExchange } from "./context_exchange.ts";
 import type { LatentSize } from "./geometry.ts";
 import { buildBlockGraph, buildQkvGraph, MODULATION, TEXT_KV } from "./onnx_block_graph.ts";
 import {
@@ -17,6 +19,7 @@ import {
 } from "./onnx_embedding_graphs.ts";
 import { type OnnxLayerAttention, OnnxVideo } from "./onnx_video.ts";
 import { loadOnnxWeights, type OnnxTransformerWeights, type OnnxWeightsOptions } from "./onnx_weights.ts";
+import { exchangeKeys } from "./onnx_exchange.ts";
 import { latentsOf, patchesOf } from "./patches.ts";
 import { frameTexts, type PromptSchedule } from "./prompt_schedule.ts";
 import { type PromptEmbeds, stackTexts } from "./text_context.ts";
@@ -45,6 +48,8 @@ export interface OnnxForwardInputs {
   readonly text: OnnxTextContext;
   /** Default full attention. */
   readonly attention?: AttentionPlan | undefined;
+  /** Brings the keys of other clips, when the video is a clip. */
+  readonly exchange?: ContextExchange | undefined;
   /** Blocks that are left out. */
   readonly skippedBlocks?: readonly number[] | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -88,9 +93,9 @@ export class OnnxWanTransformer {
     return new OnnxWanTransformer(ort, config, { weights, sessions });
   }
 
-  /** Prepares a video size. */
-  createVideo(size: LatentSize): OnnxVideo {
-    return new OnnxVideo(this.#ort, this.config, size);
+  /** Prepares a video size, or a clip of such a video. */
+  createVideo(size: LatentSize, clip?: FrameRange): OnnxVideo {
+    return new OnnxVideo(this.#ort, this.config, size, clip);
   }
 
   /** Prepares a prompt, or prompts along the video. */
@@ -101,7 +106,7 @@ export class OnnxWanTransformer {
   ): Promise<OnnxTextContext> {
     const { text_dim: textDim } = this.config;
     const dim = innerDim(this.config);
-    const { texts, textOfFrame } = frameTexts(prompts, video.size.numLatentFrames);
+    const { texts, textOfFrame } = frameTexts(prompts, video.numFrames);
     const { data, rows } = stackTexts(texts, textDim);
     const numRows = data.length / textDim;
     const embeds = among({ prompt_embeds: this.#ort.tensor(data, [numRows, textDim]) });
@@ -176,8 +181,8 @@ export class OnnxWanTransformer {
     const weights = this.#weights.blocks[index] ?? among({});
     const keysValues = text.keysValues[index];
     if (keysValues === undefined) throw new Error(`The text context has no keys for block ${index}.`);
-    const rows = (data: Float32Array): OrtTensor =>
-      this.#ort.tensor(data, [video.tokens, innerDim(this.config)]);
+    const dim = innerDim(this.config);
+    const rows = (data: Float32Array): OrtTensor => this.#ort.tensor(data, [data.length / dim, dim]);
     const table = weights("scale_shift_table");
     const shared = [
       weights,
@@ -186,12 +191,14 @@ export class OnnxWanTransformer {
     ];
     const { q, k, v } = await runNamed(this.#sessions.qkv, shared, ["q", "k", "v"]);
 
-    const attention = video.attention(plan, { layer: index, step, timestep });
+    const others = context.exchange?.needs(index) ?? [];
+    const attention = video.attention(plan, { layer: index, step, timestep }, others);
     const session = await this.#blockSessions.of(attention, text.tiles, video);
+    const keys = context.exchange ? await exchangeKeys(context.exchange, { index, k, v, video }) : { k, v };
     const own = among({
       q: rows(q),
-      k: rows(k),
-      v: rows(v),
+      k: rows(keys.k),
+      v: rows(keys.v),
       [TEXT_KV.k]: keysValues.k,
       [TEXT_KV.v]: keysValues.v,
       ...(attention.strengths && { strengths: attention.strengths }),
@@ -285,15 +292,16 @@ class BlockSessions {
 
   /** The session for an attention and the texts that are read beside it. */
   async of(
-    { key: planKey, passes, strengths }: OnnxLayerAttention,
+    { key: planKey, passes, keyFrames, strengths }: OnnxLayerAttention,
     text: TileLists,
     video: OnnxVideo,
   ): Promise<OrtSession> {
     const isPerturbed = strengths !== undefined;
+    const ownRows = keyFrames.length * video.tokensPerFrame > video.tokens ? video.tokens : undefined;
     const key = `${this.#numberOf(video)} ${this.#numberOf(text)} ${isPerturbed} ${planKey}`;
     const known = this.#sessions.get(key);
     this.#sessions.delete(key);
-    const shape = { passes, isPerturbed, text };
+    const shape = { passes, isPerturbed, ownRows, text };
     const session = known ?? (await this.#ort.createSession(buildBlockGraph(this.#config, shape)));
     this.#sessions.set(key, session);
     await this.#drop(this.#limit(video));

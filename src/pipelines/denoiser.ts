@@ -4,6 +4,7 @@
 import type { FrameRange } from "../attention/frame_range.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { ContextExchange } from "../dit/context_exchange.ts";
+import { InputError } from "../errors.ts";
 import type { LatentSize } from "../dit/geometry.ts";
 import type { PromptSchedule } from "../dit/prompt_schedule.ts";
 import type { PromptEmbeds } from "../dit/text_context.ts";
@@ -19,7 +20,7 @@ export interface DenoiserOptions {
   readonly embeds: Readonly<Partial<Record<TextPass, PromptEmbeds | PromptSchedule>>>;
   /** What the perturbed pass is; needed when it will be asked for. */
   readonly perturbation?: PassPerturbation | undefined;
-  /** Compute a part of the video, whose latents then are the clip's; only the webgpu engine can. @default all of it */
+  /** Compute a part of the video, whose latents then are the clip's. @default all of it */
   readonly part?: VideoPart | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -66,6 +67,13 @@ export interface DenoiserStep<T> {
   matchDeviation(x: T, options: { readonly reference: T; readonly share: number }): T;
   /** Resolves when every result is there. Rejects with AbortError soon after an abort. */
   finish(options: StepWatch): Promise<void>;
+}
+
+/** The error of a step that would need the whole video's prediction. */
+export function rescaledClip(): InputError {
+  return new InputError(
+    "Guidance cannot be rescaled when the video is computed in clips, which it would need all of: leave the rescale out.",
+  );
 }
 
 /** How to watch and stop work: the share of it that is done, 0 to 1. */

@@ -6,22 +6,29 @@ import type { OnnxForwardInputs, OnnxTextContext, OnnxWanTransformer } from "../
 import type { OnnxVideo } from "../dit/onnx_video.ts";
 import { firstPerturbedLayer, type ForwardPass, type TextPass } from "../guiders/guider.ts";
 import type { Combine } from "../schedulers/apply_step.ts";
-import type { Denoiser, DenoiserOptions, DenoiserStep } from "./denoiser.ts";
+import {
+  type Denoiser,
+  type DenoiserOptions,
+  type DenoiserStep,
+  rescaledClip,
+  type VideoPart,
+} from "./denoiser.ts";
 
 /** Makes a transformer ready for a video: the keys and values of its texts. */
 export async function createOnnxDenoiser(
   transformer: OnnxWanTransformer,
   options: DenoiserOptions,
 ): Promise<Denoiser<Float32Array>> {
-  const { size, attention = full(), embeds, signal } = options;
-  const video = transformer.createVideo(size);
+  const { size, attention = full(), embeds, part, signal } = options;
+  const video = transformer.createVideo(size, part?.clip);
   video.checkPlan(attention);
   const texts = new Map<ForwardPass, OnnxTextContext>();
   for (const pass of Object.keys(embeds) as TextPass[]) {
     const prompts = embeds[pass];
     if (prompts) texts.set(pass, await transformer.createTextContext(prompts, video, signal));
   }
-  const parts: StepParts = { transformer, video, texts, attention, perturbed: perturbedPass(options) };
+  const perturbed = perturbedPass(options);
+  const parts: StepParts = { transformer, video, texts, attention, perturbed, part };
   return {
     upload: (data) => data,
     read: (tensor) => Promise.resolve(tensor),
@@ -46,6 +53,7 @@ interface StepParts {
   readonly texts: ReadonlyMap<ForwardPass, OnnxTextContext>;
   readonly attention: AttentionPlan;
   readonly perturbed: PerturbedPass | undefined;
+  readonly part: VideoPart | undefined;
 }
 
 interface PerturbedPass {
@@ -65,15 +73,18 @@ function perturbedPass({ attention = full(), perturbation }: DenoiserOptions): P
 }
 
 function computeStep(step: number, parts: StepParts): DenoiserStep<Float32Array> {
-  const { transformer, video, texts, attention, perturbed } = parts;
+  const { transformer, video, texts, attention, perturbed, part } = parts;
   let shared: Float32Array | undefined;
   return {
     async forward(pass, inputs) {
       const text = texts.get(pass === "perturbed" ? "conditional" : pass);
       if (text === undefined) throw new Error(`There are no embeddings for the ${pass} pass.`);
-      const common = { ...inputs, step, video, text, attention };
+      const plan = (pass === "perturbed" && perturbed?.inputs.attention) || attention;
+      const exchange = part?.exchangeOf({ step, pass, timestep: inputs.timestep, plan });
+      const common = { ...inputs, step, video, text, attention, exchange };
       if (perturbed === undefined || pass === "unconditional") return await transformer.forward(common);
-      const { firstBlock: block } = perturbed;
+      // Every pass of a clip exchanges the keys of all its blocks.
+      const block = part ? 0 : perturbed.firstBlock;
       if (pass === "conditional") {
         return await transformer.forward({
           ...common,
@@ -87,6 +98,7 @@ function computeStep(step: number, parts: StepParts): DenoiserStep<Float32Array>
     },
     combine: combineArrays,
     matchDeviation(x, { reference, share }) {
+      if (part) throw rescaledClip();
       const scale = (share * deviation(reference)) / deviation(x) + 1 - share;
       return x.map((value) => value * scale);
     },

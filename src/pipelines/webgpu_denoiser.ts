@@ -1,7 +1,6 @@
 // The denoiser on WebGPU: a step is one recording, executed when it is finished.
 
 import { CompiledPlan } from "../attention/compiled_plan.ts";
-import { InputError } from "../errors.ts";
 import { freeGeometry, type Geometry } from "../dit/geometry.ts";
 import { freeTextContext, type TextContext } from "../dit/text_context.ts";
 import type { ForwardInputs, SharedStart, WanTransformer3DModel } from "../dit/transformer_wan.ts";
@@ -16,7 +15,13 @@ import {
 import { linearCombine } from "../ops/linear_combine.ts";
 import { matchDeviation } from "../ops/match_deviation.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
-import type { Denoiser, DenoiserOptions, DenoiserStep, VideoPart } from "./denoiser.ts";
+import {
+  type Denoiser,
+  type DenoiserOptions,
+  type DenoiserStep,
+  rescaledClip,
+  type VideoPart,
+} from "./denoiser.ts";
 
 /** Makes a transformer ready for a video: its tables and tile lists, and the keys and values of its texts. */
 export async function createWebgpuDenoiser(
@@ -132,11 +137,7 @@ function recordStep(
       return sum;
     },
     matchDeviation(x, options) {
-      if (part) {
-        throw new InputError(
-          "Guidance cannot be rescaled when the video is computed in clips, which it would need all of: leave the rescale out.",
-        );
-      }
+      if (part) throw rescaledClip();
       const matched = matchDeviation(recorder, x, options);
       recorder.keep(matched.buffer);
       return matched;
