@@ -1,14 +1,15 @@
 // Files that are either whole or not there: written under a temporary name in the same folder, renamed at the end.
 
 import { rmSync } from "node:fs";
-import { access, constants, open, rename, rm, stat } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../errors.ts";
 
 const partial = new Set<string>();
 
 /**
- * Writes `pieces` as the file `path`, replacing what is there only when all of it is on disk.
+ * Writes `pieces` as the file `path`, replacing what is there only when all of it is on disk. A device or pipe of that
+ * name is written to instead of replaced.
  *
  * @throws {InputError} when the folder does not exist or may not be written to; a plain Error with a sentence when the
  *   disk is full; AbortError. None of them leaves a file.
@@ -19,7 +20,12 @@ export async function writeFileAtomically(
   signal?: AbortSignal,
 ): Promise<number> {
   signal?.throwIfAborted();
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
+  if (await isDevice(path)) {
+    return await writePieces(path, pieces, signal).catch((error: unknown) => {
+      throw explainWriteError(path, error);
+    });
+  }
+  const temporary = partialPath(path);
   partial.add(temporary);
   try {
     const bytes = await writePieces(temporary, pieces, signal);
@@ -34,7 +40,7 @@ export async function writeFileAtomically(
   }
 }
 
-/** Throws `InputError` unless the folder that `path` lies in exists and may be written to. */
+/** Throws `InputError` unless the folder that `path` lies in exists and takes files. */
 export async function requireFolderOf(path: string): Promise<void> {
   const folder = dirname(path);
   const info = await stat(folder).catch(() => undefined);
@@ -44,16 +50,30 @@ export async function requireFolderOf(path: string): Promise<void> {
     );
   }
   if (!info.isDirectory()) throw new InputError(`${folder} is not a folder, so ${path} cannot be written.`);
+  if (await isDevice(path)) return;
+  const probe = partialPath(path);
   try {
-    await access(folder, constants.W_OK);
+    // Permissions alone do not tell: a folder may be of a read-only or special file system.
+    await (await open(probe, "w")).close();
   } catch (error) {
     throw explainWriteError(path, error);
+  } finally {
+    await rm(probe, { force: true });
   }
 }
 
 /** Removes what is half written, at once: for a process that ends without unwinding. */
 export function removePartialFiles(): void {
   for (const path of partial) rmSync(path, { force: true });
+}
+
+function partialPath(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
+}
+
+async function isDevice(path: string): Promise<boolean> {
+  const info = await stat(path).catch(() => undefined);
+  return info !== undefined && !info.isFile() && !info.isDirectory();
 }
 
 async function writePieces(
@@ -72,7 +92,7 @@ async function writePieces(
       }
       bytes += piece.length;
     }
-    await file.sync();
+    if ((await file.stat()).isFile()) await file.sync();
     return bytes;
   } finally {
     await file.close();

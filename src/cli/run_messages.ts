@@ -17,7 +17,7 @@ export function summary({ settings, seconds, output, outputBytes, dump }: JobRes
   const took = `seed ${seed}, took ${duration(1000 * (seconds.total ?? 0))}`;
   if (output === undefined) return `${dump}: ${settings.numInferenceSteps} steps, ${took}`;
   const kilobytes = Math.max(1, Math.round((outputBytes ?? 0) / 1000));
-  return `${output}: ${numFrames} frames of ${width}x${height} at ${fps} fps, ${kilobytes} kB, ${took}`;
+  return `${output}: ${numFrames} ${numFrames === 1 ? "frame" : "frames"} of ${width}x${height} at ${fps} fps, ${kilobytes} kB, ${took}`;
 }
 
 /** The files of a job on stdout, for scripts. */

@@ -123,7 +123,7 @@ function reportTokens(
   if (numDroppedTokens > 0) {
     onEvent({
       type: "notice",
-      message: `The prompt is longer than ${maxSequenceLength} tokens; the last ${numDroppedTokens} are ignored.`,
+      message: `The prompt is longer than ${maxSequenceLength} tokens; what comes after them is ignored.`,
     });
   }
 }

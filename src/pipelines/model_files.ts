@@ -2,6 +2,7 @@
 // about a model comes from here.
 
 import { type WanTransformerConfig, parseWanTransformerConfig } from "../dit/transformer_config.ts";
+import { WeightsError } from "../errors.ts";
 import { createTokenizer, type PromptTokenizer } from "../text/tokenizer.ts";
 import { parseUMT5Config, type UMT5Config } from "../text/umt5_config.ts";
 import type { FileSource } from "../weights/file_source.ts";
@@ -35,10 +36,7 @@ export async function openModel(unverified: FileSource, signal?: AbortSignal): P
   return {
     source,
     settings,
-    tokenizer: createTokenizer(
-      await json("tokenizer/tokenizer.json"),
-      await json("tokenizer/tokenizer_config.json"),
-    ),
+    tokenizer: await openTokenizer(source, signal),
     textConfig: parseUMT5Config(await json("text_encoder/config.json")),
     schedulerConfig: await json("scheduler/scheduler_config.json"),
     vaeConfig: hasVaeConfig
@@ -46,6 +44,19 @@ export async function openModel(unverified: FileSource, signal?: AbortSignal): P
       : undefined,
     hash: manifest === undefined ? undefined : await modelHash(manifest),
   };
+}
+
+async function openTokenizer(source: FileSource, signal: AbortSignal | undefined): Promise<PromptTokenizer> {
+  const [file, config] = ["tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"];
+  if (!(await source.has(file)) && (await source.has("tokenizer/spiece.model"))) {
+    throw new WeightsError(
+      `${source.location} has its tokenizer as spiece.model only, but Weft reads ${file}; make it with transformers: ` +
+        'T5TokenizerFast.from_pretrained("tokenizer").save_pretrained("tokenizer").',
+    );
+  }
+  // Without a config the tokens have T5's names.
+  const configJson = (await source.has(config)) ? await readJson(source, config, signal) : {};
+  return createTokenizer(await readJson(source, file, signal), configJson);
 }
 
 /** The checked config of one of the model's transformers. */

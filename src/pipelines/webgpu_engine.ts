@@ -2,12 +2,14 @@
 
 import { WanTransformer3DModel } from "../dit/transformer_wan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { InputError } from "../errors.ts";
 import { chooseOrtTarget, type OrtRuntime, type OrtTarget } from "../onnx/ort_runtime.ts";
 import { encodeTokens } from "../text/umt5_encoder.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { WeightStorage } from "../weights/weight_loader.ts";
 import type { Engine, EngineTransformer } from "./engine.ts";
 import { checkMemory } from "./memory_plan.ts";
+import { adapterName } from "./render_metadata.ts";
 import { createWebgpuDenoiser } from "./webgpu_denoiser.ts";
 
 /** What the engine is opened with. */
@@ -26,6 +28,12 @@ export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<En
   const { capabilities } = gpu;
   const { storage = capabilities.software ? "f32" : "stored" } = options;
   const { dtype = capabilities.f16 ? "f16" : "f32" } = options;
+  if (dtype === "f16" && !capabilities.f16) {
+    gpu.dispose();
+    throw new InputError(
+      `f16 arithmetic was asked for, but ${adapterName(capabilities)} has none; ask for f32, or leave the choice to Weft.`,
+    );
+  }
   let ort: Promise<OrtRuntime> | undefined;
   return {
     description: { name: "webgpu", capabilities },

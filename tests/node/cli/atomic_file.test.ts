@@ -1,4 +1,12 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -61,6 +69,13 @@ describe("writeFileAtomically()", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
+  test.runIf(process.platform === "linux")("writes to a device, and does not replace it", async () => {
+    symlinkSync("/dev/null", path);
+    expect(await writeFileAtomically(path, [bytes("video")])).toBe(5);
+    expect(readlinkSync(path)).toBe("/dev/null");
+    await requireFolderOf("/dev/null");
+  });
+
   test("refuses a folder that is not there, and a folder as a file", async () => {
     const missing = join(folder, "missing", "video.mp4");
     await expect(writeFileAtomically(missing, [])).rejects.toThrow(InputError);
@@ -77,6 +92,10 @@ describe("writeFileAtomically()", () => {
     }
     await expect(writeFileAtomically(path, pieces())).rejects.toThrow("gone here");
   });
+});
+
+test.runIf(process.platform === "linux")("requireFolderOf() tells that a folder takes no files", async () => {
+  await expect(requireFolderOf("/proc/x.mp4")).rejects.toThrow(InputError);
 });
 
 test("requireFolderOf() tells how to make the folder, quoted where needed", async () => {
