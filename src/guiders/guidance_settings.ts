@@ -59,7 +59,7 @@ export function checkPerturbation(perturbation: PassPerturbation, target: Pertur
 
 function checkPerturbedGuidance({ scale, perturbation }: PerturbedGuidance): void {
   const isHeads = perturbation.kind === "heads";
-  const name = isHeads ? "SoftPAG" : "skip-layer guidance";
+  const name = PERTURBATION_NAMES[perturbation.kind];
   if (!isScale(scale)) {
     throw new InputError(`The scale of ${name} must be a number of at least 0 (0 means none), not ${scale}.`);
   }
@@ -68,7 +68,15 @@ function checkPerturbedGuidance({ scale, perturbation }: PerturbedGuidance): voi
     throw new InputError(
       isHeads
         ? "SoftPAG needs heads to perturb: name at least one."
-        : "Skip-layer guidance needs layers to skip: name at least one.",
+        : `The layers of ${name} are missing: name at least one.`,
+    );
+  }
+  if (
+    perturbation.kind === "near_keys" &&
+    !(Number.isInteger(perturbation.radius) && perturbation.radius >= 0)
+  ) {
+    throw new InputError(
+      `The radius of ${name} must be a whole number of latent frames, not ${perturbation.radius}.`,
     );
   }
   for (const { strength } of isHeads ? perturbation.heads : []) {
@@ -78,6 +86,12 @@ function checkPerturbedGuidance({ scale, perturbation }: PerturbedGuidance): voi
     );
   }
 }
+
+const PERTURBATION_NAMES: Readonly<Record<PassPerturbation["kind"], string>> = {
+  heads: "SoftPAG",
+  skipped_blocks: "skip-layer guidance",
+  near_keys: "coherence guidance",
+};
 
 function isScale(value: number): boolean {
   return Number.isFinite(value) && value >= 0;

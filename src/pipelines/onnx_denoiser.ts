@@ -5,6 +5,7 @@ import { full } from "../attention/plan_constructors.ts";
 import type { OnnxForwardInputs, OnnxTextContext, OnnxWanTransformer } from "../dit/onnx_transformer.ts";
 import type { OnnxVideo } from "../dit/onnx_video.ts";
 import { firstPerturbedLayer, type ForwardPass, type TextPass } from "../guiders/guider.ts";
+import { perturbedPlan } from "../guiders/perturbed_plan.ts";
 import type { Combine } from "../schedulers/apply_step.ts";
 import {
   type Denoiser,
@@ -68,8 +69,7 @@ function perturbedPass({ attention = full(), perturbation }: DenoiserOptions): P
   if (perturbation.kind === "skipped_blocks") {
     return { firstBlock, inputs: { skippedBlocks: perturbation.layers } };
   }
-  const perturbations = [...attention.perturbations, ...perturbation.heads];
-  return { firstBlock, inputs: { attention: { ...attention, perturbations } } };
+  return { firstBlock, inputs: { attention: perturbedPlan(attention, perturbation) } };
 }
 
 function computeStep(step: number, parts: StepParts): DenoiserStep<Float32Array> {

@@ -12,6 +12,7 @@ import {
   type PassPerturbation,
   type TextPass,
 } from "../guiders/guider.ts";
+import { perturbedPlan } from "../guiders/perturbed_plan.ts";
 import { linearCombine } from "../ops/linear_combine.ts";
 import { matchDeviation } from "../ops/match_deviation.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
@@ -85,13 +86,12 @@ function preparePerturbedPass(
   if (perturbation.kind === "skipped_blocks") {
     return { firstBlock, inputs: { skippedBlocks: perturbation.layers } };
   }
-  const { plan } = geometry.attention;
   const { tokensPerFrame, numLatentFrames: numFrames } = geometry;
-  const attention = new CompiledPlan(
-    gpu,
-    { ...plan, perturbations: [...plan.perturbations, ...perturbation.heads] },
-    { numFrames, tokensPerFrame, heads: transformer.config.num_attention_heads },
-  );
+  const attention = new CompiledPlan(gpu, perturbedPlan(geometry.attention.plan, perturbation), {
+    numFrames,
+    tokensPerFrame,
+    heads: transformer.config.num_attention_heads,
+  });
   return { firstBlock, inputs: { attention } };
 }
 

@@ -1,7 +1,7 @@
 // What guidance does to videos that no search has seen: no guidance, classifier-free, perturbed attention of a whole layer
 // and of searched heads, on the same prompts and seeds, as means and paired differences with 95 % intervals.
 //   bench.mjs guidance quality heads=FILE out=DIR [settings="none;pag 6;softpag;cfg;cfg+softpag"] [prompts=100]
-// More: engine=onnx (the CPU), frames=17, scale=3 (of SoftPAG), softness=0.5 (of the heads), steps=30 (of the base model),
+// "coherence 2,4,8" hides frames more than 2 latent frames away in layers 4 to 7. More: engine=onnx (the CPU), frames=17, scale=3 (of SoftPAG), softness=0.5 (of the heads), steps=30 (of the base model),
 // first=0 (number of the first prompt). What DIR/quality.jsonl holds already is not rendered again; `prompts=0` only prints.
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import { summarize } from "../../src/metrics/summary.ts";
 import { openOrtInNode } from "../../src/onnx/ort_runtime_node.ts";
 import { openScorer } from "../../src/onnx/scorer.ts";
 import type { RenderOptions } from "../../src/pipelines/render_options.ts";
+import { readTransformerConfig } from "../../src/pipelines/model_files.ts";
 import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
 
@@ -80,6 +81,7 @@ async function openStudy(value: (name: string, otherwise: string) => string): Pr
   const scale = Number(value("scale", "3"));
   const steps = Number(value("steps", String(pipeline.files.settings.numInferenceSteps)));
   const softness = Number(value("softness", String(selection?.softness ?? 0.5)));
+  const layers = (await readTransformerConfig(pipeline.files, "transformer")).num_layers;
   const cfg = { guidanceScale: pipeline.files.settings.guidanceScale, numInferenceSteps: steps };
   const softpag = (): PerturbedGuidance => {
     if (selection === undefined) throw new Error("softpag needs heads=FILE.");
@@ -92,6 +94,12 @@ async function openStudy(value: (name: string, otherwise: string) => string): Pr
         return {};
       case "pag": {
         const perturbation = { kind: "heads", heads: [{ layers: [Number(layer)], strength: 1 }] } as const;
+        return { perturbedGuidance: { scale, perturbation } };
+      }
+      case "coherence": {
+        const [radius = 2, first = 0, end = layers] = (layer ?? "").split(",").filter(Boolean).map(Number);
+        const inside = Array.from({ length: end - first }, (_, i) => first + i);
+        const perturbation = { kind: "near_keys", radius, layers: inside } as const;
         return { perturbedGuidance: { scale, perturbation } };
       }
       case "softpag":
