@@ -272,8 +272,9 @@ async function openSessions(ort: OrtRuntime, config: WanTransformerConfig): Prom
   };
 }
 
-/** Memory that sessions of several plans may hold between them, by estimate. */
+/** Memory that sessions of several plans may hold between them, by estimate, and how many of them there may be. */
 const MAX_SESSION_BYTES = 2 ** 30;
+const MAX_SESSIONS = 16;
 
 /** Sessions of blocks by what attends to what, the latest ones. */
 class BlockSessions {
@@ -314,8 +315,8 @@ class BlockSessions {
 
   /** A session keeps the memory of its activations. */
   #limit({ tokens }: OnnxVideo): number {
-    const bytes = 4 * tokens * (this.#config.ffn_dim + 8 * innerDim(this.#config));
-    return Math.max(1, Math.floor(MAX_SESSION_BYTES / bytes));
+    const bytes = 4 * tokens * (2 * this.#config.ffn_dim + 12 * innerDim(this.#config));
+    return Math.max(1, Math.min(MAX_SESSIONS, Math.floor(MAX_SESSION_BYTES / bytes)));
   }
 
   async #drop(limit: number): Promise<void> {

@@ -138,6 +138,13 @@ test("brings its own software adapter where the environment has none", async () 
   expect(versions).toMatchObject({ weft: "0.1.0", webgpu: "0.6.2", "onnxruntime-web": "1.30.0" });
 });
 
+test("computes on the CPU where there is no adapter at all", async () => {
+  const env = { WEFT_SWIFTSHADER: "1", VK_ICD_FILENAMES: "/nowhere.json", LD_LIBRARY_PATH: undefined };
+  const { code, stdout } = await runWeft(folder, ["info", "--json"], { env });
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject(ON_CPU);
+});
+
 async function videoOf(name: string): Promise<{ shape: readonly number[]; data: Float32Array }> {
   const file = await openCheckpointFile(openFolderSource(folder), name);
   expect(existsSync(join(folder, name))).toBe(true);
