@@ -16,6 +16,7 @@ import { openModel } from "../../src/pipelines/model_files.ts";
 import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
 import { encodePng } from "../../src/video/png_image.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
+import { type Judge, openJudge } from "./judge.ts";
 import { settingByName, SETTINGS, type Setting } from "./long_video_settings.ts";
 import { median } from "./median.ts";
 import { composeSheet, Thumbnails } from "./thumbnails.ts";
@@ -70,6 +71,7 @@ export async function longVideos(args: readonly string[]): Promise<void> {
   } else {
     const [part = 0, parts = 1] = value("part", "0/1").split("/").map(Number);
     const names = value("settings", SETTINGS.map(({ name }) => name).join(";")).split(";");
+    const judge = await openJudge(pipeline.files);
     const rows: Row[] = [];
     // Longest first and dealt out in turn, so that the parts end together.
     const jobs = lengths
@@ -81,7 +83,7 @@ export async function longVideos(args: readonly string[]): Promise<void> {
       )
       .filter((_, index) => index % parts === part);
     for (const { frames, prompt, name } of jobs) {
-      rows.push(await render(pipeline, settingByName(name), { frames, prompt, measure: true }));
+      rows.push(await render(pipeline, settingByName(name), { frames, prompt, judge }));
       writeFileSync(join(out, `part_${part}.json`), JSON.stringify(rows));
       const { thumbnails: _, ...row } = rows.at(-1) as Row;
       console.log(JSON.stringify(row));
@@ -98,11 +100,11 @@ async function timeAll(
   const rows: Row[] = [];
   for (const name of names) {
     const setting = settingByName(name);
-    await render(pipeline, setting, { frames: 33, prompt: 0, measure: false }); // compiles
+    await render(pipeline, setting, { frames: 33, prompt: 0 }); // compiles
     for (const frames of lengths) {
       const runs: Row[] = [];
       for (let i = 0; i < 3; i++) {
-        runs.push(await render(pipeline, setting, { frames, prompt: 0, measure: false }));
+        runs.push(await render(pipeline, setting, { frames, prompt: 0 }));
         if (runs.some((run) => run.denoiseSeconds > 60)) break;
       }
       const [first] = runs as [Row];
@@ -119,8 +121,9 @@ async function timeAll(
 async function render(
   pipeline: WanPipeline,
   setting: Setting,
-  { frames, prompt, measure }: { frames: number; prompt: number; measure: boolean },
+  { frames, prompt, judge }: { frames: number; prompt: number; judge?: Judge },
 ): Promise<Row> {
+  const measure = judge !== undefined;
   const asked = PROMPTS[prompt] ?? PROMPTS[0];
   if (asked === undefined) throw new Error("There are no prompts.");
   const { settings: model } = pipeline.files;
@@ -139,6 +142,7 @@ async function render(
   const denoised = performance.now();
   const peakGpuMegabytes = (memory?.use.peakBytes ?? 0) / 1e6;
   const meter = new VideoMeter();
+  const score = judge?.(asked.prompt);
   const thumbnails = new Thumbnails(frames);
   let rss = 0;
   let measuring = 0;
@@ -147,6 +151,7 @@ async function render(
     if (measure) {
       meter.write(batch);
       thumbnails.write(batch);
+      await score?.write(batch);
     }
     measuring += performance.now() - before;
     rss = Math.max(rss, process.memoryUsage().rss);
@@ -163,6 +168,7 @@ async function render(
   if (!measure) return row;
   const { dynamic, loop, flicker, drift, sharpness, sharpnessKept } = meter.finish();
   const metrics = {
+    fits: score?.finish()?.total ?? null,
     flow: dynamic?.flow ?? null,
     difference: dynamic?.difference ?? null,
     still: dynamic?.stillShare ?? null,

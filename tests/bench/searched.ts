@@ -1,5 +1,5 @@
 // What masks found by a search cost and save with weft-nano: for several thresholds the plan's density, PSNR and SSIM of
-// decoded frames to those of full attention, and seconds of both.
+// decoded frames to those of full attention, what the model's judge thinks of both, and seconds of both.
 //   bench.mjs searched out=DIR [model=DIR] [videos=6]
 // Writes DIR/attention_T.json for every threshold T, as `weft search-masks` would.
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -14,6 +14,7 @@ import { measureMasks } from "../../src/pipelines/mask_search.ts";
 import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
 import type { FrameBatch } from "../../src/video/frame_batch.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
+import { type Judge, openJudge } from "./judge.ts";
 import { median } from "./median.ts";
 
 /** As `weft search-masks` without prompts, from seed 0. */
@@ -59,13 +60,14 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
   const searchSeconds = (performance.now() - started) / 1000;
   console.log(`${states.size} states, ${candidates.length} candidates, ${searchSeconds.toFixed(1)} s`);
   writeFileSync(join(out, "states.json"), JSON.stringify({ candidates, states: [...states] }));
+  const judge = await openJudge(pipeline.files);
   const judged = JUDGED.slice(0, Number(value("videos", "6")));
-  const dense = await renderAll(pipeline, judged, undefined);
+  const dense = await renderAll(pipeline, { prompts: judged, judge });
   const rows = [];
   for (const threshold of THRESHOLDS) {
     const layers = chooseMasks([...states.values()], candidates, { threshold, per: "head" });
     const plan = planOfMasks(layers, candidates, renders[0]?.numLatentFrames ?? 1);
-    const sparse = await renderAll(pipeline, judged, plan);
+    const sparse = await renderAll(pipeline, { prompts: judged, judge, attention: plan });
     const meters = sparse.videos.map((video, index) => {
       const meter = new ReferenceMeter();
       const reference = dense.videos[index] ?? [];
@@ -75,7 +77,6 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
       }
       return meter.finish();
     });
-    const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
     rows.push({
       threshold,
       density: mean(layers.map((layer) => layer.density)),
@@ -83,6 +84,8 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
       psnr: mean(meters.map(({ psnr }) => psnr)),
       worstVideo: Math.min(...meters.map(({ psnr }) => psnr)),
       ssim: mean(meters.map(({ ssim }) => ssim)),
+      fitsFull: dense.fits,
+      fitsSearched: sparse.fits,
       secondsFull: dense.seconds,
       secondsSearched: sparse.seconds,
     });
@@ -96,10 +99,13 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
   await pipeline.dispose();
 }
 
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
 async function renderAll(
   pipeline: WanPipeline,
-  prompts: readonly string[],
-  attention: AttentionPlan | undefined,
+  { prompts, judge, attention }: { prompts: readonly string[]; judge: Judge; attention?: AttentionPlan },
 ): Promise<{ videos: FrameBatch[][]; seconds: number }> {
   const videos: FrameBatch[][] = [];
   const seconds: number[] = [];
@@ -110,8 +116,13 @@ async function renderAll(
     const { latents } = await pipeline.denoise(settings);
     seconds.push((performance.now() - before) / 1000);
     const frames: FrameBatch[] = [];
-    for await (const batch of pipeline.decode(latents)) frames.push(batch);
+    const score = judge(prompt);
+    for await (const batch of pipeline.decode(latents)) {
+      frames.push(batch);
+      await score?.write(batch);
+    }
     videos.push(frames);
+    scores.push(score?.finish()?.total ?? NaN);
   }
-  return { videos, seconds: median(seconds) };
+  return { videos, seconds: median(seconds), fits: mean(scores) };
 }
