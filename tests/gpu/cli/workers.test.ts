@@ -1,0 +1,123 @@
+// `weft render --workers`: real processes, one of which is killed, give the latents of one process.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { openCheckpointFile } from "../../../src/weights/checkpoint.ts";
+import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
+import { relativeL2 } from "../../reference/compare.ts";
+import { fixturePath } from "../../reference/fixture_tensors.ts";
+import { runWeft, useFolder, type WeftResult } from "./run_weft.ts";
+
+const folder = useFolder();
+const STEPS = 4;
+/** 5 latent frames, with guidance and a scheduler that remembers. */
+const RENDER = ["render", "a red ball bounces on grass", "--model", fixturePath("wan_tiny")].concat(
+  `--frames 17 --height 64 --width 64 --steps ${STEPS} --guidance 4 --seed 7`.split(" "),
+  "--max-sequence-length 32 --arithmetic f32 --engine webgpu".split(" "),
+);
+
+async function latents(dump: string): Promise<Float32Array> {
+  const checkpoint = await openCheckpointFile(openFolderSource(folder), dump);
+  return await checkpoint.readF32("latents_per_step");
+}
+
+beforeAll(async () => {
+  const { code, stderr } = await runWeft(folder, [...RENDER, "--dump", "one.safetensors"]);
+  expect(code, stderr).toBe(0);
+});
+
+describe("two workers", () => {
+  let result: WeftResult;
+  beforeAll(async () => {
+    const workers = ["--workers", "2", "--exchange", "f32", "--trace", "trace.json"];
+    result = await runWeft(folder, [...RENDER, ...workers, "--dump", "two.safetensors"]);
+  });
+
+  test("give one process's latents", async () => {
+    expect(result.code, result.stderr).toBe(0);
+    expect(relativeL2(await latents("two.safetensors"), await latents("one.safetensors"))).toBeLessThan(1e-4);
+  });
+
+  test("say who computed what, and sent as many bytes as predicted", () => {
+    expect(result.stderr).toMatch(/Latent frames from step 1 on: worker \d 0 to \d, worker \d \d to 4\./);
+    const [, sent, predicted] =
+      /sent each other ([\d.]+ MB) \(([\d.]+ MB) predicted\)/.exec(result.stderr) ?? [];
+    expect(sent).toBeDefined();
+    expect(sent).toBe(predicted);
+  });
+
+  test("leave a timeline", () => {
+    const { traceEvents } = JSON.parse(readFileSync(join(folder, "trace.json"), "utf8")) as {
+      traceEvents: { name: string; ph: string; dur?: number }[];
+    };
+    const steps = traceEvents.filter(({ ph }) => ph === "X");
+    expect(steps.map(({ name }) => name).sort()).toEqual(
+      Array.from({ length: STEPS }, (_, i) => [`step ${i + 1}`, `step ${i + 1}`]).flat(),
+    );
+    expect(steps.every(({ dur = 0 }) => dur > 0)).toBe(true);
+  });
+});
+
+/** Worker processes that descend from a process. */
+function workersOf(pid: number): number[] {
+  const parents = new Map(
+    readdirSync("/proc").flatMap((name) => {
+      if (!/^\d+$/.test(name)) return [];
+      try {
+        const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+        return [[Number(name), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1])] as const];
+      } catch {
+        return []; // it has ended meanwhile
+      }
+    }),
+  );
+  const descends = (child: number): boolean => {
+    const parent = parents.get(child);
+    return parent !== undefined && (parent === pid || descends(parent));
+  };
+  return [...parents.keys()].filter(
+    (child) =>
+      descends(child) && readFileSync(`/proc/${child}/cmdline`, "utf8").split("\0").includes("--join"),
+  );
+}
+
+test.runIf(process.platform === "linux")("a worker process that is killed costs a step at most", async () => {
+  let workers: number[] = [];
+  let victim: number | undefined;
+  const { code, stderr } = await runWeft(
+    folder,
+    [...RENDER, "--workers", "2", "--exchange", "f32", "--dump", "killed.safetensors"],
+    {
+      onStderr: (text, child) => {
+        if (victim !== undefined || !text.includes("step 2/4")) return;
+        workers = workersOf(child.pid!);
+        victim = workers.at(-1);
+        if (victim !== undefined) process.kill(victim, "SIGKILL");
+      },
+    },
+  );
+  expect(code, stderr).toBe(0);
+  expect(victim, stderr).toBeDefined();
+  expect(stderr).toMatch(/worker \d was lost: it has gone\./);
+  expect(stderr).toMatch(/Latent frames from step [34] on: worker \d 0 to 4\./);
+  expect(relativeL2(await latents("killed.safetensors"), await latents("one.safetensors"))).toBeLessThan(
+    1e-4,
+  );
+  expect(workers).toHaveLength(2);
+  for (const pid of workers)
+    await expect.poll(() => existsSync(`/proc/${pid}`), { timeout: 5000 }).toBe(false);
+});
+
+describe("what workers cannot do is refused", () => {
+  test.each([
+    [["--workers", "2", "--engine", "onnx"], "--workers computes with WebGPU"],
+    [["--workers", "2", "--preview"], "--preview is not there with --workers yet"],
+    [["--workers", "0"], "--workers must be at least 1"],
+    [["--trace", "t.json"], "--trace needs --workers"],
+    [["--workers", "2", "--host", "chromium"], "--host node only"],
+  ])("%s", async (args, message) => {
+    const { code, stderr } = await runWeft(folder, ["render", "a ball", ...args]);
+    expect(stderr).toContain(message);
+    expect(code).not.toBe(0);
+  });
+});

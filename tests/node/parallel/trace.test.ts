@@ -1,0 +1,92 @@
+// What is told of a job: its timeline, its totals, and how dear its frames are.
+import { expect, test } from "vitest";
+import { dualScope, full, tile } from "../../../src/attention/plan_constructors.ts";
+import { createGuider } from "../../../src/guiders/create_guider.ts";
+import type { CoordinatorEvent } from "../../../src/parallel/coordinator.ts";
+import { predictedBytes, sumExchanges } from "../../../src/parallel/exchange_totals.ts";
+import { framePairs } from "../../../src/parallel/frame_pairs.ts";
+import { Trace } from "../../../src/parallel/trace.ts";
+import { createScheduler } from "../../../src/schedulers/create_scheduler.ts";
+
+function stepped(worker: string, step: number, bytesSent: number): CoordinatorEvent {
+  const statistics = { bytesSent, bytesReceived: 0, transferMs: 10, waitedMs: 4 };
+  return { type: "stepped", worker, step, statistics };
+}
+
+const CLIPS = [
+  { worker: "a", start: 0, end: 3 },
+  { worker: "b", start: 3, end: 5 },
+];
+
+const EVENTS: readonly CoordinatorEvent[] = [
+  { type: "joined", worker: "a", adapter: "x" },
+  { type: "shared", step: 0, clips: CLIPS },
+  stepped("a", 1, 100),
+  stepped("b", 1, 50),
+  stepped("b", 2, 90),
+  stepped("a", 2, 200),
+  { type: "lost", worker: "b", reason: "gone" },
+  { type: "shared", step: 2, clips: [{ worker: "a", start: 0, end: 5 }] },
+  stepped("a", 3, 0),
+];
+
+test("a timeline has a box for every step of every worker, one after the other", () => {
+  let now = 1000;
+  const trace = new Trace(() => now);
+  for (const event of EVENTS) {
+    now += 5;
+    trace.add(event);
+  }
+  const { traceEvents } = JSON.parse(trace.toJson()) as {
+    traceEvents: {
+      name: string;
+      ph: string;
+      ts: number;
+      dur: number;
+      tid: number;
+      args: Record<string, unknown>;
+    }[];
+  };
+  const boxes = traceEvents.filter(({ ph }) => ph === "X");
+  expect(boxes.map(({ name, tid, ts, dur }) => [name, tid, ts, dur])).toEqual([
+    ["step 1", 1, 10_000, 5000],
+    ["step 1", 2, 10_000, 10_000],
+    ["step 2", 2, 20_000, 5000],
+    ["step 2", 1, 20_000, 10_000],
+    ["step 3", 1, 40_000, 5000],
+  ]);
+  expect(boxes[0]?.args).toMatchObject({ frames: "0 to 2", bytesSent: 100 });
+});
+
+test("totals count each worker's last statistics of every sharing", () => {
+  const totals = sumExchanges(EVENTS);
+  expect(totals).toMatchObject({ bytesSent: 290, shares: 2, workersLost: 1 });
+  expect(totals.hiddenShare).toBeCloseTo(0.6);
+});
+
+test("predicted bytes: of every step, pass and layer", () => {
+  const run = {
+    plan: full(),
+    partition: CLIPS,
+    scheduler: createScheduler({
+      config: { _class_name: "FlowMatchEulerDiscreteScheduler" },
+      numInferenceSteps: 3,
+    }),
+    guider: createGuider({ guidanceScale: 4 }),
+    tokensPerFrame: 7,
+    heads: 2,
+    headDim: 32,
+    layers: 5,
+    payload: "f16",
+  } as const;
+  const frames = 3 + 2; // each clip goes to the other
+  expect(predictedBytes(run)).toBe(3 * 2 * 5 * frames * 7 * 64 * 2 * 2);
+});
+
+test("frames that see more are dearer", () => {
+  const size = { numFrames: 6, tokensPerFrame: 4, heads: 2, layers: 2 };
+  expect(framePairs(full(), size)).toEqual([6, 6, 6, 6, 6, 6]);
+  expect(framePairs(tile(1), size)).toEqual([6, 2, 2, 2, 2, 2]);
+  const local = { ...dualScope({ window: 1, anchors: 1, anchorRule: "uniform" }) };
+  expect(framePairs(local, size)).toEqual([2, 3, 4, 4, 4, 3]);
+});
