@@ -80,7 +80,7 @@ async function modelHeads(source: FileSource): Promise<HeadSelection> {
   const heads = await readModelHeads(source);
   if (heads) return heads.selection;
   throw new InputError(
-    `--softpag needs --heads, since the model ships none (${MODEL_HEADS}): a file of weft search-heads, or LAYER.HEAD ` +
+    `--softpag needs --heads, since the model ships none (${MODEL_HEADS.join(", ")}): a file of weft search-heads, or LAYER.HEAD ` +
       "and LAYER, such as 4.0,4.2,7.",
   );
 }

@@ -9,8 +9,8 @@ import {
 import type { FileSource } from "../weights/file_source.ts";
 import { readJson } from "../weights/json_file.ts";
 
-/** In the model's folder: heads for better videos in general. */
-export const MODEL_HEADS = "heads/quality.json";
+/** In the model's folder, the first that is there: heads that make better videos in general, or sharper ones. */
+export const MODEL_HEADS = ["heads/quality.json", "heads/sharp.json"] as const;
 
 /** What the file says. */
 export interface ModelHeads {
@@ -24,7 +24,10 @@ export async function readModelHeads(
   source: FileSource,
   signal?: AbortSignal,
 ): Promise<ModelHeads | undefined> {
-  if (!(await source.has(MODEL_HEADS))) return undefined;
-  const json = await readJson(source, MODEL_HEADS, signal);
-  return { selection: parseHeadSelection(json, MODEL_HEADS), gains: parseHeadGains(json) };
+  for (const path of MODEL_HEADS) {
+    if (!(await source.has(path))) continue;
+    const json = await readJson(source, path, signal);
+    return { selection: parseHeadSelection(json, path), gains: parseHeadGains(json) };
+  }
+  return undefined;
 }

@@ -13,7 +13,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const bytes = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value));
 const file = { format: "weft-heads", version: 1, softness: 0.25, heads: [{ layer: 2, head: 1 }] };
 const bare = openMemorySource(new Map());
-const withHeads = openMemorySource(new Map([[MODEL_HEADS, bytes({ ...file, heads: [{ layer: 5 }] })]]));
+const withHeads = openMemorySource(new Map([[MODEL_HEADS[1], bytes({ ...file, heads: [{ layer: 5 }] })]]));
 
 function softpag(scale: number, layer: object): object {
   return { perturbedGuidance: { scale, perturbation: { kind: "heads", heads: [layer] } } };
