@@ -106,8 +106,9 @@ function mean(values: readonly number[]): number {
 async function renderAll(
   pipeline: WanPipeline,
   { prompts, judge, attention }: { prompts: readonly string[]; judge: Judge; attention?: AttentionPlan },
-): Promise<{ videos: FrameBatch[][]; seconds: number }> {
+): Promise<{ videos: FrameBatch[][]; seconds: number; fits: number }> {
   const videos: FrameBatch[][] = [];
+  const scores: number[] = [];
   const seconds: number[] = [];
   for (const [index, prompt] of prompts.entries()) {
     const settings = pipeline.resolve({ prompt, seed: 100 + index, attention });
