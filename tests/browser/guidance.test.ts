@@ -74,6 +74,22 @@ test("clicks and keys choose heads and whole layers", async () => {
   expect(await page.inputValue("#heads")).toBe("");
 });
 
+test("the model's own heads are a click away, coloured by their search", async () => {
+  const path = new URL("../../models/weft-nano/heads/sharp.json", import.meta.url);
+  const { heads } = JSON.parse(await readFile(path, "utf8")) as { heads: { layer: number; head: number }[] };
+  await page.click("#heads-model");
+  expect(await page.inputValue("#heads")).toBe(heads.map(({ layer, head }) => `${layer}.${head}`).join());
+  expect(await pressed()).toHaveLength(heads.length);
+  expect(await page.locator("#head-grid .better, #head-grid .worse").count()).toBe(12 * 4);
+  const [best] = heads;
+  const label = await page
+    .locator(`[data-layer="${best?.layer}"][data-head="${best?.head}"]`)
+    .getAttribute("aria-label");
+  expect(label).toMatch(/, search gain \+\d/);
+  if (SCREENSHOTS !== undefined)
+    await page.screenshot({ path: join(SCREENSHOTS, "heads.png"), fullPage: true });
+});
+
 test("heads without a strength change nothing; a strength without heads is explained", async () => {
   await page.fill("#heads", "4.0,4.2");
   expect(await page.innerText("#heads-summary")).toBe("off");
