@@ -28,15 +28,16 @@ class Reader(nn.Module):
         self.embed = nn.Embedding(len(captions.vocabulary()), d)
         self.position = nn.Parameter(torch.randn(WORDS, d) * .02)
         self.layers = nn.ModuleList([nn.TransformerEncoderLayer(d, 4, 96, 0., batch_first=True, norm_first=True) for _ in range(2)])
+        self.queries = nn.Parameter(torch.randn(len(HEADS), d) * d ** -.5)          # every head looks where it likes
         self.heads = nn.ModuleDict({k: nn.Linear(d, n + 1) for k, n in HEADS.items()})
 
     def forward(self, ids):
         ids = ids[:, :WORDS]
         x = self.embed(ids) + self.position
         for layer in self.layers: x = layer(x)
-        keep = (ids != 0).float().unsqueeze(-1)
-        x = (x * keep).sum(1) / keep.sum(1).clamp(min=1)
-        return {k: h(x) for k, h in self.heads.items()}
+        look = F.linear(x, self.queries).masked_fill((ids == 0).unsqueeze(-1), -1e4).softmax(1)         # [n, words, heads]
+        x = look.transpose(1, 2) @ x
+        return {k: h(x[:, i]) for i, (k, h) in enumerate(self.heads.items())}
 
 
 def said(a, text):
