@@ -48,8 +48,8 @@ export interface AttentionOperands {
   /** Default none. */
   readonly perturbation?: Perturbation | undefined;
   /**
-   * Which kernel; default "direct" on software adapters and those with less than 32 KiB a workgroup, "subgroup_matrix"
-   * for f16 operands where the adapter has matrix units, else "tiled".
+   * Which kernel; default "direct" on software adapters, those with less than 32 KiB a workgroup and for head dimensions
+   * other than 32, 64, 96 and 128; "subgroup_matrix" for f16 operands where the adapter has matrix units, else "tiled".
    */
   readonly variant?: AttentionVariant;
 }
@@ -85,15 +85,13 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
         `${4 * lists * tiles.numQueryTiles} numbers, the table is [${tiles.queryTiles.shape.join(", ")}].`,
     );
   }
-  if (headDim % 32 !== 0 || headDim > 128) {
-    throw new Error(
-      `Cannot record attention with head dimension ${headDim}: 32, 64, 96 and 128 are supported.`,
-    );
+  if (headDim % 4 !== 0) {
+    throw new Error(`Cannot record attention with head dimension ${headDim}: it must be a multiple of 4.`);
   }
   if (perturbation) requirePerturbable({ numQueries, numKeys: v.shape[0] ?? 0, heads, perturbation });
   const out = temporaryTensor(recorder, { ...q, label: "attention" });
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
-  const variant = operands.variant ?? defaultVariant(recorder.gpu.capabilities, q);
+  const variant = operands.variant ?? defaultVariant(recorder.gpu.capabilities, q.dtype, headDim);
   const scores = tiles.perHead ? tiles.scoreCount : heads * tiles.scoreCount;
   recorder.dispatch({
     ...kernelOf(variant, q, headDim),
@@ -144,7 +142,12 @@ function kernelOf(
   }
 }
 
-function defaultVariant(capabilities: Capabilities, { dtype }: Tensor): AttentionVariant {
+function defaultVariant(
+  capabilities: Capabilities,
+  dtype: Tensor["dtype"],
+  headDim: number,
+): AttentionVariant {
+  if (headDim % 32 !== 0 || headDim > 128) return "direct"; // the others' tiles fit 32, 64, 96 and 128
   if (capabilities.software || capabilities.maxWorkgroupBytes < TILED_WORKGROUP_BYTES) return "direct";
   return dtype === "f16" && hasMatrixUnits(capabilities) ? "subgroup_matrix" : "tiled";
 }

@@ -38,9 +38,14 @@ export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<En
   return {
     description: { name: "webgpu", capabilities },
     gpu,
-    encodeTokens(prompts, encode) {
+    async encodeTokens(prompts, encode) {
+      const { d_model, d_kv, d_ff } = encode.config;
+      requireFours("text_encoder/config.json", { d_model, d_kv, d_ff });
       // The text encoder is too sensitive for int8.
-      return encodeTokens(gpu, prompts, { ...encode, storage: storage === "int8" ? "stored" : storage });
+      return await encodeTokens(gpu, prompts, {
+        ...encode,
+        storage: storage === "int8" ? "stored" : storage,
+      });
     },
     async loadTransformer(checkpoint, load) {
       return transformerOn(
@@ -49,6 +54,8 @@ export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<En
       );
     },
     checkMemory(size, { config, checkpoint }) {
+      const { attention_head_dim, ffn_dim, freq_dim, text_dim } = config;
+      requireFours("transformer/config.json", { attention_head_dim, ffn_dim, freq_dim, text_dim });
       checkMemory(gpu, size, {
         config,
         weightBytes: weightBytes(checkpoint, storage),
@@ -59,6 +66,17 @@ export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<En
     explain: (error) => gpu.explain(error),
     dispose: async () => gpu.dispose(),
   };
+}
+
+/** The kernels read four numbers at a time. Throws `InputError` for sizes that are not whole fours. */
+function requireFours(file: string, sizes: Readonly<Record<string, number>>): void {
+  for (const [name, size] of Object.entries(sizes)) {
+    if (size % 4 === 0) continue;
+    throw new InputError(
+      `${file}: "${name}" is ${size}, but on WebGPU it must be a multiple of 4; this model runs on the CPU, with the ` +
+        "engine onnx.",
+    );
+  }
 }
 
 function transformerOn(gpu: Gpu, transformer: WanTransformer3DModel): EngineTransformer {

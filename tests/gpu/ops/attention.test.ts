@@ -262,6 +262,14 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
   }
 });
 
+test.each([4, 12, 40, 80, 256])("attention takes heads of %d, which no tile fits", async (headDim) => {
+  const tile = { start: 0, rows: 5 };
+  const lists = { queries: [tile], lists: [[[{ start: 0, rows: 9 }]]] };
+  const variant = "direct";
+  for (const dtype of FLOAT_TYPES)
+    await expectTwin({ variant, headDim, dtype, numQueries: 5, numKeys: 9, ...lists });
+});
+
 test("attention refuses operands that do not fit", async () => {
   await withOperands(gpu(), async (operands) => {
     const recorder = new Recorder(gpu(), "test");
@@ -271,8 +279,8 @@ test("attention refuses operands that do not fit", async () => {
     expect(() => attention(recorder, { q, k, v: q, tiles, heads: 2 })).toThrow(
       "Cannot record attention: q is f32 [2, 64], k f32 [3, 64], v f32 [2, 64].",
     );
-    expect(() => attention(recorder, { q, k: q, v: q, tiles, heads: 4 })).toThrow(
-      "Cannot record attention with head dimension 16: 32, 64, 96 and 128 are supported.",
+    expect(() => attention(recorder, { q, k: q, v: q, tiles, heads: 32 })).toThrow(
+      "Cannot record attention with head dimension 2: it must be a multiple of 4.",
     );
     expect(() =>
       attention(recorder, { q, k: q, v: q, tiles: { ...tiles, perHead: true }, heads: 2 }),
