@@ -1,6 +1,6 @@
 // Benchmarks on a real GPU: `node dist/bench/bench.mjs [linear] [attention] [masks] [forward] [profile]`, or `families`,
 // `long ...` (long_video.ts), `searched ...` (searched.ts), `guidance steps cpu|gpu` (guided_step.ts), `guidance quality ...`
-// (guidance_quality.ts). Prints tables, and writes those of the GPU as JSON to the file named by WEFT_BENCH_JSON.
+// (guidance_quality.ts), `clips ...` (clips.ts) and `pins` (gpu_pinning.ts) on several cards. Prints tables, and writes those of the GPU as JSON to the file named by WEFT_BENCH_JSON.
 import { writeFileSync } from "node:fs";
 import { dualScope, radial, tile } from "../../src/attention/plan_constructors.ts";
 import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
@@ -9,6 +9,8 @@ import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { benchAttention } from "./attention.ts";
 import { benchForward, type ForwardCase } from "./forward.ts";
 import { benchLinear } from "./linear.ts";
+import { benchClips, clipWorker } from "./clips.ts";
+import { holdMemory, probePins } from "./gpu_pinning.ts";
 import { guidanceQuality } from "./guidance_quality.ts";
 import { guidedStepsOnCpu, guidedStepsOnGpu } from "./guided_step.ts";
 import { longVideos } from "./long_video.ts";
@@ -153,6 +155,11 @@ async function guidance([mode = "", ...args]: readonly string[]): Promise<void> 
   print("guided steps", args[0] === "cpu" ? await guidedStepsOnCpu() : await guidedStepsOnGpu());
 }
 
+if (wanted[0] === "pin-probe") await holdMemory();
+if (wanted[0] === "clip-worker") await clipWorker(wanted.slice(1));
+if (wanted[0] === "pins") print("pins", await probePins());
+if (wanted[0] === "clips") print("clips", await benchClips(wanted.slice(1)));
+if (["pin-probe", "clip-worker", "pins", "clips"].includes(wanted[0] ?? "")) process.exit(0);
 if (wanted[0] === "guidance") {
   await guidance(wanted.slice(1));
   process.exit(0);
