@@ -82,7 +82,11 @@ function addVideoOptions(command: Command): void {
     )
     .option("--scheduler <name>", "unipc or euler (default: the model's)")
     .option("--shift <s>", "moves the steps towards noise (default: the model's)", anyNumber)
-    .option("--max-sequence-length <n>", "tokens the text is padded to (default: the model's)", wholeNumber)
+    .option(
+      "--max-sequence-length <n>",
+      "tokens the text is padded to (default: the model's, else 512)",
+      wholeNumber,
+    )
     .option("--attention <plan>", `what tokens attend to: ${PLAN_NAMES}, or a JSON file (default: full)`)
     .option("--blend <frames>", "frames over which prompts of --prompts change (default: 16)", wholeNumber);
 }

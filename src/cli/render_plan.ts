@@ -12,6 +12,7 @@ import { initialNoise } from "../pipelines/noise.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import { resolveSettings } from "../pipelines/resolve_settings.ts";
 import { cleanPrompt } from "../text/prompt_clean.ts";
+import { DEFAULT_MAX_SEQUENCE_LENGTH } from "../text/tokenizer.ts";
 import { checkSpec, formatOfFileName, type VideoFormat } from "../video/video_format.ts";
 import type { FileSource } from "../weights/file_source.ts";
 import { openFolderSource } from "../weights/folder_source_node.ts";
@@ -131,7 +132,7 @@ async function planJob(wanted: RenderJob, { files, whyNot, taken, signal }: Plan
     noise: given ?? (job.dump === undefined ? undefined : seedNoise(settings, channels)),
     output: path === undefined || format === undefined ? undefined : { path, format, crf },
     dump: job.dump === undefined ? undefined : { path: job.dump, timesteps: job.dumpForward ?? [] },
-    notices: [...settings.notices, ...undecodedNotices(whyNot, job)],
+    notices: [...settings.notices, ...undecodedNotices(whyNot, job), ...paddingNotices(job, settings)],
   };
 }
 
@@ -148,6 +149,19 @@ async function withAttention(
   const plan = await openPlan(text, target);
   const attention = summarizePlan(plan, { ...target, text });
   return { settings: { ...target.settings, attention: plan }, attention };
+}
+
+/** The padding takes part in attention, and folders of Wan models do not say how much of it there is. */
+function paddingNotices(
+  { dump, maxSequenceLength }: RenderJob,
+  { maxSequenceLength: length }: RenderSettings,
+): string[] {
+  if (dump === undefined || maxSequenceLength !== undefined || length !== DEFAULT_MAX_SEQUENCE_LENGTH)
+    return [];
+  return [
+    `The text is padded to ${length} tokens, diffusers' default; to compare with numbers that were made with less, give ` +
+      "--max-sequence-length.",
+  ];
 }
 
 function undecodedNotices(whyNot: string | undefined, { out, dump }: RenderJob): string[] {

@@ -82,6 +82,21 @@ describe.each(meta.prompts.map((prompt, k) => ({ prompt, k })))('dump of "$promp
   });
 });
 
+test("a dump without a stated length says how far the text is padded", async () => {
+  const size = ["--frames", "1", "--height", "16", "--width", "16", "--steps", "1", "--guidance", "1"];
+  const { stderr, code } = await runWeft(folder, [
+    "render",
+    "a cat",
+    ...MODEL,
+    ...size,
+    "--dump",
+    "x.safetensors",
+  ]);
+  expect(stderr).toContain("padded to 512 tokens, diffusers' default");
+  expect(code).toBe(0);
+  expect(result.stderr).not.toContain("padded");
+});
+
 test("weft render without --dump refuses the fixture before any work", async () => {
   const { code, stderr } = await runWeft(folder, ["render", "a cat", ...MODEL]);
   expect(stderr).toContain("decoder is AutoencoderKLWan");
