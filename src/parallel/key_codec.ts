@@ -32,14 +32,14 @@ export function payloadBytes({ rows, heads, headDim }: KeyRows, payload: Payload
 /**
  * Encodes numbers as they lie in GPU memory. Wider than they are they never travel: f16 stays f16 under "f32".
  *
- * @returns memory of its own, which may be transferred
+ * @returns the bytes given where nothing changes
  */
 export function encodeKeys(
   bytes: Uint8Array,
   { from, payload, headDim }: { from: KeyType; payload: PayloadType; headDim: number },
-): Uint8Array<ArrayBuffer> {
+): Uint8Array {
   if (payload === "int8") return encodeInt8(floatsOf(bytes, from), headDim);
-  if (from === payload || from === "f16") return bytes.slice();
+  if (from === payload || from === "f16") return bytes;
   return bytesOf(f16ArrayFromF32(floatsOf(bytes, from)));
 }
 

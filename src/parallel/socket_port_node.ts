@@ -20,6 +20,7 @@ const LOOPBACK = "127.0.0.1";
 /** Time to say token and ticket. */
 const GREETING_MS = 5000;
 const MAX_GREETING_BYTES = 4096;
+const HEAD_BYTES = 4;
 /** A frame is at most what a Buffer takes. */
 const MAX_FRAME_BYTES = 2 ** 32 - 1;
 
@@ -105,8 +106,11 @@ function portOfSocket(opening: Promise<FramedSocket>): Port {
 class FramedSocket {
   readonly #socket: Socket;
   readonly #kept: unknown[] = [];
-  readonly #chunks: Buffer[] = [];
-  #bytes = 0;
+  /** The length of the frame that comes, then its bytes. */
+  #head = Buffer.alloc(HEAD_BYTES);
+  #body: Buffer | undefined;
+  /** Bytes of head or body that are there. */
+  #filled = 0;
   #maxBytes: number;
   #once: ((message: unknown) => void) | undefined;
   #listener: PortListener | undefined;
@@ -127,7 +131,7 @@ class FramedSocket {
   send(message: unknown): void {
     if (this.#isGone) return;
     const body = serialize(message);
-    const head = Buffer.alloc(4);
+    const head = Buffer.alloc(HEAD_BYTES);
     head.writeUInt32LE(body.byteLength);
     this.#socket.cork();
     this.#socket.write(head);
@@ -154,45 +158,50 @@ class FramedSocket {
     this.#socket.end();
   }
 
+  /** Copies every byte once, into the frame that it belongs to. */
   #read(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.byteLength;
-    while (this.#bytes >= 4) {
-      const length = this.#peekLength();
-      if (length > this.#maxBytes) {
-        this.#socket.destroy();
-        return;
-      }
-      if (this.#bytes < 4 + length) return;
-      const whole = Buffer.concat(this.#chunks.splice(0));
-      if (whole.byteLength > 4 + length) this.#chunks.push(whole.subarray(4 + length));
-      this.#bytes = whole.byteLength - 4 - length;
-      // A copy, so that typed arrays in it start where they must.
-      this.#take(Buffer.from(whole.subarray(4, 4 + length)));
+    for (let at = 0; at < chunk.byteLength;) {
+      const target = this.#body ?? this.#head;
+      const count = Math.min(chunk.byteLength - at, target.byteLength - this.#filled);
+      chunk.copy(target, this.#filled, at, at + count);
+      at += count;
+      this.#filled += count;
+      if (this.#filled === target.byteLength && !this.#finish()) return;
     }
   }
 
-  #peekLength(): number {
-    const [first] = this.#chunks;
-    if (first !== undefined && first.byteLength >= 4) return first.readUInt32LE();
-    const whole = Buffer.concat(this.#chunks.splice(0));
-    this.#chunks.push(whole);
-    return whole.readUInt32LE();
+  /** Head or body is complete; false when the frame is refused. */
+  #finish(): boolean {
+    this.#filled = 0;
+    const body = this.#body;
+    if (body !== undefined) {
+      this.#body = undefined;
+      return this.#take(body);
+    }
+    const length = this.#head.readUInt32LE();
+    if (length === 0 || length > this.#maxBytes) {
+      this.#socket.destroy();
+      return false;
+    }
+    // Memory of its own, so that typed arrays in it start where they must.
+    this.#body = Buffer.allocUnsafeSlow(length);
+    return true;
   }
 
-  #take(body: Buffer): void {
+  #take(body: Buffer): boolean {
     let message: unknown;
     try {
       message = deserialize(body);
     } catch {
       this.#socket.destroy();
-      return;
+      return false;
     }
     const once = this.#once;
     this.#once = undefined;
     if (once) once(message);
     else if (this.#listener) this.#listener.onMessage(message);
     else this.#kept.push(message);
+    return true;
   }
 }
 
