@@ -13,6 +13,7 @@ import { type AttentionTarget, openPlan, tokensPerFrame } from "./attention_opti
 import { requireFolderOf, writeFileAtomically } from "./atomic_file.ts";
 import { wholeNumber } from "./option_values.ts";
 import { packagePath } from "./package_files.ts";
+import { exchangeLine, planExchange } from "./plan_exchange.ts";
 import { planTable, reportPlan } from "./plan_report.ts";
 import { modelSource } from "./render_plan.ts";
 
@@ -27,6 +28,7 @@ interface PlanFlags {
   readonly step: number;
   readonly image?: string;
   readonly json?: boolean;
+  readonly workers?: number;
 }
 
 /** Adds the command to the program. */
@@ -57,12 +59,13 @@ export function addPlanCommand(program: Command): void {
       "--image <file>",
       "write the drawing (.svg): one mask with --layer or --head, else all different ones",
     )
+    .option("--workers <n>", "also tell what n workers would send each other", wholeNumber)
     .option("--json", "print one JSON object, the plan included")
     .action(showPlan);
 }
 
 async function showPlan(name: string, flags: PlanFlags): Promise<void> {
-  const { overview, target } = await readTarget(flags);
+  const { overview, target, timesteps } = await readTarget(flags);
   const plan = await openPlan(name, target);
   if (flags.image !== undefined) {
     const svg = draw(plan, overview, flags);
@@ -70,17 +73,23 @@ async function showPlan(name: string, flags: PlanFlags): Promise<void> {
   }
   const headDim = target.config.attention_head_dim;
   const report = reportPlan(plan, overview, headDim);
-  const { image } = flags;
-  process.stdout.write(
-    flags.json
-      ? `${JSON.stringify({ ...overview, headDim, ...report, image: image ?? null, plan }, null, 2)}\n`
-      : `${headline(overview, target.settings.numInferenceSteps)}\n${planTable(report)}\n${image === undefined ? "" : `${image}\n`}`,
-  );
+  const { image, workers } = flags;
+  const exchange = workers && planExchange(plan, workers, { ...overview, headDim, timesteps });
+  if (flags.json) {
+    const all = { ...overview, headDim, ...report, exchange: exchange || null, image: image ?? null, plan };
+    process.stdout.write(`${JSON.stringify(all, null, 2)}\n`);
+    return;
+  }
+  const lines = [headline(overview, target.settings.numInferenceSteps), planTable(report)];
+  if (exchange) lines.push(exchangeLine(exchange));
+  if (image !== undefined) lines.push(image);
+  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 interface PlanTarget {
   readonly overview: PlanOverview;
   readonly target: AttentionTarget;
+  readonly timesteps: readonly number[];
 }
 
 /** Sizes of model and video, and the timestep of the step looked at. */
@@ -120,7 +129,7 @@ async function readTarget(flags: PlanFlags): Promise<PlanTarget> {
     if (flags[what] !== undefined) requireBelow(what, flags[what], overview[`${what}s`]);
   }
   if (flags.image !== undefined) await requireDrawable(flags.image);
-  return { overview, target: { files, settings, config } };
+  return { overview, target: { files, settings, config }, timesteps };
 }
 
 function draw(plan: AttentionPlan, overview: PlanOverview, { layer, head }: PlanFlags): string {

@@ -40,6 +40,21 @@ describe("weft plan", () => {
     },
   );
 
+  test("tells what workers would send each other", async () => {
+    const frames = 4 * (9 - 1) + 1;
+    const rows = 9 * 64 * 256 * 2; // tokens of all frames, width of all heads, keys and values
+    const { exchange } = JSON.parse(await show("full", "--frames", `${frames}`, "--workers", "3", "--json"));
+    // Everybody is sent what the two others have.
+    expect(exchange).toMatchObject({ workers: 3, clips: [3, 3, 3], bytes: { f16: 12 * 2 * rows * 2 } });
+    expect(exchange.byLayer).toEqual(Array.from({ length: 12 }, () => 2 * rows * 2));
+    const text = await show("tile:1", "--frames", `${frames}`, "--workers", "3");
+    expect(text).toMatch(/3 workers of \d, \d, \d latent frames send each other/);
+    const halo = JSON.parse(
+      await show("dual-scope:1,1", "--frames", `${frames}`, "--workers", "3", "--json"),
+    ).exchange;
+    expect(halo.bytes.f16).toBeLessThan(exchange.bytes.f16 / 2);
+  });
+
   test("draws all masks, or one", async () => {
     const [all, one] = [path("all.svg"), path("one.svg")];
     expect(await show("dual-scope", "--frames", "129", "--image", all)).toContain(all);
