@@ -10,18 +10,16 @@ import type {
   ServiceDescription,
   ServiceEvent,
 } from "../parallel/render_protocol.ts";
-import type { RenderOptions } from "../pipelines/render_options.ts";
+import { openModel } from "../pipelines/model_files.ts";
 import type { EngineDescription } from "../pipelines/engine.ts";
-import { formatOfFileName, type VideoFormat } from "../video/video_format.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
 import { launchChromium } from "./chromium_node.ts";
 import { jsonReport } from "./json_report.ts";
-import { chooseOutput, isFolder } from "./output_path.ts";
 import { packagePath, VERSION } from "./package_files.ts";
 import { createProgressLine, type ProgressLine } from "./progress_line.ts";
 import type { JobResult } from "./render_job.ts";
 import { guidanceOptions } from "./guidance_option.ts";
-import { isUrl, modelSource } from "./render_plan.ts";
+import { isUrl, type JobPlan, modelSource, planJobs } from "./render_plan.ts";
 import { type RenderJob, renderOptionsOf, type RenderRequest as CliRequest } from "./render_request.ts";
 import { announce, printPaths, summary } from "./run_messages.ts";
 import { listen, serverUrl } from "./serve_command.ts";
@@ -50,22 +48,26 @@ export async function runInChromium(request: CliRequest, signal: AbortSignal): P
   refuseNodeOptions(request);
   const { run, jobs } = request;
   const progress = createProgressLine(process.stderr, { quiet: run.quiet });
+  const plans = await planJobs(request, await openModel(modelSource(run.model), signal), signal);
   const host = await openPage(run, signal);
   try {
     await host.page.exposeFunction("onWeftEvent", (event: ServiceEvent) => showEvent(event, progress));
     const { gpu, compute } = await host.page.evaluate(() => weft.describe());
     if (compute === undefined)
       throw new WebGPUUnavailableError(gpu.available ? "No engine works here." : gpu.reason);
-    const taken = new Set<string>();
     const results: JobResult[] = [];
     let modelHash: string | undefined;
-    for (const [index, job] of jobs.entries()) {
-      announce(job.prompt, { index, count: jobs.length, progress });
+    for (const [index, plan] of plans.entries()) {
+      announce(plan.settings.prompt, { index, count: plans.length, progress });
+      const job = jobs[index];
+      if (job === undefined || plan.output === undefined) continue; // every plan has both: nothing is dumped here
+      const { path, format, crf } = plan.output;
       const guidance = await guidanceOptions(job, modelSource(run.model));
-      const options = { ...renderOptionsOf(job), ...guidance };
-      const rendered = await renderInPage(host, { options, format: formatOf(job) }, signal);
+      const options = { ...renderOptionsOf(job), ...guidance, ...attentionOptions(job, plan) };
+      const asked = { ...options, seed: plan.settings.seed, format, crf };
+      const rendered = await renderInPage(host, asked, signal);
       modelHash = rendered.modelHash;
-      const result = await writeResult(rendered, { job, taken, signal });
+      const result = await writeResult(rendered, { path, attention: plan.attention }, signal);
       results.push(result);
       progress.end();
       progress.say(summary(result));
@@ -104,12 +106,11 @@ function refuseNodeOptions({ run, jobs }: CliRequest): void {
     "--weights": weights,
     "--arithmetic": arithmetic,
     "--max-memory": maxMemory,
+    "--workers": run.workers,
     "--preview": run.preview || undefined,
     "--profile": run.profile || undefined,
     "--noise": jobs.find(({ noise }) => noise)?.noise,
     "--dump": jobs.find(({ dump }) => dump)?.dump,
-    "--attention": jobs.find(({ attention }) => attention)?.attention,
-    "--crf": jobs.find(({ crf }) => crf !== undefined)?.crf,
   };
   const refused = Object.keys(given).filter((name) => given[name] !== undefined);
   if (refused.length > 0) throw new InputError(`${refused.join(", ")} cannot be used with --host chromium.`);
@@ -153,12 +154,22 @@ async function servePageAndModel(model: string): Promise<Server> {
   return await listen(createStaticServer(folders), { host: ADDRESS, port: 0 });
 }
 
+/** An attention plan that was asked for; the one for long videos is the page's to choose. */
+function attentionOptions(
+  { attention }: RenderJob,
+  { settings }: JobPlan,
+): Pick<PageRequest, "attention" | "attentionName"> {
+  return attention === undefined ? {} : { attention: settings.attention, attentionName: attention };
+}
+
+type PageRequest = Omit<RenderRequest, "jobId">;
+
 async function renderInPage(
   { page, modelUrl }: PageHost,
-  { options, format }: { readonly options: RenderOptions; readonly format: VideoFormat },
+  options: PageRequest,
   signal: AbortSignal,
 ): Promise<ScriptedResult> {
-  const request = { ...options, modelUrl, format };
+  const request = { ...options, modelUrl };
   let answer: Answer;
   try {
     answer = await page.evaluate(
@@ -188,17 +199,13 @@ function restoreError({ name, message }: { name: string; message: string }): Err
 
 async function writeResult(
   { file, settings, seconds }: ScriptedResult,
-  { job, taken, signal }: { job: RenderJob; taken: Set<string>; signal: AbortSignal },
+  { path, attention }: { readonly path: string; readonly attention: JobPlan["attention"] },
+  signal: AbortSignal,
 ): Promise<JobResult> {
-  const output = chooseOutput({ out: job.out, prompt: job.prompt, seed: settings.seed }, taken);
-  const outputBytes = await writeFileAtomically(output, [Buffer.from(file, "base64")], signal);
+  const outputBytes = await writeFileAtomically(path, [Buffer.from(file, "base64")], signal);
   const stages = { ...seconds.stages, total: seconds.total };
-  const others = { attention: undefined, dump: undefined, preview: undefined };
-  return { settings, seconds: stages, output, outputBytes, ...others };
-}
-
-function formatOf({ out }: RenderJob): VideoFormat {
-  return out === undefined || isFolder(out) ? "mp4" : formatOfFileName(out);
+  const others = { attention, dump: undefined, preview: undefined };
+  return { settings, seconds: stages, output: path, outputBytes, ...others };
 }
 
 function showEvent(event: ServiceEvent, progress: ProgressLine): void {

@@ -49,6 +49,10 @@ export interface RenderRequest extends RenderOptions {
   /** Chosen by the caller; names the job for `cancel`. */
   readonly jobId: string;
   readonly format: VideoFormat;
+  /** Quality of MP4 and WebM (video_format.ts). */
+  readonly crf?: number | undefined;
+  /** What the attention plan is called, for the file's metadata. */
+  readonly attentionName?: string | undefined;
   /** Send a picture of the latents after every step. */
   readonly preview?: boolean;
   /** Make a PNG with up to 16 of the frames. */

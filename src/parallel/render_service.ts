@@ -208,11 +208,13 @@ class RenderService implements RenderServiceApi {
       model: model.url,
       modelHash: model.pipeline.files.hash,
       engine: model.pipeline.engine,
+      attention: request.attentionName,
     });
     const spec = { width, height, fps, metadata, runtime };
     const video = createVideoEncoder({
       ...spec,
       format: request.format,
+      crf: request.crf,
       onProgress: (done) =>
         onEvent({ type: "progress", stage: "encode_video", done, total: numFrames, unit: "frames" }),
     });

@@ -19,19 +19,33 @@ afterAll(() => rmSync(folder, { recursive: true }));
 test("renders in a page and writes the file and the report", async () => {
   const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
   const out = join(folder, "x.webm");
-  const request = await requestOf(["a red ball"], { ...TINY, seed: 5, out, json: true });
+  const request = await requestOf(["a red ball"], {
+    ...TINY,
+    frames: 9,
+    seed: 5,
+    crf: 50,
+    attention: "tile:1",
+    out,
+    json: true,
+  });
   await runInChromium(request, new AbortController().signal);
   const report = JSON.parse(String(printed.mock.calls.at(-1)?.[0])) as object;
   printed.mockRestore();
   expect(report).toMatchObject({
     output: out,
-    settings: { seed: 5, numFrames: 5 },
+    settings: { seed: 5, numFrames: 9 },
+    attention: { name: "tile:1", density: expect.closeTo(7 / 9, 9) },
     computeEngine: "onnx",
     adapter: { name: expect.stringMatching(/^CPU, \d+ thread/) },
   });
   const file = readFileSync(out);
-  expect(probe(file)).toMatchObject({ codec: "vp9", width: 32, height: 32, frames: 5 });
-  expect(readMetadata(file)).toMatchObject({ prompt: "a red ball", seed: 5, numInferenceSteps: 4 });
+  expect(probe(file)).toMatchObject({ codec: "vp9", width: 32, height: 32, frames: 9 });
+  expect(readMetadata(file)).toMatchObject({
+    prompt: "a red ball",
+    seed: 5,
+    numInferenceSteps: 4,
+    attention: "tile:1",
+  });
 });
 
 test("passes the page's sentences on, with their class", async () => {
@@ -52,8 +66,8 @@ test("ends with the signal and writes nothing", async () => {
 });
 
 test("refuses options that only this process can carry out", async () => {
-  const request = await requestOf(["a"], { ...TINY, dump: "d.safetensors", crf: 20 });
+  const request = await requestOf(["a"], { ...TINY, dump: "d.safetensors", weights: "f16" });
   await expect(runInChromium(request, new AbortController().signal)).rejects.toThrow(
-    "--dump, --crf cannot be used with --host chromium.",
+    "--weights, --dump cannot be used with --host chromium.",
   );
 });
