@@ -1,6 +1,6 @@
 // What masks found by a search cost and save with weft-nano: for several thresholds the plan's density, PSNR and SSIM of
 // decoded frames to those of full attention, what the model's judge thinks of both, and seconds of both.
-//   bench.mjs searched out=DIR [model=DIR] [videos=6]
+//   bench.mjs searched out=DIR [model=DIR] [engine=onnx] [videos=6] [searches=4] [steps=0,1,2,3] [thresholds=0.1,0.2]
 // Writes DIR/attention_T.json for every threshold T, as `weft search-masks` would.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -33,7 +33,7 @@ const JUDGED = [
   "a large shiny green torus spins on the ocean at sunset",
   "a tiny red pyramid jumps on checkered tiles on a cloudy day, the camera pans left",
 ];
-const THRESHOLDS = [0.05, 0.1, 0.15, 0.2, 0.3, 0.4];
+const THRESHOLDS = "0.05,0.1,0.15,0.2,0.3,0.4";
 
 /** Runs the study. */
 export async function searchedMasks(args: readonly string[]): Promise<void> {
@@ -46,13 +46,14 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
     openGpu: value("engine", "webgpu") === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
     openOrt: openOrtInNode,
   });
-  const renders = SEARCHED.map((prompt, seed) => pipeline.resolve({ prompt, seed }));
+  const searched = SEARCHED.slice(0, Number(value("searches", "4")));
+  const renders = searched.map((prompt, seed) => pipeline.resolve({ prompt, seed }));
   const started = performance.now();
   const gpu = await Gpu.open({ gpu: startDawn() });
   const { candidates, states } = await measureMasks(pipeline, {
     gpu,
     renders,
-    steps: [0, 1, 2, 3],
+    steps: value("steps", "0,1,2,3").split(",").map(Number),
     known: new Map(),
     onState: () => undefined,
   });
@@ -64,7 +65,7 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
   const judged = JUDGED.slice(0, Number(value("videos", "6")));
   const dense = await renderAll(pipeline, { prompts: judged, judge });
   const rows = [];
-  for (const threshold of THRESHOLDS) {
+  for (const threshold of value("thresholds", THRESHOLDS).split(",").map(Number)) {
     const layers = chooseMasks([...states.values()], candidates, { threshold, per: "head" });
     const plan = planOfMasks(layers, candidates, renders[0]?.numLatentFrames ?? 1);
     const sparse = await renderAll(pipeline, { prompts: judged, judge, attention: plan });
