@@ -1,11 +1,13 @@
 // The embedded model against PyTorch: prompt to frames with its few-step recipe, as shipped (int8) and, where they
-// are, from the f16 files that the reference was computed from. One run of 17 frames for each; all tests look at it.
+// are, from the f16 files that the reference was computed from; on the CPU's engine, and the shipped files on WebGPU too
+// (everything on a hardware adapter). One run of 17 frames for each; all tests look at it.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startDawn } from "../../../src/cli/dawn_node.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
 import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
 import { encodePrompts, paddedEmbeds } from "../../../src/pipelines/encode_prompt.ts";
-import type { EncodeTokens } from "../../../src/pipelines/engine.ts";
+import type { EncodeTokens, EngineName } from "../../../src/pipelines/engine.ts";
+import { encodeTokensWithOnnx } from "../../../src/pipelines/onnx_text_encoder.ts";
 import type { RenderSettings } from "../../../src/pipelines/render_options.ts";
 import { type Denoised, WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
@@ -14,7 +16,7 @@ import { fixtureTitle, largeFixture } from "../../reference/large_fixtures.ts";
 import { NANO_CASES, nanoFrames, nanoPrompt, nanoTensors } from "../../reference/nano_fixture.ts";
 import { relativeL2 } from "../../reference/compare.ts";
 import { repoPath } from "../../repo_path.ts";
-import { useGpu } from "../device.ts";
+import { ADAPTER, useGpu } from "../device.ts";
 
 useGpu(); // keeps Dawn alive for this file
 
@@ -34,11 +36,17 @@ interface Bounds {
 const INT8: Bounds = { embeds: 1e-3, velocity: 8e-3, latents: 0.01, meanLevels: 0.6, maxLevels: 12 };
 const F16: Bounds = { embeds: 1e-3, velocity: 1e-3, latents: 3e-3, meanLevels: 0.1, maxLevels: 2 };
 
+const ENGINES: readonly EngineName[] = ["onnx", "webgpu"];
+const F16_ENGINES = ADAPTER.software ? ENGINES.slice(0, 1) : ENGINES;
+
 const originals = largeFixture("../weft-nano");
 const models = [
-  { title: "as shipped, int8", folder: repoPath("models/weft-nano"), bounds: INT8 },
-  ...(originals === undefined ? [] : [{ title: "the f16 original", folder: originals, bounds: F16 }]),
+  { title: "as shipped, int8", folder: repoPath("models/weft-nano"), bounds: INT8, engines: ENGINES },
+  ...(originals === undefined
+    ? []
+    : [{ title: "the f16 original", folder: originals, bounds: F16, engines: F16_ENGINES }]),
 ];
+const runs = models.flatMap(({ engines, ...model }) => engines.map((engine) => ({ ...model, engine })));
 
 interface Run {
   readonly settings: RenderSettings;
@@ -69,9 +77,10 @@ async function run(pipe: WanPipeline): Promise<Run> {
   return { settings, denoised, latents, frames: Uint8Array.from(planes) };
 }
 
-describe.each(models.map((model) => [model.title, model] as const))(
-  `%s (of int8, ${fixtureTitle("f16", originals !== undefined)})`,
-  (title, model) => {
+describe.each(runs.map((model) => [model.title, model.engine, model] as const))(
+  `%s, on %s (of int8, ${fixtureTitle("f16", originals !== undefined)})`,
+  (name, engine, model) => {
+    const title = `${name} on ${engine}`;
     const { folder, bounds } = model;
     const reference = nanoTensors("case1");
     let pipe: WanPipeline;
@@ -79,7 +88,7 @@ describe.each(models.map((model) => [model.title, model] as const))(
     beforeAll(async () => {
       pipe = await WanPipeline.open({
         source: openFolderSource(folder),
-        openGpu: () => Gpu.open({ gpu: startDawn() }),
+        openGpu: engine === "webgpu" ? () => Gpu.open({ gpu: startDawn() }) : undefined,
         openOrt: openOrtInNode,
         dtype: "f32",
       });
@@ -89,8 +98,10 @@ describe.each(models.map((model) => [model.title, model] as const))(
 
     it("encodes every case's prompt, and the empty one", async () => {
       const prompts = [...NANO_CASES.map((name) => nanoPrompt(name).prompt), ""];
-      const encode: EncodeTokens = (ids, options) =>
-        encodeTokens(pipe.gpu, ids, { ...options, storage: "stored" });
+      const encode: EncodeTokens = async (ids, options) =>
+        engine === "webgpu"
+          ? await encodeTokens(pipe.gpu, ids, { ...options, storage: "stored" })
+          : await encodeTokensWithOnnx(await openOrtInNode({ provider: "wasm" }), ids, options);
       const encoded = await encodePrompts(encode, prompts, {
         files: pipe.files,
         maxSequenceLength: 64,
