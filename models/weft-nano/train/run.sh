@@ -25,7 +25,7 @@ watch() {
 watch & watcher=$!
 
 limit=$1; shift; : > "$OUT/train.log"
-timeout -k 10 "$limit" torchrun --nproc_per_node="$(nvidia-smi -L | wc -l)" train.py --work "$work" "$@" > "$OUT/train.log" 2>&1 &
+timeout -k 10 "$limit" torchrun --nproc_per_node="${GPUS:-$(nvidia-smi -L | wc -l)}" train.py --work "$work" "$@" > "$OUT/train.log" 2>&1 &
 training=$!
 tail -n +1 -f --pid=$training "$OUT/train.log" | cut -c1-400
 wait $training; echo "train.py ended with $?"
