@@ -85,34 +85,51 @@ function fastest(speeds: readonly WorkerSpeed[], count: number, pairs: readonly 
     .sort((a, b) => a - b);
 }
 
-/** Dynamic programming over (worker, frames so far): the least possible time of the slowest clip. */
+/** The best cut of some first frames. */
+interface Cut {
+  /** Seconds of its slowest clip. */
+  readonly slowest: number;
+  /** Sum of squared seconds: among cuts with equally slow slowest clips the most even one is best. */
+  readonly squares: number;
+  /** First frame of the last clip. */
+  readonly start: number;
+}
+
+const NO_CUT: Cut = { slowest: Infinity, squares: Infinity, start: 0 };
+
+/** Dynamic programming over (worker, frames so far). */
 function cutClips(speeds: readonly WorkerSpeed[], pairs: readonly number[], least: number): Partition {
   const numFrames = pairs.length;
-  let best = Array.from({ length: numFrames + 1 }, (_, end) => (end === 0 ? 0 : Infinity));
-  const cuts: number[][] = [];
+  let before = Array.from({ length: numFrames + 1 }, (_, end) =>
+    end === 0 ? { slowest: 0, squares: 0, start: 0 } : NO_CUT,
+  );
+  const cuts: (readonly Cut[])[] = [];
   for (const speed of speeds) {
-    const next = Array<number>(numFrames + 1).fill(Infinity);
-    const cut = Array<number>(numFrames + 1).fill(0);
+    const next = Array<Cut>(numFrames + 1).fill(NO_CUT);
     for (let end = least; end <= numFrames; end++) {
       let own = clipSeconds(speed, pairs, { start: end - least, end });
       for (let start = end - least; start >= 0; start--) {
         if (start < end - least) own += clipSeconds(speed, pairs, { start, end: start + 1 });
-        const slowest = Math.max(best[start] ?? Infinity, own);
-        if (slowest < (next[end] ?? Infinity)) {
-          next[end] = slowest;
-          cut[end] = start;
-        }
+        const { slowest, squares } = before[start] ?? NO_CUT;
+        const cut = { slowest: Math.max(slowest, own), squares: squares + own ** 2, start };
+        if (isBetter(cut, next[end] ?? NO_CUT)) next[end] = cut;
       }
     }
-    best = next;
-    cuts.push(cut);
+    before = next;
+    cuts.push(next);
   }
   const clips: { start: number; end: number }[] = [];
   let end = numFrames;
   for (const cut of cuts.toReversed()) {
-    const start = cut[end] ?? 0;
+    const { start } = cut[end] ?? NO_CUT;
     clips.unshift({ start, end });
     end = start;
   }
   return clips;
+}
+
+function isBetter(a: Cut, b: Cut): boolean {
+  const tolerance = 1e-9 * a.slowest;
+  if (a.slowest < b.slowest - tolerance) return true;
+  return a.slowest <= b.slowest + tolerance && a.squares < b.squares;
 }

@@ -20,6 +20,11 @@ describe("partitionFrames", () => {
     expect(uneven.toSorted((a, b) => a - b)).toEqual([10, 11]);
   });
 
+  test("what the slowest clip leaves open is shared evenly", () => {
+    const speeds = [EQUAL, EQUAL, EQUAL, EQUAL];
+    expect(sizes({ pairs: pairs(21), minFrames: 1, speeds }).toSorted((a, b) => a - b)).toEqual([5, 5, 5, 6]);
+  });
+
   test("a worker twice as fast gets twice as many frames", () => {
     const fast = { perFrame: 0.5, perPair: 0 };
     expect(sizes({ pairs: pairs(21), minFrames: 1, speeds: [EQUAL, fast] })).toEqual([7, 14]);
