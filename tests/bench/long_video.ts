@@ -2,6 +2,7 @@
 // attention under every anchor rule and position rule. Seconds and memory first, then what the frames look like.
 //   bench.mjs long time out=DIR            seconds and peak memory by length, nothing else running
 //   bench.mjs long quality part=0/4 out=DIR  measures of src/metrics, a share of the settings
+//   bench.mjs long memory                  GPU memory of a forward pass by length, recorded but not run
 //   bench.mjs long merge out=DIR           the parts as tables, and contact sheets as PNG
 // More: engine=onnx (the CPU), frames=33,129, prompts=2, settings="full;coverage, true".
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -17,6 +18,7 @@ import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
 import { encodePng } from "../../src/video/png_image.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
 import { type Judge, openJudge } from "./judge.ts";
+import { longVideoMemory } from "./long_video_memory.ts";
 import { settingByName, SETTINGS, type Setting } from "./long_video_settings.ts";
 import { median } from "./median.ts";
 import { composeSheet, Thumbnails } from "./thumbnails.ts";
@@ -59,6 +61,11 @@ export async function longVideos(args: readonly string[]): Promise<void> {
   const prompts = Number(value("prompts", "2"));
   const source = openFolderSource(value("model", MODEL));
   if (mode === "merge") return await merge(out, trainedLatentFrames((await openModel(source)).settings));
+  if (mode === "memory") {
+    const names = value("settings", TIMED.join(";")).split(";");
+    console.table(await longVideoMemory(source, { lengths, names }));
+    return;
+  }
   const pipeline = await WanPipeline.open({
     source,
     openGpu: value("engine", "webgpu") === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
