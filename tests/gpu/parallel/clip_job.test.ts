@@ -4,51 +4,31 @@ import type { AttentionPlan } from "../../../src/attention/plan.ts";
 import { dualScope, full, tile } from "../../../src/attention/plan_constructors.ts";
 import { DeviceLostError } from "../../../src/errors.ts";
 import type { Gpu } from "../../../src/gpu/gpu.ts";
-import { createGuider } from "../../../src/guiders/create_guider.ts";
-import { createClipComputer, measureSpeed } from "../../../src/parallel/clip_computer.ts";
+import { measureSpeed } from "../../../src/parallel/clip_computer.ts";
 import { type ClipWorkerOptions, runClipWorker } from "../../../src/parallel/clip_worker.ts";
 import {
   Coordinator,
   type CoordinatorEvent,
   type CoordinatorOptions,
 } from "../../../src/parallel/coordinator.ts";
-import type { PayloadType } from "../../../src/parallel/key_codec.ts";
 import { type Port, portOf } from "../../../src/parallel/port.ts";
-import { type DenoiseState, denoise } from "../../../src/pipelines/denoise.ts";
 import type { EngineTransformer } from "../../../src/pipelines/engine.ts";
-import { createWebgpuDenoiser } from "../../../src/pipelines/webgpu_denoiser.ts";
-import { createScheduler } from "../../../src/schedulers/create_scheduler.ts";
 import { relativeL2 } from "../../reference/compare.ts";
-import { normalNumbers } from "../../reference/random_wan.ts";
-import { loadSmallWan, randomPrompt, SMALL_WAN } from "../../reference/small_wan.ts";
+import {
+  EMBEDS,
+  NUM_STEPS,
+  openSmallTransformer,
+  renderAlone,
+  SHAPE,
+  SIZE,
+  smallComputer,
+  type SmallJob,
+  START,
+} from "../../reference/small_render.ts";
+import { SMALL_WAN } from "../../reference/small_wan.ts";
 import { openGpu, useGpu } from "../device.ts";
 
 useGpu(); // holds WebGPU open for this file
-
-const SIZE = { numLatentFrames: 6, latentHeight: 8, latentWidth: 8 };
-const SHAPE = [SMALL_WAN.in_channels, 6, 8, 8] as const;
-const NUM_STEPS = 4;
-/** A scheduler with memory: its state is more than the latents. */
-const SCHEDULER = createScheduler({
-  config: {
-    _class_name: "UniPCMultistepScheduler",
-    prediction_type: "flow_prediction",
-    use_flow_sigmas: true,
-  },
-  numInferenceSteps: NUM_STEPS,
-  shift: 3,
-});
-const GUIDER = createGuider({ guidanceScale: 3 });
-const EMBEDS = { conditional: randomPrompt(3), unconditional: randomPrompt(4, 2) };
-const START: DenoiseState = {
-  step: 0,
-  slots: new Map([["sample", normalNumbers(SHAPE[0] * SHAPE[1] * SHAPE[2] * SHAPE[3], 9)]]),
-};
-
-interface Job {
-  readonly plan: AttentionPlan;
-  readonly payload: PayloadType;
-}
 
 const gpus: Gpu[] = [];
 afterAll(() => gpus.forEach((gpu) => gpu.dispose()));
@@ -56,19 +36,7 @@ afterAll(() => gpus.forEach((gpu) => gpu.dispose()));
 async function openTransformer(): Promise<{ gpu: Gpu; transformer: EngineTransformer }> {
   const gpu = await openGpu();
   gpus.push(gpu);
-  const model = await loadSmallWan(gpu);
-  const transformer: EngineTransformer = {
-    async withDenoiser(video, use) {
-      const denoiser = await createWebgpuDenoiser(gpu, model, video);
-      try {
-        return await use(denoiser);
-      } finally {
-        denoiser.dispose();
-      }
-    },
-    dispose: async () => model.dispose(),
-  };
-  return { gpu, transformer };
+  return { gpu, transformer: await openSmallTransformer(gpu) };
 }
 
 /** Opening a device takes long here: devices are kept from test to test. */
@@ -87,17 +55,7 @@ function startWorker(
     heartbeatMs: 50,
     async open(job) {
       const { gpu, transformer } = await (kept[index] ??= openTransformer());
-      const { plan, payload } = job as Job;
-      const video = { size: SIZE, attention: plan, embeds: EMBEDS };
-      const render = {
-        config: SMALL_WAN,
-        video,
-        scheduler: SCHEDULER,
-        guider: GUIDER,
-        keyType: "f32",
-        payload,
-      } as const;
-      const computer = createClipComputer(transformer, render);
+      const computer = smallComputer(transformer, job as SmallJob);
       return {
         ...computer,
         run: (work) =>
@@ -122,7 +80,7 @@ interface JobRun {
 }
 
 async function runJob(
-  job: Job,
+  job: SmallJob,
   ports: readonly Port[],
   options: Partial<CoordinatorOptions> = {},
 ): Promise<JobRun> {
@@ -149,15 +107,7 @@ const answers = new Map<AttentionPlan, Promise<Float32Array>>();
 async function answer(plan: AttentionPlan): Promise<Float32Array> {
   const compute = async (): Promise<Float32Array> => {
     const { transformer } = await (kept[0] ??= openTransformer());
-    return await transformer.withDenoiser({ size: SIZE, attention: plan, embeds: EMBEDS }, (denoiser) =>
-      denoise(denoiser, START, {
-        scheduler: SCHEDULER,
-        guider: GUIDER,
-        wantsPreview: false,
-        onProgress: () => undefined,
-        onStep: () => undefined,
-      }),
-    );
+    return await renderAlone(transformer, plan);
   };
   const known = answers.get(plan) ?? compute();
   answers.set(plan, known);
