@@ -8,25 +8,16 @@
 // key_tiles    (first row, rows, bits of an f32 logit bias, 0): at most 64 rows each
 // perturbation [heads] f32: SoftPAG (2506.10978), out = (1 - u) * out + u * v of the query's own row
 //
-// FlashAttention-2 (2307.08691): one workgroup takes one query tile of one head and walks its key tiles; scores,
-// statistics and the un-normalised output are f32, with one division at the end. The 64 x 64 scores of a tile are
-// computed by 16 x 16 threads, 4 x 4 each (rows and keys 16 apart), from 16-wide chunks of q and k staged in workgroup
-// memory; the same memory then holds rows of v.
+// FlashAttention-2 (2307.08691): one workgroup of 128 threads takes one query tile of one head and walks its key tiles;
+// scores, statistics and the un-normalised output are f32, with one division at the end. A thread computes 8 x 4 of the
+// 64 x 64 scores of a tile (rows 8 apart, neighbouring keys) and 8 rows of up to 8 columns of output, in registers. q
+// and k are staged in workgroup memory 16 columns at a time, then v by rows, with probabilities for 32 keys. What comes
+// next is fetched meanwhile, in front of a barrier: behind it the compiler would fetch when the values are needed.
 // A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32.
 // Matches torch.nn.functional.scaled_dot_product_attention for a mask made of whole tiles.
 
-struct Params {
-    num_queries: u32,
-    num_query_tiles: u32,
-    heads: u32,
-    /// num_query_tiles when every head has its own list, otherwise 0.
-    list_stride: u32,
-    scale: f32,
-    /// -inf, which WGSL cannot write as a constant.
-    lse_without_keys: f32,
-    /// 0: perturbation is not read; 1: heads of strength 1 skip their keys; 2: and every head is perturbed.
-    perturbation_use: u32,
-}
+#import shared/add_dot
+#import shared/attention_tiles
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<elem>>;
@@ -40,141 +31,187 @@ struct Params {
 
 const HEAD_DIM4 = HEAD_DIM / 4u;
 const CHUNK4 = 4u;
-const CHUNK_STRIDE = CHUNK4 + 1u; // padded against bank conflicts
+const CHUNK_STRIDE = CHUNK4 + 1u; // padded against bank conflicts, as are probabilities
 const STAGE_K = 64u * CHUNK_STRIDE;
-const V_ROWS = 1u << firstLeadingBit(512u / HEAD_DIM4); // rows of v in the stage: 16 at head dim 96 and 128, 64 at 32
-const SCORE_STRIDE = 65u;
-// They stand for -inf: WGSL does not promise that infinities survive arithmetic. What is no key lies so far below the
-// first maximum that its probability is 0, even in a tile without any key.
-const NO_KEY = -3.0e38;
-const LOWEST = -1.0e38;
+const V_ROWS = select(16u, 32u, HEAD_DIM4 <= 16u); // rows of v in the stage
+const P_STRIDE = 9u;
 
 var<workgroup> stage: array<vec4<f32>, 2u * STAGE_K>;
-var<workgroup> scores: array<f32, 64u * SCORE_STRIDE>;
-// Per query: running maximum and sum, the factor that rescales the output; and what four threads share of a row.
+var<workgroup> probabilities: array<vec4<f32>, 64u * P_STRIDE>;
 var<workgroup> row_max: array<f32, 64>;
-var<workgroup> row_sum: array<f32, 64>;
-var<workgroup> row_scale: array<f32, 64>;
-var<workgroup> shared_part: array<f32, 256>;
+var<workgroup> row_factor: array<f32, 64>;
 
-@compute @workgroup_size(16, 16)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
-    @builtin(local_invocation_index) index: u32,
-) {
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
     let queries = query_tiles[params.list_stride * group.y + group.x];
-    var strength = 0.0;
-    if params.perturbation_use > 0u {
-        strength = perturbation[group.y];
-    }
+    let strength = head_strength(group.y);
     let last_tile = select(queries.w, queries.z, strength == 1.0);
     let row_stride = params.heads * HEAD_DIM4;
-    let head_column = group.y * HEAD_DIM4;
+    let head_at = group.y * HEAD_DIM4;
+    // 32 neighbouring threads take 4 x 8 places of a tile, so that they read few rows of either operand.
+    let tx = index / 64u * 8u + index % 8u;
+    let ty = index / 32u % 2u * 4u + index / 8u % 4u;
 
-    #repeat i 4
+    #repeat i 8
     #repeat d OUT_COLUMNS
     var out_$i_$d = vec4<f32>();
     #end
+    var sum_$i = 0.0;
     #end
+    // A thread fetches two groups of q and two of k, or four of v, while the ones before are multiplied.
+    let load_row = index / CHUNK4;
+    let load_column = index % CHUNK4;
+    #repeat e 2
+    let q_at_$e = tile_row(queries, load_row + 32u * $e) * row_stride + head_at + load_column;
+    #repeat h 2
+    let v_row_$h_$e = (index + 256u * $h + 128u * $e) / HEAD_DIM4;
+    let v_column_$h_$e = head_at + (index + 256u * $h + 128u * $e) % HEAD_DIM4;
+    var next_$h_$e = vec4<elem>();
+    #end
+    #end
+    if queries.z < last_tile {
+        #repeat e 2
+        next_0_$e = q[q_at_$e];
+        next_1_$e = k[tile_row(key_tiles[queries.z], load_row + 32u * $e) * row_stride + head_at + load_column];
+        #end
+    }
     if index < 64u {
         row_max[index] = LOWEST;
-        row_sum[index] = 0.0;
     }
 
     for (var tile = queries.z; tile < last_tile; tile++) {
         let keys = key_tiles[tile];
-
-        #repeat i 4
+        let num_keys = max(keys.y, 1u);
+        #repeat i 8
         var score_$i = vec4<f32>();
         #end
         for (var chunk = 0u; chunk < HEAD_DIM4; chunk += CHUNK4) {
             workgroupBarrier();
-            {
-                let row = index / CHUNK4;
-                let column = index % CHUNK4;
-                let at = row * CHUNK_STRIDE + column;
-                var q_part = vec4<f32>();
-                if row < queries.y {
-                    q_part = vec4<f32>(q[(queries.x + row) * row_stride + head_column + chunk + column]);
-                }
-                stage[at] = q_part;
-                var k_part = vec4<f32>();
-                if row < keys.y {
-                    k_part = vec4<f32>(k[(keys.x + row) * row_stride + head_column + chunk + column]);
-                }
-                stage[STAGE_K + at] = k_part;
+            // Key 4 a + b of the tile lies in row 16 b + a, so that a thread's four keys are neighbours.
+            let stage_at = load_row * CHUNK_STRIDE + load_column;
+            let stage_k_at = STAGE_K + (load_row % 4u * 16u + load_row / 4u) * CHUNK_STRIDE + load_column;
+            #repeat e 2
+            stage[stage_at + 32u * $e * CHUNK_STRIDE] = vec4<f32>(next_0_$e);
+            stage[stage_k_at + 8u * $e * CHUNK_STRIDE] = vec4<f32>(next_1_$e);
+            #end
+            if chunk + CHUNK4 < HEAD_DIM4 {
+                #repeat e 2
+                next_0_$e = q[q_at_$e + chunk + CHUNK4];
+                next_1_$e =
+                    k[tile_row(keys, load_row + 32u * $e) * row_stride + head_at + load_column + chunk + CHUNK4];
+                #end
+            } else {
+                #repeat e 2
+                #repeat h 2
+                next_$h_$e = v[tile_row(keys, v_row_$h_$e) * row_stride + v_column_$h_$e];
+                #end
+                #end
             }
             workgroupBarrier();
             for (var c = 0u; c < CHUNK4; c++) {
                 #repeat j 4
-                let k_$j = stage[STAGE_K + (local.x + 16u * $j) * CHUNK_STRIDE + c];
+                let k_$j = stage[STAGE_K + (tx + 16u * $j) * CHUNK_STRIDE + c];
                 #end
-                #repeat i 4
-                let q_$i = stage[(local.y + 16u * $i) * CHUNK_STRIDE + c];
-                score_$i += vec4<f32>(dot(q_$i, k_0), dot(q_$i, k_1), dot(q_$i, k_2), dot(q_$i, k_3));
+                #repeat i 8
+                let q_$i = stage[(ty + 8u * $i) * CHUNK_STRIDE + c];
+                #repeat j 4
+                score_$i[$j] = add_dot(score_$i[$j], q_$i, k_$j);
+                #end
                 #end
             }
         }
+
+        // Every thread: the largest of its 4 keys in 8 rows; then 64 threads: the largest of a row.
         let bias = bitcast<f32>(keys.z);
-        let is_key = (vec4<u32>(0u, 16u, 32u, 48u) + local.x) < vec4<u32>(keys.y);
-        #repeat i 4
-        {
-            let logits = select(vec4<f32>(NO_KEY), score_$i * params.scale + bias, is_key);
-            let at = (local.y + 16u * $i) * SCORE_STRIDE + local.x;
-            scores[at] = logits.x;
-            scores[at + 16u] = logits.y;
-            scores[at + 32u] = logits.z;
-            scores[at + 48u] = logits.w;
+        #repeat i 8
+        score_$i = score_$i * params.scale + bias;
+        if keys.y < 64u {
+            let is_key = vec4<u32>(0u, 1u, 2u, 3u) + 4u * tx < vec4<u32>(keys.y);
+            score_$i = select(vec4<f32>(NO_KEY), score_$i, is_key);
         }
         #end
         workgroupBarrier();
-        update_row(index / 4u, index % 4u);
-
-        // What was summed so far belongs to the old maximum.
-        #repeat i 4
+        #repeat i 8
+        share(ty + 8u * $i, tx, max(max(score_$i.x, score_$i.y), max(score_$i.z, score_$i.w)));
+        #end
+        workgroupBarrier();
+        if index < 64u {
+            let max4 = max(max(shared4(index, 0u), shared4(index, 1u)), max(shared4(index, 2u), shared4(index, 3u)));
+            let old_max = row_max[index];
+            let new_max = max(old_max, max(max(max4.x, max4.y), max(max4.z, max4.w)));
+            row_max[index] = new_max;
+            row_factor[index] = exp(old_max - new_max);
+        }
+        workgroupBarrier();
+        #repeat i 8
         {
-            let factor = row_scale[local.y + 16u * $i];
+            let factor = row_factor[ty + 8u * $i];
+            score_$i = exp(score_$i - row_max[ty + 8u * $i]);
+            sum_$i = sum_$i * factor + ((score_$i.x + score_$i.y) + (score_$i.z + score_$i.w));
             #repeat d OUT_COLUMNS
             out_$i_$d *= factor;
             #end
         }
         #end
-        for (var first = 0u; first < keys.y; first += V_ROWS) {
+        for (var first = 0u; first < num_keys; first += V_ROWS) {
             workgroupBarrier();
-            for (var i = index; i < V_ROWS * HEAD_DIM4; i += 256u) {
-                let row = first + i / HEAD_DIM4;
-                var value = vec4<f32>();
-                if row < keys.y {
-                    value = vec4<f32>(v[(keys.x + row) * row_stride + head_column + i % HEAD_DIM4]);
-                }
-                stage[i] = value;
+            if first % 32u == 0u && tx / 8u == first / 32u {
+                #repeat i 8
+                probabilities[(ty + 8u * $i) * P_STRIDE + tx % 8u] = score_$i;
+                #end
+            }
+            #repeat e 2
+            #repeat h 2
+            stage[index + 256u * $h + 128u * $e] = vec4<f32>(next_$h_$e);
+            #end
+            #end
+            if first + V_ROWS < num_keys {
+                #repeat e 2
+                #repeat h 2
+                next_$h_$e = v[tile_row(keys, first + V_ROWS + v_row_$h_$e) * row_stride + v_column_$h_$e];
+                #end
+                #end
+            } else {
+                let next_keys = key_tiles[min(tile + 1u, last_tile - 1u)];
+                #repeat e 2
+                next_0_$e = q[q_at_$e];
+                next_1_$e = k[tile_row(next_keys, load_row + 32u * $e) * row_stride + head_at + load_column];
+                #end
             }
             workgroupBarrier();
-            for (var row = 0u; row < V_ROWS; row++) {
-                #repeat i 4
-                let p_$i = scores[(local.y + 16u * $i) * SCORE_STRIDE + first + row];
-                #end
+            for (var row = 0u; row < V_ROWS; row += 4u) {
                 #repeat d OUT_COLUMNS
-                if local.x + 16u * $d < HEAD_DIM4 {
-                    let value = stage[row * HEAD_DIM4 + local.x + 16u * $d];
-                    #repeat i 4
-                    out_$i_$d += p_$i * value;
-                    #end
-                }
+                #repeat r 4
+                let v_$d_$r = stage[(row + $r) * HEAD_DIM4 + min(tx + 16u * $d, HEAD_DIM4 - 1u)];
+                #end
+                #end
+                #repeat i 8
+                let p_$i = probabilities[(ty + 8u * $i) * P_STRIDE + (first % 32u + row) / 4u];
+                #repeat d OUT_COLUMNS
+                #repeat r 4
+                out_$i_$d = fma(vec4<f32>(p_$i[$r]), v_$d_$r, out_$i_$d);
+                #end
+                #end
                 #end
             }
         }
     }
 
     workgroupBarrier();
-    #repeat i 4
-    if local.y + 16u * $i < queries.y {
-        let sum = row_sum[local.y + 16u * $i];
+    #repeat i 8
+    share(ty + 8u * $i, tx, sum_$i);
+    #end
+    workgroupBarrier();
+    if index < queries.y {
+        store_lse(group.y, queries.x + index, row_max[index], row_total(index));
+    }
+    #repeat i 8
+    if ty + 8u * $i < queries.y {
+        let sum = row_total(ty + 8u * $i);
         let factor = select(0.0, 1.0 / sum, sum > 0.0);
-        let at = (queries.x + local.y + 16u * $i) * row_stride + head_column + local.x;
+        let at = (queries.x + ty + 8u * $i) * row_stride + head_at + tx;
         #repeat d OUT_COLUMNS
-        if local.x + 16u * $d < HEAD_DIM4 {
+        if tx + 16u * $d < HEAD_DIM4 {
             var value = out_$i_$d * factor;
             if params.perturbation_use == 2u {
                 value = mix(value, vec4<f32>(v[at + 16u * $d]), strength);
@@ -184,45 +221,17 @@ fn main(
         #end
     }
     #end
-    if index < queries.y {
-        let sum = row_sum[index];
-        let value = select(params.lse_without_keys, row_max[index] + log(sum), sum > 0.0);
-        lse[group.y * params.num_queries + queries.x + index] = value;
-    }
 }
 
-// Turns a row of logits into un-normalised probabilities and updates the row's statistics; four threads a row.
-fn update_row(row: u32, part: u32) {
-    let at = row * SCORE_STRIDE + part;
-    var part_max = LOWEST;
-    for (var c = 0u; c < 64u; c += 4u) {
-        part_max = max(part_max, scores[at + c]);
-    }
-    shared_part[4u * row + part] = part_max;
-    workgroupBarrier();
-    let old_max = row_max[row];
-    var new_max = old_max;
-    #repeat c 4
-    new_max = max(new_max, shared_part[4u * row + $c]);
-    #end
-    var part_sum = 0.0;
-    for (var c = 0u; c < 64u; c += 4u) {
-        let p = exp(scores[at + c] - new_max);
-        scores[at + c] = p;
-        part_sum += p;
-    }
-    workgroupBarrier();
-    shared_part[4u * row + part] = part_sum;
-    workgroupBarrier();
-    if part == 0u {
-        let rescale = exp(old_max - new_max);
-        var sum = row_sum[row] * rescale;
-        #repeat c 4
-        sum += shared_part[4u * row + $c];
-        #end
-        row_sum[row] = sum;
-        row_max[row] = new_max;
-        row_scale[row] = rescale;
-    }
-    workgroupBarrier();
+// One number a row of each of 16 threads, in the stage while it is not in use.
+fn share(row: u32, thread: u32, value: f32) {
+    stage[5u * row + thread / 4u][thread % 4u] = value;
+}
+
+fn shared4(row: u32, at: u32) -> vec4<f32> {
+    return stage[5u * row + at];
+}
+
+fn row_total(row: u32) -> f32 {
+    return dot((shared4(row, 0u) + shared4(row, 1u)) + (shared4(row, 2u) + shared4(row, 3u)), vec4<f32>(1.0));
 }

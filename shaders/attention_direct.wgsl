@@ -4,18 +4,7 @@
 // a time, all in private memory: on adapters that are really a CPU, barriers cost far more than re-reading a cache.
 // One workgroup takes one query tile of one head, as there.
 
-struct Params {
-    num_queries: u32,
-    num_query_tiles: u32,
-    heads: u32,
-    /// num_query_tiles when every head has its own list, otherwise 0.
-    list_stride: u32,
-    scale: f32,
-    /// -inf, which WGSL cannot write as a constant.
-    lse_without_keys: f32,
-    /// 0: perturbation is not read; 1: heads of strength 1 skip their keys; 2: and every head is perturbed.
-    perturbation_use: u32,
-}
+#import shared/attention_tiles
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<elem>>;
@@ -28,7 +17,6 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> lse: array<f32>;
 
 const HEAD_DIM4 = HEAD_DIM / 4u;
-const LOWEST = -3.0e38; // stands for -inf: WGSL does not promise that infinities survive arithmetic
 
 @compute @workgroup_size(16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -36,10 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if 4u * local >= queries.y {
         return;
     }
-    var strength = 0.0;
-    if params.perturbation_use > 0u {
-        strength = perturbation[group.y];
-    }
+    let strength = head_strength(group.y);
     let last_tile = select(queries.w, queries.z, strength == 1.0);
     let row_stride = params.heads * HEAD_DIM4;
     let column = group.y * HEAD_DIM4;
@@ -74,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
 
             #repeat i 4
-            p_$i = select(vec4<f32>(LOWEST), p_$i * params.scale + bias, is_key);
+            p_$i = select(vec4<f32>(NO_KEY), p_$i * params.scale + bias, is_key);
             let new_max_$i = max(max_$i, max(max(p_$i.x, p_$i.y), max(p_$i.z, p_$i.w)));
             let rescale_$i = exp(max_$i - new_max_$i);
             p_$i = exp(p_$i - new_max_$i);
@@ -103,8 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             out[q_at_$i + d] = vec4<elem>(value);
         }
-        let value = select(params.lse_without_keys, max_$i + log(sum_$i), sum_$i > 0.0);
-        lse[group.y * params.num_queries + queries.x + 4u * local + $i] = value;
+        store_lse(group.y, queries.x + 4u * local + $i, max_$i, sum_$i);
     }
     #end
 }

@@ -1,31 +1,19 @@
-// softmax(q k^T * scale + bias) v over lists of key tiles, on the GPU's matrix units: f16 in, f32 sums
+// out[i, h, :] = softmax_j( q[i, h] . k[j, h] * scale + bias(tile of j) ) . v[j, h] on the GPU's matrix units
 //
-// Operands, tiles and results are those of attention.wgsl, with q, k, v in f16 (bound eight at a time).
-//
-// One workgroup takes one query tile of 64 rows and one head, with four subgroups of 32. Subgroup s computes the scores
-// of query rows 32 (s / 2) .. + 32 against half of a key tile, and half of the head's dimensions of their output.
-// Queries stay in registers as fragments; keys, then values, of a tile share one stage in workgroup memory. Scores make
-// a round trip through workgroup memory for the softmax, since a matrix fragment's elements cannot be touched.
-// For the same reason the output cannot be rescaled row by row in registers: the running maximum is only raised when a
-// row's maximum grows by more than RAISE, and the output makes its own round trip then (the first tile, seldom later).
-// Probabilities are at most exp(RAISE) and fit f16; statistics are f32.
-// A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32;
-// f16 -> f32 fragments of 16 x 16 x 16, subgroups of 32.
+// Operands, tiles and results are those of attention.wgsl, f16, read eight at a time; query tiles have up to 32 rows a
+// row group. A pair of subgroups (32 wide) shares 32 queries: each computes the scores of half of the keys and
+// half of the output's columns; the output stays in fragments. 32 keys are staged at a time, and the same memory then
+// holds their values; what comes next is fetched meanwhile.
+// An element of a fragment cannot be touched, so scores go through workgroup memory, where two threads a row turn them
+// into f16 probabilities in place, and an output cannot be rescaled row by row: the running maximum is only raised when
+// a row's maximum grows by more than RAISE (a power of two), and the output makes its own round trip then (the first
+// tile, seldom later). Probabilities are at most 2^RAISE and fit f16; statistics are f32.
+// Memory is kept under 24 KiB at ROW_GROUPS 2: an NVIDIA multiprocessor gives 48 KiB to all workgroups it runs, and one
+// alone is half as fast. Fragments are loaded at constant offsets into arrays of arrays, which need no bounds check.
+// A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32; whole
+// LOADS; f16 -> f32 fragments of 16 x 16 x 16, subgroups of 32.
 
-#import shared/stage_head_rows
-
-struct Params {
-    num_queries: u32,
-    num_query_tiles: u32,
-    heads: u32,
-    /// num_query_tiles when every head has its own list, otherwise 0.
-    list_stride: u32,
-    scale: f32,
-    /// -inf, which WGSL cannot write as a constant.
-    lse_without_keys: f32,
-    /// 0: perturbation is not read; 1: heads of strength 1 skip their keys; 2: and every head is perturbed.
-    perturbation_use: u32,
-}
+#import shared/attention_tiles
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<u32>>;
@@ -37,199 +25,215 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> out: array<vec4<f16>>;
 @group(0) @binding(8) var<storage, read_write> lse: array<f32>;
 
+const THREADS = 64u * ROW_GROUPS;
+const KEYS = 32u;
 const HEAD_DIM8 = HEAD_DIM / 8u;
-const STAGE_STRIDE = HEAD_DIM8 + 1u; // in groups of 8, padded against bank conflicts
-const SCORE_STRIDE = 68u;
-const P_STRIDE = 72u;
-const LOWEST = -3.0e38; // stands for -inf: WGSL does not promise that infinities survive arithmetic
-const RAISE = 8.0;
+const HALF_DIM8 = HEAD_DIM8 / 2u;
+// Rows of the stage and of scores in groups of 16 bytes, padded against bank conflicts.
+const K_STRIDE = HEAD_DIM8 + 1u;
+const V_STRIDE = HALF_DIM8 + 1u;
+const SCORE_STRIDE = 5u;
+const LOG2_E = 1.4426950408889634;
+const LN_2 = 0.6931471805599453;
+const RAISE = 11.0;
 
 alias left = subgroup_matrix_left<f16, 16, 16>;
 alias right = subgroup_matrix_right<f16, 16, 16>;
 alias result = subgroup_matrix_result<f32, 16, 16>;
 
-var<workgroup> stage: array<vec4<u32>, 64u * STAGE_STRIDE>;
-// Scores of the tile; also 16 rows of output of each subgroup when the output is rescaled or stored.
-var<workgroup> scores: array<f32, 64u * SCORE_STRIDE>;
-var<workgroup> probabilities: array<f16, 64u * P_STRIDE>;
-var<workgroup> row_max: array<f32, 64>;
-var<workgroup> row_sum: array<f32, 64>;
-var<workgroup> row_scale: array<f32, 64>;
-var<workgroup> shared_part: array<f32, 128>;
+// Two halves: of 16 keys each, then of half a head's columns each.
+var<workgroup> stage: array<array<vec4<u32>, max(KEYS / 2u * K_STRIDE, KEYS * V_STRIDE)>, 2>;
+// Of each subgroup: 32 queries x 16 keys; also 32 x 16 of its output when that is rescaled or stored.
+var<workgroup> scores: array<array<vec4<u32>, 32u * SCORE_STRIDE + 4u>, 2u * ROW_GROUPS>;
 var<workgroup> must_rescale: atomic<u32>;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_id) subgroup: u32,
 ) {
     let queries = query_tiles[params.list_stride * group.y + group.x];
-    var strength = 0.0;
-    if params.perturbation_use > 0u {
-        strength = perturbation[group.y];
-    }
-    let last_tile = select(queries.w, queries.z, strength == 1.0);
-    let first_row = 32u * (subgroup / 2u);
+    let strength = head_strength(group.y);
+    // A key tile takes two steps.
+    let first_step = 2u * queries.z;
+    let last_step = 2u * select(queries.w, queries.z, strength == 1.0);
     let half = subgroup % 2u;
-    let output_at = subgroup * 16u * SCORE_STRIDE;
+    let head_at = group.y * HEAD_DIM8;
+    let row_stride = params.heads * HEAD_DIM8;
+    // The query and the half of a step's keys whose softmax this thread computes: its neighbour has the other half.
+    let row = index / 2u;
+    let part = index % 2u;
+    let score_block = row / 32u * 2u + part;
+    let score_at = row % 32u * SCORE_STRIDE;
+    let scale = params.scale * LOG2_E;
 
-    stage_rows_q(queries.xy, group.y, index);
-    if index < 64u {
-        row_max[index] = LOWEST;
-        row_sum[index] = 0.0;
-    }
+    #repeat c D16
+    let q_part_$c = q[tile_row(queries, row) * row_stride + head_at + 2u * $c + part];
+    #end
+    #repeat c D16
+    workgroupBarrier();
+    scores[row / 32u * 2u][row % 32u * 3u + part] = q_part_$c;
     workgroupBarrier();
     #repeat i 2
-    #repeat c D16
-    let q_$i_$c =
-        subgroupMatrixLoad<left, row_major>(&stage, (first_row + 16u * $i) * STAGE_STRIDE + 2u * $c, STAGE_STRIDE);
+    let q_$i_$c = subgroupMatrixLoad<left, row_major>(&scores[subgroup - half], 48u * $i, 3u);
     #end
+    #end
+    #repeat i 2
     #repeat j D32
     var out_$i_$j: result;
     #end
     #end
+    var row_max = LOWEST;
+    var row_sum = 0.0;
+    #repeat e LOADS
+    let load_row_$e = (index + $e * THREADS) / HEAD_DIM8;
+    let load_column_$e = (index + $e * THREADS) % HEAD_DIM8;
+    var next_$e = vec4<u32>();
+    #end
+    if first_step < last_step {
+        let keys = key_tiles[queries.z];
+        #repeat e LOADS
+        next_$e = k[tile_row(keys, load_row_$e) * row_stride + head_at + load_column_$e];
+        #end
+    }
 
-    for (var tile = queries.z; tile < last_tile; tile++) {
-        let keys = key_tiles[tile];
+    for (var step = first_step; step < last_step; step++) {
+        let keys = key_tiles[step / 2u];
+        let first_key = step % 2u * KEYS;
         workgroupBarrier();
-        stage_rows_k(keys.xy, group.y, index);
+        #repeat e LOADS
+        stage[load_row_$e / 16u][load_row_$e % 16u * K_STRIDE + load_column_$e] = next_$e;
+        #end
         if index == 0u {
             atomicStore(&must_rescale, 0u);
         }
-        workgroupBarrier();
-        #repeat j 2
-        {
-            // Assigned: without initialiser a fragment is zeroed once per invocation, not once per iteration.
-            #repeat i 2
-            var score_$i = result();
-            #end
-            #repeat c D16
-            {
-                let at = (32u * half + 16u * $j) * STAGE_STRIDE + 2u * $c;
-                let key = subgroupMatrixLoad<right, col_major>(&stage, at, STAGE_STRIDE);
-                #repeat i 2
-                score_$i = subgroupMatrixMultiplyAccumulate(q_$i_$c, key, score_$i);
-                #end
-            }
-            #end
-            #repeat i 2
-            subgroupMatrixStore<row_major>(
-                &scores, (first_row + 16u * $i) * SCORE_STRIDE + 32u * half + 16u * $j, score_$i, SCORE_STRIDE,
-            );
-            #end
-        }
+        // In front of the barrier: behind it the compiler would fetch when the values are needed.
+        #repeat e LOADS
+        next_$e = v[tile_row(keys, first_key + load_row_$e) * row_stride + head_at + load_column_$e];
         #end
         workgroupBarrier();
-        stage_rows_v(keys.xy, group.y, index);
-        update_row(index / 2u, index % 2u, keys);
+        // Assigned: without initialiser a fragment is zeroed once per invocation, not once per iteration.
+        #repeat i 2
+        var score_$i = result();
+        #end
+        #repeat c D16
+        let key_$c = subgroupMatrixLoad<right, col_major>(&stage[half], 2u * $c, K_STRIDE);
+        #repeat i 2
+        score_$i = subgroupMatrixMultiplyAccumulate(q_$i_$c, key_$c, score_$i);
+        #end
+        #end
+        #repeat i 2
+        subgroupMatrixStore<row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, score_$i, SCORE_STRIDE);
+        #end
+        workgroupBarrier();
 
-        if workgroupUniformLoad(&must_rescale) != 0u {
-            #repeat i 2
-            workgroupBarrier();
-            #repeat j D32
-            subgroupMatrixStore<row_major>(&scores, output_at + 16u * $j, out_$i_$j, SCORE_STRIDE);
+        let bias = bitcast<f32>(keys.z) * LOG2_E;
+        #repeat c 4
+        var p_$c = bitcast<vec4<f32>>(scores[score_block][score_at + $c]) * scale + bias;
+        #end
+        if first_key + KEYS > keys.y {
+            let key = vec4<u32>(0u, 1u, 2u, 3u) + (first_key + 16u * part);
+            #repeat c 4
+            p_$c = select(vec4<f32>(NO_KEY), p_$c, key + 4u * $c < vec4<u32>(keys.y));
             #end
-            workgroupBarrier();
-            for (var element = index % 32u; element < 16u * 16u * D32; element += 32u) {
-                let row = element / (16u * D32);
-                scores[output_at + row * SCORE_STRIDE + element % (16u * D32)] *= row_scale[first_row + 16u * $i + row];
+        }
+        let max4 = max(max(p_0, p_1), max(p_2, p_3));
+        let half_max = max(max(max4.x, max4.y), max(max4.z, max4.w));
+        let step_max = max(half_max, subgroupShuffleXor(half_max, 1u));
+        var rescale = 1.0;
+        if step_max > row_max + RAISE {
+            if row_max > LOWEST {
+                atomicStore(&must_rescale, 1u);
             }
-            workgroupBarrier();
-            #repeat j D32
-            out_$i_$j = subgroupMatrixLoad<result, row_major>(&scores, output_at + 16u * $j, SCORE_STRIDE);
-            #end
-            #end
+            rescale = exp2(row_max - step_max);
+            row_max = step_max;
         }
         #repeat c 4
-        {
-            #repeat i 2
-            let p_at_$i = (first_row + 16u * $i) * P_STRIDE + 16u * $c;
-            let p_$i = subgroupMatrixLoad<left, row_major>(&probabilities, p_at_$i, P_STRIDE);
-            #end
+        p_$c = exp2(p_$c - row_max);
+        #end
+        let sum4 = (p_0 + p_1) + (p_2 + p_3);
+        row_sum = row_sum * rescale + ((sum4.x + sum4.y) + (sum4.z + sum4.w));
+        scores[score_block][score_at] = packed8(p_0, p_1);
+        scores[score_block][score_at + 1u] = packed8(p_2, p_3);
+
+        #repeat e LOADS
+        stage[load_column_$e / HALF_DIM8][load_row_$e * V_STRIDE + load_column_$e % HALF_DIM8] = next_$e;
+        #end
+        let next_step = min(step + 1u, last_step - 1u);
+        let next_keys = key_tiles[next_step / 2u];
+        #repeat e LOADS
+        next_$e = k[tile_row(next_keys, next_step % 2u * KEYS + load_row_$e) * row_stride + head_at + load_column_$e];
+        #end
+        let rescales = workgroupUniformLoad(&must_rescale) != 0u;
+        #repeat i 2
+        #repeat c 2
+        let p_$i_$c =
+            subgroupMatrixLoad<left, row_major>(&scores[subgroup - half + $c], 16u * $i * SCORE_STRIDE, SCORE_STRIDE);
+        #end
+        #end
+        if rescales {
             #repeat j D32
-            {
-                let at = 16u * $c * STAGE_STRIDE + half * (HEAD_DIM8 / 2u) + 2u * $j;
-                let value = subgroupMatrixLoad<right, row_major>(&stage, at, STAGE_STRIDE);
-                #repeat i 2
-                out_$i_$j = subgroupMatrixMultiplyAccumulate(p_$i, value, out_$i_$j);
-                #end
-            }
+            workgroupBarrier();
+            #repeat i 2
+            subgroupMatrixStore<row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, out_$i_$j, SCORE_STRIDE);
+            #end
+            workgroupBarrier();
+            #repeat c 4
+            scores[score_block][score_at + $c] = scaled(scores[score_block][score_at + $c], rescale);
+            #end
+            workgroupBarrier();
+            #repeat i 2
+            out_$i_$j = subgroupMatrixLoad<result, row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, SCORE_STRIDE);
+            #end
             #end
         }
+        #repeat c 2
+        #repeat j D32
+        let value_$c_$j = subgroupMatrixLoad<right, row_major>(&stage[half], 16u * $c * V_STRIDE + 2u * $j, V_STRIDE);
+        #repeat i 2
+        out_$i_$j = subgroupMatrixMultiplyAccumulate(p_$i_$c, value_$c_$j, out_$i_$j);
+        #end
+        #end
         #end
     }
 
-    #repeat i 2
-    workgroupBarrier();
+    let sum = row_sum + subgroupShuffleXor(row_sum, 1u);
+    let factor = select(0.0, 1.0 / sum, sum > 0.0);
+    if part == 0u && row < queries.y {
+        store_lse(group.y, queries.x + row, row_max * LN_2, sum);
+    }
     #repeat j D32
-    subgroupMatrixStore<row_major>(&scores, output_at + 16u * $j, out_$i_$j, SCORE_STRIDE);
+    workgroupBarrier();
+    #repeat i 2
+    subgroupMatrixStore<row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, out_$i_$j, SCORE_STRIDE);
     #end
     workgroupBarrier();
-    for (var element = index % 32u; element < 16u * 4u * D32; element += 32u) {
-        let row = first_row + 16u * $i + element / (4u * D32);
-        let column = 4u * (element % (4u * D32));
-        let at = output_at + (element / (4u * D32)) * SCORE_STRIDE + column;
-        if row < queries.y {
-            let sum = row_sum[row];
-            let un_normalised = vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
-            var value = un_normalised * select(0.0, 1.0 / sum, sum > 0.0);
-            let head_at = ((queries.x + row) * params.heads + group.y) * HEAD_DIM + half * (HEAD_DIM / 2u) + column;
-            if params.perturbation_use == 2u {
-                value = mix(value, own_value(head_at / 4u), strength);
-            }
-            out[head_at / 4u] = vec4<f16>(value);
-        }
+    if row < queries.y {
+        let at_$j = 2u * ((queries.x + row) * row_stride + head_at + part * HALF_DIM8 + 2u * $j);
+        #repeat c 4
+        store(at_$j + $c, bitcast<vec4<f32>>(scores[score_block][score_at + $c]) * factor, strength);
+        #end
     }
     #end
-    if index < queries.y {
-        let sum = row_sum[index];
-        let value = select(params.lse_without_keys, row_max[index] + log(sum), sum > 0.0);
-        lse[group.y * params.num_queries + queries.x + index] = value;
-    }
 }
 
-// Turns a row of scores into f16 probabilities against the running maximum and updates the row's statistics; two
-// threads a row, 32 keys each (every other one).
-fn update_row(row: u32, part: u32, keys: vec4<u32>) {
-    let bias = bitcast<f32>(keys.z);
-    let at = row * SCORE_STRIDE + part;
-    var part_max = LOWEST;
-    for (var c = 0u; c < 64u; c += 2u) {
-        let logit = scores[at + c] * params.scale + bias;
-        part_max = max(part_max, select(LOWEST, logit, part + c < keys.y));
-    }
-    shared_part[2u * row + part] = part_max;
-    let old_max = row_max[row];
-    workgroupBarrier();
-    let tile_max = max(shared_part[2u * row], shared_part[2u * row + 1u]);
-    let raises = tile_max > old_max + RAISE;
-    let new_max = select(old_max, tile_max, raises);
-    var part_sum = 0.0;
-    for (var c = 0u; c < 64u; c += 2u) {
-        let logit = scores[at + c] * params.scale + bias;
-        let p = f16(select(0.0, exp(logit - new_max), part + c < keys.y));
-        probabilities[row * P_STRIDE + part + c] = p;
-        part_sum += f32(p);
-    }
-    workgroupBarrier();
-    shared_part[2u * row + part] = part_sum;
-    workgroupBarrier();
-    if part == 0u {
-        let rescale = exp(old_max - new_max);
-        row_sum[row] = row_sum[row] * rescale + shared_part[2u * row] + shared_part[2u * row + 1u];
-        row_max[row] = new_max;
-        row_scale[row] = rescale;
-        if raises && old_max > LOWEST {
-            atomicOr(&must_rescale, 1u);
-        }
-    }
-    workgroupBarrier();
+fn packed8(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
+    return vec4<u32>(
+        pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw),
+    );
 }
 
-// Four elements of v, which is bound eight at a time.
-fn own_value(at4: u32) -> vec4<f32> {
-    let packed = v[at4 / 2u];
-    let pair = select(packed.xy, packed.zw, at4 % 2u == 1u);
-    return vec4<f32>(unpack2x16float(pair.x), unpack2x16float(pair.y));
+fn scaled(bits: vec4<u32>, factor: f32) -> vec4<u32> {
+    return bitcast<vec4<u32>>(bitcast<vec4<f32>>(bits) * factor);
+}
+
+fn store(at4: u32, value: vec4<f32>, strength: f32) {
+    var perturbed = value;
+    if params.perturbation_use == 2u {
+        let own = v[at4 / 2u];
+        let pair = select(own.xy, own.zw, at4 % 2u == 1u);
+        perturbed = mix(value, vec4<f32>(unpack2x16float(pair.x), unpack2x16float(pair.y)), strength);
+    }
+    out[at4] = vec4<f16>(perturbed);
 }

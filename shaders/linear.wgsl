@@ -5,12 +5,14 @@
 // out     [m, n] out_elem
 // weight  [n, k] as torch stores it, in one of three storages (shared/weight_<storage>)
 //
-// One workgroup computes a tile of (16 * ROWS) x (16 * COLUMNS * 4) elements; a thread computes ROWS rows of
-// COLUMNS * 4 columns, 16 apart, so that neighbouring threads read and write neighbours. Both operands are staged in
-// workgroup memory as vec4 along k, TILE_K4 of them at a time; rows are padded by one vec4 against bank conflicts.
-// Sums are f32. Precondition (op): k is a multiple of 4.
+// One workgroup of 16 * TY threads computes a tile of (TY * ROWS) x (64 * COLUMNS) elements; a thread computes ROWS
+// rows, TY apart, of COLUMNS * 4 columns, 16 apart. Both operands are staged in workgroup memory as vec4 along k,
+// TILE_K4 of them at a time (X_LOADS and W_LOADS a thread), rows padded by one vec4 against bank conflicts; the next
+// ones are fetched meanwhile. Reading workgroup memory is what limits it: a thread computes what its registers hold.
+// Sums are f32. Preconditions (op): k is a multiple of 4; the tile's rows of vec4 are whole numbers a thread.
 // Matches torch.nn.functional.linear followed by the activation.
 
+#import shared/add_dot
 #import shared/weight_<storage>
 #import shared/activation
 #import shared/store_columns16
@@ -26,63 +28,82 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<out_elem>;
 
-const TILE_M = 16u * ROWS;
+const THREADS = 16u * TY;
+const TILE_M = TY * ROWS;
 const TILE_N = 64u * COLUMNS;
 const STRIDE = TILE_K4 + 1u;
 
 var<workgroup> x_tile: array<vec4<f32>, TILE_M * STRIDE>;
 var<workgroup> weight_tile: array<vec4<f32>, TILE_N * STRIDE>;
 
-@compute @workgroup_size(16, 16)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
     let first_row = group.y * TILE_M;
     let first_column = group.x * TILE_N;
     let k4_end = params.k / 4u;
+    // 32 neighbouring threads take 4 x 8 places of the tile, so that they read few rows of either operand.
+    let tx = index / 32u % 2u * 8u + index % 8u;
+    let ty = index / 64u * 4u + index / 8u % 4u;
+    let stage_column = index % TILE_K4;
+    let stage_row = index / TILE_K4;
 
     #repeat i ROWS
     #repeat j COLUMNS
     var sum_$i_$j = vec4<f32>();
     #end
     #end
+    #repeat e X_LOADS
+    let x_row_$e = stage_row + $e * (THREADS / TILE_K4);
+    let x_at_$e = min(first_row + x_row_$e, params.m - 1u) * k4_end;
+    #end
+    #repeat e W_LOADS
+    let weight_row_$e = stage_row + $e * (THREADS / TILE_K4);
+    let weight_at_$e = min(first_column + weight_row_$e, params.n - 1u);
+    #end
+
+    let start = min(stage_column, k4_end - 1u);
+    #repeat e X_LOADS
+    var next_x_$e = x[x_at_$e + start];
+    #end
+    #repeat e W_LOADS
+    var next_weight_$e = fetch_weight(weight_at_$e, start);
+    #end
 
     for (var k4 = 0u; k4 < k4_end; k4 += TILE_K4) {
         workgroupBarrier();
-        for (var i = index; i < TILE_M * TILE_K4; i += 256u) {
-            let row = i / TILE_K4;
-            let column = i % TILE_K4;
-            var value = vec4<f32>();
-            if first_row + row < params.m && k4 + column < k4_end {
-                value = vec4<f32>(x[(first_row + row) * k4_end + k4 + column]);
-            }
-            x_tile[row * STRIDE + column] = value;
-        }
-        for (var i = index; i < TILE_N * TILE_K4; i += 256u) {
-            let row = i / TILE_K4;
-            let column = i % TILE_K4;
-            var value = vec4<f32>();
-            if first_column + row < params.n && k4 + column < k4_end {
-                value = load_weight(first_column + row, k4 + column);
-            }
-            weight_tile[row * STRIDE + column] = value;
-        }
+        let inside = f32(k4 + stage_column < k4_end);
+        #repeat e X_LOADS
+        x_tile[x_row_$e * STRIDE + stage_column] = vec4<f32>(next_x_$e) * inside;
+        #end
+        #repeat e W_LOADS
+        weight_tile[weight_row_$e * STRIDE + stage_column] = widen_weight(next_weight_$e);
+        #end
+        // In front of the barrier: behind it the compiler would fetch when the values are needed.
+        let next = min(k4 + TILE_K4 + stage_column, k4_end - 1u);
+        #repeat e X_LOADS
+        next_x_$e = x[x_at_$e + next];
+        #end
+        #repeat e W_LOADS
+        next_weight_$e = fetch_weight(weight_at_$e, next);
+        #end
         workgroupBarrier();
         for (var c = 0u; c < TILE_K4; c++) {
-            #repeat i ROWS
-            let x_$i = x_tile[(local.y + 16u * $i) * STRIDE + c];
-            #end
             #repeat j COLUMNS
+            #repeat d 4
+            let w_$j_$d = weight_tile[(tx + 64u * $j + 16u * $d) * STRIDE + c];
+            #end
+            #end
+            #repeat i ROWS
             {
-                let at = (local.x + 64u * $j) * STRIDE + c;
-                let w0 = weight_tile[at];
-                let w1 = weight_tile[at + 16u * STRIDE];
-                let w2 = weight_tile[at + 32u * STRIDE];
-                let w3 = weight_tile[at + 48u * STRIDE];
-                #repeat i ROWS
-                sum_$i_$j += vec4<f32>(dot(x_$i, w0), dot(x_$i, w1), dot(x_$i, w2), dot(x_$i, w3));
+                let a = x_tile[(ty + TY * $i) * STRIDE + c];
+                #repeat j COLUMNS
+                sum_$i_$j = vec4<f32>(
+                    add_dot(sum_$i_$j.x, a, w_$j_0), add_dot(sum_$i_$j.y, a, w_$j_1),
+                    add_dot(sum_$i_$j.z, a, w_$j_2), add_dot(sum_$i_$j.w, a, w_$j_3),
+                );
                 #end
             }
             #end
@@ -91,7 +112,7 @@ fn main(
 
     #repeat i ROWS
     #repeat j COLUMNS
-    store(first_row + local.y + 16u * $i, first_column + local.x + 64u * $j, sum_$i_$j);
+    store(first_row + ty + TY * $i, first_column + tx + 64u * $j, sum_$i_$j);
     #end
     #end
 }

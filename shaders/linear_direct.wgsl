@@ -33,10 +33,10 @@ fn main(@builtin(global_invocation_id) thread: vec3<u32>) {
     var sum_$i = vec4<f32>();
     #end
     for (var c = 0u; c < k4_end; c++) {
-        let w0 = load_weight(column, c);
-        let w1 = load_weight(min(column + 1u, last_column), c);
-        let w2 = load_weight(min(column + 2u, last_column), c);
-        let w3 = load_weight(min(column + 3u, last_column), c);
+        let w0 = widen_weight(fetch_weight(column, c));
+        let w1 = widen_weight(fetch_weight(min(column + 1u, last_column), c));
+        let w2 = widen_weight(fetch_weight(min(column + 2u, last_column), c));
+        let w3 = widen_weight(fetch_weight(min(column + 3u, last_column), c));
         #repeat i ROWS
         {
             let x_part = vec4<f32>(x[row_$i + c]);

@@ -1,13 +1,15 @@
 // out[m, n] = activation( sum_k x[m, k] * weight[n, k] + bias[n] ), with f16 products and f32 sums
 //
-// Operands are those of linear.wgsl with x in f16; needs shader-f16. One workgroup computes a tile of (16 * ROWS) x
-// (64 * COLUMNS) elements; a thread computes ROWS rows of COLUMNS * 4 columns, 16 apart.
-// A product of two vec4 along k is accumulated component by component in f16 (two fused multiply-adds a pair, the full
-// f16 rate) for the TILE_K4 steps of one staged tile, then added up in f32: an f16 sum has at most TILE_K4 terms, which
-// keeps the relative error near that of rounding the operands.
-// Precondition (op): k is a multiple of 4.
+// Operands are those of linear.wgsl with x in f16, bound as eight at a time; weights are turned into f16 while they are
+// staged. Needs shader-f16.
+// One workgroup of 16 * TY threads computes a tile of (TY * ROWS) x (64 * COLUMNS) elements; a thread computes ROWS
+// rows, TY apart, of COLUMNS * 4 columns, 16 apart. TILE_K8 groups of eight along k are staged at a time (X_LOADS and
+// W_LOADS a thread), rows padded by one group against bank conflicts.
+// Products go in pairs along k to two f16 sums of 4 * TILE_K8 terms each, which are then added up in f32: the relative
+// error stays near that of rounding the operands. Preconditions (op): k is a multiple of 8; whole loads a thread.
 
-#import shared/weight_<storage>
+#import shared/f16_products
+#import shared/weight8_<storage>
 #import shared/activation
 #import shared/store_columns16
 
@@ -18,88 +20,109 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f16>>;
+@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<out_elem>;
 
-const TILE_M = 16u * ROWS;
+const THREADS = 16u * TY;
+const TILE_M = TY * ROWS;
 const TILE_N = 64u * COLUMNS;
-const STRIDE = TILE_K4 + 1u;
+const STRIDE = TILE_K8 + 1u;
 
-var<workgroup> x_tile: array<vec4<f16>, TILE_M * STRIDE>;
-var<workgroup> weight_tile: array<vec4<f16>, TILE_N * STRIDE>;
+var<workgroup> x_tile: array<vec4<u32>, TILE_M * STRIDE>;
+var<workgroup> weight_tile: array<vec4<u32>, TILE_N * STRIDE>;
 
-@compute @workgroup_size(16, 16)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
     let first_row = group.y * TILE_M;
     let first_column = group.x * TILE_N;
-    let k4_end = params.k / 4u;
+    let k8_end = params.k / 8u;
+    let tx = index / 32u % 2u * 8u + index % 8u;
+    let ty = index / 64u * 4u + index / 8u % 4u;
+    let stage_column = index % TILE_K8;
+    let stage_row = index / TILE_K8;
 
     #repeat i ROWS
     #repeat j COLUMNS
     var sum_$i_$j = vec4<f32>();
     #end
     #end
+    #repeat e X_LOADS
+    let x_row_$e = stage_row + $e * (THREADS / TILE_K8);
+    let x_at_$e = min(first_row + x_row_$e, params.m - 1u) * k8_end;
+    #end
+    #repeat e W_LOADS
+    let weight_row_$e = stage_row + $e * (THREADS / TILE_K8);
+    let weight_at_$e = min(first_column + weight_row_$e, params.n - 1u);
+    #end
 
-    for (var k4 = 0u; k4 < k4_end; k4 += TILE_K4) {
+    let start = min(stage_column, k8_end - 1u);
+    #repeat e X_LOADS
+    var next_x_$e = x[x_at_$e + start];
+    #end
+    #repeat e W_LOADS
+    var next_weight_$e = fetch_weight8(weight_at_$e, start);
+    #end
+
+    for (var k8 = 0u; k8 < k8_end; k8 += TILE_K8) {
         workgroupBarrier();
-        for (var i = index; i < TILE_M * TILE_K4; i += 256u) {
-            let row = i / TILE_K4;
-            let column = i % TILE_K4;
-            var value = vec4<f16>();
-            if first_row + row < params.m && k4 + column < k4_end {
-                value = x[(first_row + row) * k4_end + k4 + column];
-            }
-            x_tile[row * STRIDE + column] = value;
-        }
-        for (var i = index; i < TILE_N * TILE_K4; i += 256u) {
-            let row = i / TILE_K4;
-            let column = i % TILE_K4;
-            var value = vec4<f16>();
-            if first_column + row < params.n && k4 + column < k4_end {
-                value = vec4<f16>(load_weight(first_column + row, k4 + column));
-            }
-            weight_tile[row * STRIDE + column] = value;
-        }
+        let inside = k8 + stage_column < k8_end;
+        #repeat e X_LOADS
+        x_tile[x_row_$e * STRIDE + stage_column] = select(vec4<u32>(), next_x_$e, inside);
+        #end
+        #repeat e W_LOADS
+        weight_tile[weight_row_$e * STRIDE + stage_column] = to_f16(next_weight_$e);
+        #end
+        // In front of the barrier: behind it the compiler would fetch when the values are needed.
+        let next = min(k8 + TILE_K8 + stage_column, k8_end - 1u);
+        #repeat e X_LOADS
+        next_x_$e = x[x_at_$e + next];
+        #end
+        #repeat e W_LOADS
+        next_weight_$e = fetch_weight8(weight_at_$e, next);
+        #end
         workgroupBarrier();
+        #repeat i ROWS
         #repeat j COLUMNS
+        #repeat d 4
+        var part_$i_$j_$d = vec2<f16>();
+        #end
+        #end
+        #end
+        #repeat c TILE_K8
         {
+            #repeat j COLUMNS
+            #repeat d 4
+            let w_$j_$d = weight_tile[(tx + 64u * $j + 16u * $d) * STRIDE + $c];
+            #end
+            #end
             #repeat i ROWS
-            #repeat c 4
-            var part_$i_$c = vec4<f16>();
-            #end
-            #end
-            for (var k = 0u; k < TILE_K4; k++) {
-                #repeat c 4
-                let w_$c = weight_tile[(local.x + 64u * $j + 16u * $c) * STRIDE + k];
-                #end
-                #repeat i ROWS
-                let x_$i = x_tile[(local.y + 16u * $i) * STRIDE + k];
-                #repeat c 4
-                part_$i_$c = fma(x_$i, w_$c, part_$i_$c);
+            {
+                let a = x_tile[(ty + TY * $i) * STRIDE + $c];
+                #repeat j COLUMNS
+                #repeat d 4
+                part_$i_$j_$d = add_products(part_$i_$j_$d, a, w_$j_$d);
                 #end
                 #end
             }
-            #repeat i ROWS
-            sum_$i_$j += vec4<f32>(
-                add_up(part_$i_0), add_up(part_$i_1), add_up(part_$i_2), add_up(part_$i_3),
-            );
             #end
         }
+        #end
+        #repeat i ROWS
+        #repeat j COLUMNS
+        sum_$i_$j += vec4<f32>(
+            both(part_$i_$j_0), both(part_$i_$j_1), both(part_$i_$j_2), both(part_$i_$j_3),
+        );
+        #end
         #end
     }
 
     #repeat i ROWS
     #repeat j COLUMNS
-    store(first_row + local.y + 16u * $i, first_column + local.x + 64u * $j, sum_$i_$j);
+    store(first_row + ty + TY * $i, first_column + tx + 64u * $j, sum_$i_$j);
     #end
     #end
-}
-
-fn add_up(part: vec4<f16>) -> f32 {
-    return dot(vec4<f32>(part), vec4<f32>(1.0));
 }

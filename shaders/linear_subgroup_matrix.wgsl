@@ -1,13 +1,15 @@
 // out[m, n] = activation( sum_k x[m, k] * weight[n, k] + bias[n] ) on the GPU's matrix units, f16 in, f32 sums
 //
 // x       [m, k] f16, bound as eight at a time
-// weight  [n, k] f16 or int8 (shared/weight8_<storage>), turned into f16 while it is staged
+// weight  [n, k] f16 or int8 (shared/weight8_<storage>), turned into f16 when it is staged
 // out     [m, n] out_elem
 //
 // One workgroup of four subgroups (32 wide) computes a tile of 128 x 128; each subgroup holds 64 x 64 of it as 4 x 4
 // fragments of 16 x 16. Both operands are staged in workgroup memory, 32 columns of k at a time; the next 32 are
 // fetched into registers while the current ones are multiplied. Every loop over fragments is written out: arrays of
-// fragments indexed by a loop variable spill (33 against 171 TFLOP/s for this very kernel).
+// fragments indexed by a loop variable spill (33 against 171 TFLOP/s for this very kernel). Fragments are loaded at
+// constant offsets into arrays of arrays, which need no bounds check each (105 against 210 TFLOP/s); two stages with
+// one barrier a step would leave room for one workgroup only (120 TFLOP/s).
 // Preconditions (op): k is a multiple of 32 (64 for int8), n of 4; f16 -> f32 fragments of 16 x 16 x 16.
 // Matches torch.nn.functional.linear followed by the activation, to f16 rounding of the operands.
 
@@ -28,16 +30,15 @@ struct Params {
 const TILE = 128u;
 const STEP8 = 4u; // a step of k is 32 columns: 4 groups of 8
 const STRIDE = 5u; // rows of a staged tile, in groups of 8: one of padding against bank conflicts
-const RESULT_STRIDE = 68u;
+const RESULT_STRIDE = 9u; // rows of 32 results on their way out, in groups of 4
 
 alias left = subgroup_matrix_left<f16, 16, 16>;
 alias right = subgroup_matrix_right<f16, 16, 16>;
 alias result = subgroup_matrix_result<f32, 16, 16>;
 
-var<workgroup> x_tile: array<vec4<u32>, TILE * STRIDE>;
-var<workgroup> weight_tile: array<vec4<u32>, TILE * STRIDE>;
-// 16 rows of 64 results for each of the four subgroups, on their way out.
-var<workgroup> result_tile: array<f32, 4u * 16u * RESULT_STRIDE>;
+// In two halves of 64 rows. x_tile later holds 16 x 32 results of each subgroup.
+var<workgroup> x_tile: array<array<vec4<u32>, 64u * STRIDE>, 2>;
+var<workgroup> weight_tile: array<array<vec4<u32>, 64u * STRIDE>, 2>;
 
 @compute @workgroup_size(128)
 fn main(
@@ -48,70 +49,72 @@ fn main(
     let first_row = group.y * TILE;
     let first_column = group.x * TILE;
     let k8_end = params.k / 8u;
+    let row_half = subgroup / 2u;
+    let column_half = subgroup % 2u;
     // Thread `index` stages group of 8 number `index % 4` of rows index / 4, + 32, + 64, + 96.
     let stage_row = index / STEP8;
     let stage_column = index % STEP8;
     let stage_at = stage_row * STRIDE + stage_column;
-    let row_half = 64u * (subgroup / 2u) * STRIDE;
-    let column_half = 64u * (subgroup % 2u) * STRIDE;
 
     #repeat i 4
-    #repeat j 4
-    var sum_$i_$j: result;
+    #repeat h 2
+    #repeat j 2
+    var sum_$i_$h_$j: result;
     #end
-    let x_row_$i = min(first_row + stage_row + 32u * $i, params.m - 1u) * k8_end + stage_column;
+    #end
+    let x_at_$i = min(first_row + stage_row + 32u * $i, params.m - 1u) * k8_end + stage_column;
     let weight_row_$i = min(first_column + stage_row + 32u * $i, params.n - 1u);
-    var next_x_$i = x[x_row_$i];
-    var next_weight_$i = load_weight8(weight_row_$i, stage_column);
+    var next_x_$i = x[x_at_$i];
+    var next_weight_$i = fetch_weight8(weight_row_$i, stage_column);
     #end
 
     for (var k8 = 0u; k8 < k8_end; k8 += STEP8) {
         workgroupBarrier();
         #repeat i 4
-        x_tile[stage_at + 32u * $i * STRIDE] = next_x_$i;
-        weight_tile[stage_at + 32u * $i * STRIDE] = next_weight_$i;
+        x_tile[$i / 2][stage_at + 32u * ($i % 2) * STRIDE] = next_x_$i;
+        weight_tile[$i / 2][stage_at + 32u * ($i % 2) * STRIDE] = to_f16(next_weight_$i);
         #end
-        workgroupBarrier();
         let next = min(k8 + STEP8, k8_end - STEP8);
         #repeat i 4
-        next_x_$i = x[x_row_$i + next];
-        next_weight_$i = load_weight8(weight_row_$i, next + stage_column);
+        next_x_$i = x[x_at_$i + next];
+        next_weight_$i = fetch_weight8(weight_row_$i, next + stage_column);
         #end
+        workgroupBarrier();
         #repeat s 2
-        {
-            #repeat i 4
-            let x_$i = subgroupMatrixLoad<left, row_major>(&x_tile, row_half + 16u * $i * STRIDE + 2u * $s, STRIDE);
-            #end
-            #repeat j 4
-            let weight_$j =
-                subgroupMatrixLoad<right, col_major>(&weight_tile, column_half + 16u * $j * STRIDE + 2u * $s, STRIDE);
-            #repeat i 4
-            sum_$i_$j = subgroupMatrixMultiplyAccumulate(x_$i, weight_$j, sum_$i_$j);
-            #end
-            #end
-        }
+        #repeat i 4
+        let x_$s_$i = subgroupMatrixLoad<left, row_major>(&x_tile[row_half], 16u * $i * STRIDE + 2u * $s, STRIDE);
+        #end
+        #repeat h 2
+        #repeat j 2
+        let weight_$s_$h_$j = subgroupMatrixLoad<right, col_major>(
+            &weight_tile[column_half], (32u * $h + 16u * $j) * STRIDE + 2u * $s, STRIDE,
+        );
+        #repeat i 4
+        sum_$i_$h_$j = subgroupMatrixMultiplyAccumulate(x_$s_$i, weight_$s_$h_$j, sum_$i_$h_$j);
+        #end
+        #end
+        #end
         #end
     }
 
-    // 16 rows of each subgroup at a time: lanes take 4 columns of two rows each, in 8 turns.
+    // 16 rows and 32 columns of each subgroup at a time: lanes take 4 columns of four rows each, in 4 turns.
     let lane = index % 32u;
-    let base = subgroup * 16u * RESULT_STRIDE;
+    let result_at = 16u * RESULT_STRIDE * column_half;
     #repeat i 4
+    #repeat h 2
     workgroupBarrier();
-    #repeat j 4
-    subgroupMatrixStore<row_major>(&result_tile, base + 16u * $j, sum_$i_$j, RESULT_STRIDE);
-    #end
+    subgroupMatrixStore<row_major>(&x_tile[row_half], result_at, sum_$i_$h_0, RESULT_STRIDE);
+    subgroupMatrixStore<row_major>(&x_tile[row_half], result_at + 4u, sum_$i_$h_1, RESULT_STRIDE);
     workgroupBarrier();
-    for (var turn = 0u; turn < 8u; turn++) {
-        let row_in = 2u * turn + lane / 16u;
-        let column_in = 4u * (lane % 16u);
-        let row = first_row + 64u * (subgroup / 2u) + 16u * $i + row_in;
-        let column = first_column + 64u * (subgroup % 2u) + column_in;
+    for (var turn = 0u; turn < 4u; turn++) {
+        let row_in = 4u * turn + lane / 8u;
+        let row = first_row + 64u * row_half + 16u * $i + row_in;
+        let column = first_column + 64u * column_half + 32u * $h + 4u * (lane % 8u);
         if row < params.m && column < params.n {
-            let at = base + row_in * RESULT_STRIDE + column_in;
-            let sum = vec4<f32>(result_tile[at], result_tile[at + 1u], result_tile[at + 2u], result_tile[at + 3u]);
+            let sum = bitcast<vec4<f32>>(x_tile[row_half][result_at + row_in * RESULT_STRIDE + lane % 8u]);
             out[(row * params.n + column) / 4u] = vec4<out_elem>(activate(sum + bias[column / 4u]));
         }
     }
+    #end
     #end
 }

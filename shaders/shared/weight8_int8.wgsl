@@ -3,11 +3,19 @@
 @group(0) @binding(4) var<storage, read> weight: array<vec2<u32>>;
 @group(0) @binding(5) var<storage, read> weight_scale_bias: array<u32>;
 
-fn load_weight8(row: u32, k8: u32) -> vec4<u32> {
-    let scale_bias = unpack2x16float(weight_scale_bias[row * (params.k / 64u) + k8 / 8u]);
-    let q = weight[row * (params.k / 8u) + k8];
-    let low = vec4<f32>(unpack4xU8(q.x)) * scale_bias.x + scale_bias.y;
-    let high = vec4<f32>(unpack4xU8(q.y)) * scale_bias.x + scale_bias.y;
+// As they are stored, and their scale and bias.
+alias packed_weight8 = vec3<u32>;
+
+fn fetch_weight8(row: u32, k8: u32) -> packed_weight8 {
+    return vec3<u32>(
+        weight[row * (params.k / 8u) + k8], weight_scale_bias[row * (params.k / 64u) + k8 / 8u],
+    );
+}
+
+fn to_f16(packed: packed_weight8) -> vec4<u32> {
+    let scale_bias = unpack2x16float(packed.z);
+    let low = vec4<f32>(unpack4xU8(packed.x)) * scale_bias.x + scale_bias.y;
+    let high = vec4<f32>(unpack4xU8(packed.y)) * scale_bias.x + scale_bias.y;
     return vec4<u32>(
         pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw),
     );

@@ -3,8 +3,16 @@
 @group(0) @binding(4) var<storage, read> weight: array<u32>;
 @group(0) @binding(5) var<storage, read> weight_scale_bias: array<u32>;
 
-fn load_weight(row: u32, k4: u32) -> vec4<f32> {
-    let scale_bias = unpack2x16float(weight_scale_bias[row * (params.k / 64u) + k4 / 16u]);
-    let q = unpack4xU8(weight[row * (params.k / 4u) + k4]);
-    return vec4<f32>(q) * scale_bias.x + scale_bias.y;
+// Four neighbours as they are stored, and their scale and bias.
+alias packed_weight = vec2<u32>;
+
+fn fetch_weight(row: u32, k4: u32) -> packed_weight {
+    return vec2<u32>(
+        weight[row * (params.k / 4u) + k4], weight_scale_bias[row * (params.k / 64u) + k4 / 16u],
+    );
+}
+
+fn widen_weight(packed: packed_weight) -> vec4<f32> {
+    let scale_bias = unpack2x16float(packed.y);
+    return vec4<f32>(unpack4xU8(packed.x)) * scale_bias.x + scale_bias.y;
 }

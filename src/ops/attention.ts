@@ -7,20 +7,27 @@ import type { Recorder } from "../gpu/recorder.ts";
 import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/attention.wgsl?raw";
 import { ATTENTION_DIRECT } from "./attention_direct.ts";
-import { ATTENTION_SUBGROUP_MATRIX, fragmentConstants } from "./attention_subgroup_matrix.ts";
+import { ATTENTION_F16 } from "./attention_f16.ts";
+import { ATTENTION_SUBGROUP_MATRIX, fragmentConstants, takesWideTiles } from "./attention_subgroup_matrix.ts";
 import { hasMatrixUnits, MATRIX_ENABLES } from "./matrix_units.ts";
 
-/** Which key tiles every query tile reads, in GPU memory; layouts in shaders/attention.wgsl. */
-export interface AttentionTiles {
+/** Query tiles in GPU memory; layout in shaders/attention.wgsl. */
+export interface QueryTiles {
   readonly numQueryTiles: number;
   /** u32 [lists, numQueryTiles, 4]. */
   readonly queryTiles: Tensor;
+}
+
+/** Which key tiles every query tile reads, in GPU memory; layouts in shaders/attention.wgsl. */
+export interface AttentionTiles extends QueryTiles {
   /** u32 [tiles, 4]. */
   readonly keyTiles: Tensor;
   /** Every head has its own list, instead of all sharing one. */
   readonly perHead: boolean;
   /** Sum over query tiles (and heads) of query rows times key rows, for the flop count. */
   readonly scoreCount: number;
+  /** The same in query tiles of up to 128 rows, where most can be joined: for matrix units, which then read keys less. */
+  readonly wide?: QueryTiles | undefined;
 }
 
 /** SoftPAG: out = (1 - u) * out + u * v of the query's own row, for self-attention. */
@@ -32,7 +39,7 @@ export interface Perturbation {
 }
 
 /** The kernels that compute attention. */
-export type AttentionVariant = "tiled" | "direct" | "subgroup_matrix";
+export type AttentionVariant = "tiled" | "direct" | "f16" | "subgroup_matrix";
 
 /** Operands of attention. */
 export interface AttentionOperands {
@@ -49,7 +56,8 @@ export interface AttentionOperands {
   readonly perturbation?: Perturbation | undefined;
   /**
    * Which kernel; default "direct" on software adapters, those with less than 32 KiB a workgroup and for head dimensions
-   * other than 32, 64, 96 and 128; "subgroup_matrix" for f16 operands where the adapter has matrix units, else "tiled".
+   * other than 32, 64, 96 and 128; for f16 operands "subgroup_matrix" where the adapter has matrix units, else "f16";
+   * otherwise "tiled".
    */
   readonly variant?: AttentionVariant;
 }
@@ -92,14 +100,16 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   const out = temporaryTensor(recorder, { ...q, label: "attention" });
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
   const variant = operands.variant ?? defaultVariant(recorder.gpu.capabilities, q.dtype, headDim);
+  const isWide = variant === "subgroup_matrix" && takesWideTiles(headDim);
+  const { numQueryTiles, queryTiles } = (isWide ? tiles.wide : undefined) ?? tiles;
   const scores = tiles.perHead ? tiles.scoreCount : heads * tiles.scoreCount;
   recorder.dispatch({
-    ...kernelOf(variant, q, headDim),
+    ...kernelOf(variant, q.dtype, { headDim, queryRows: queryTiles === tiles.queryTiles ? 64 : 128 }),
     params: {
       num_queries: numQueries,
-      num_query_tiles: tiles.numQueryTiles,
+      num_query_tiles: numQueryTiles,
       heads,
-      list_stride: tiles.perHead ? tiles.numQueryTiles : 0,
+      list_stride: tiles.perHead ? numQueryTiles : 0,
       scale: operands.scale ?? 1 / Math.sqrt(headDim),
       lse_without_keys: -Infinity,
       perturbation_use: perturbation === undefined ? 0 : PERTURBATION_USES[perturbation.use],
@@ -108,13 +118,13 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
       q: binding(q),
       k: binding(k),
       v: binding(v),
-      query_tiles: binding(tiles.queryTiles),
+      query_tiles: binding(queryTiles),
       key_tiles: binding(tiles.keyTiles),
-      perturbation: binding(perturbation?.strengths ?? tiles.queryTiles), // not read without one
+      perturbation: binding(perturbation?.strengths ?? queryTiles), // not read without one
       out: binding(out),
       lse: binding(lse),
     },
-    workgroups: [tiles.numQueryTiles, heads],
+    workgroups: [numQueryTiles, heads],
     flops: 4 * scores * headDim,
     bytes: tensorBytes(q) + tensorBytes(k) + tensorBytes(v) + tensorBytes(out),
   });
@@ -123,8 +133,8 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
 
 function kernelOf(
   variant: AttentionVariant,
-  { dtype }: Tensor,
-  headDim: number,
+  dtype: Tensor["dtype"],
+  { headDim, queryRows }: { headDim: number; queryRows: 64 | 128 },
 ): Pick<DispatchDescriptor, "kernel" | "constants" | "enables"> {
   const constants = { elem: dtype, HEAD_DIM: headDim };
   const enables = dtype === "f16" ? ["f16"] : [];
@@ -133,10 +143,12 @@ function kernelOf(
       return { kernel: ATTENTION_DIRECT, constants, enables };
     case "tiled":
       return { kernel: KERNEL, constants: { ...constants, OUT_COLUMNS: Math.ceil(headDim / 64) }, enables };
+    case "f16":
+      return { kernel: ATTENTION_F16, constants: { HEAD_DIM: headDim }, enables };
     case "subgroup_matrix":
       return {
         kernel: ATTENTION_SUBGROUP_MATRIX,
-        constants: { HEAD_DIM: headDim, ...fragmentConstants(headDim) },
+        constants: { HEAD_DIM: headDim, ...fragmentConstants(headDim, queryRows) },
         enables: MATRIX_ENABLES,
       };
   }
@@ -149,7 +161,8 @@ function defaultVariant(
 ): AttentionVariant {
   if (headDim % 32 !== 0 || headDim > 128) return "direct"; // the others' tiles fit 32, 64, 96 and 128
   if (capabilities.software || capabilities.maxWorkgroupBytes < TILED_WORKGROUP_BYTES) return "direct";
-  return dtype === "f16" && hasMatrixUnits(capabilities) ? "subgroup_matrix" : "tiled";
+  if (dtype !== "f16") return "tiled";
+  return hasMatrixUnits(capabilities) ? "subgroup_matrix" : "f16";
 }
 
 interface Perturbed {

@@ -15,9 +15,9 @@ import {
 import source from "../../shaders/linear.wgsl?raw";
 import { ACTIVATIONS, type Activation } from "./activation.ts";
 import { linearDirect } from "./linear_direct.ts";
-import { linearF16 } from "./linear_f16.ts";
+import { fitsF16, linearF16 } from "./linear_f16.ts";
 import { fitsSubgroupMatrix, linearSubgroupMatrix } from "./linear_subgroup_matrix.ts";
-import type { LinearVariant } from "./linear_variant.ts";
+import { type LinearVariant, tileVariant } from "./linear_variant.ts";
 import { hasMatrixUnits } from "./matrix_units.ts";
 import { requireRow } from "./operand_checks.ts";
 
@@ -30,15 +30,17 @@ export interface LinearOptions {
   readonly label?: string;
   /**
    * Which kernel; default "direct" on software adapters, otherwise "tiled" for f32 operands, and for f16 ones
-   * "subgroup_matrix" where the adapter has matrix units and the sizes suit them, else "f16".
+   * "subgroup_matrix" where the adapter has matrix units and the sizes suit them, else "f16" where k is a multiple of 8.
    */
   readonly variant?: keyof typeof VARIANTS;
 }
 
 const KERNEL = { stem: "linear", source };
 
-/** Workgroup memory of a tile with 8 rows and 2 times 4 columns a thread; WebGPU only promises 16 KiB. */
+/** Workgroup memory of a tile with 16 rows and 2 times 4 columns a thread; WebGPU only promises 16 KiB. */
 const BIG_TILE_BYTES = 20_480;
+/** Groups of four columns of k that the tiled kernel stages at a time. */
+const TILE_K4 = 4;
 
 const VARIANTS = {
   tiled: linearTiled,
@@ -101,17 +103,23 @@ function defaultVariant(
   if (capabilities.software) return "direct";
   if (dtype !== "f16") return "tiled";
   const suits = weight.storage !== "f32" && fitsSubgroupMatrix(n, k) && hasMatrixUnits(capabilities);
-  return suits ? "subgroup_matrix" : "f16";
+  if (suits) return "subgroup_matrix";
+  return fitsF16(k) ? "f16" : "tiled";
 }
 
 /** Tiles of linear.wgsl: big ones re-use operands more, small problems need many workgroups. */
 function linearTiled(m: number, n: number, { maxWorkgroupBytes }: Capabilities): LinearVariant {
-  const big = m >= 1024 && n >= 512 && maxWorkgroupBytes >= BIG_TILE_BYTES;
-  const rows = big ? 8 : m > 16 ? 4 : 1;
-  const columns = big ? 2 : 1;
-  return {
-    kernel: KERNEL,
-    constants: { ROWS: rows, COLUMNS: columns, TILE_K4: 4 },
-    workgroups: [Math.ceil(n / (64 * columns)), Math.ceil(m / (16 * rows))],
-  };
+  return tileVariant(KERNEL, { ...tiledTile(m, n, maxWorkgroupBytes), TILE_K4 }, { m, n, step: TILE_K4 });
+}
+
+function tiledTile(
+  m: number,
+  n: number,
+  maxWorkgroupBytes: number,
+): { ROWS: number; COLUMNS: number; TY: number } {
+  if (m <= 16) return { ROWS: 4, COLUMNS: 1, TY: 4 };
+  if (m < 1024 || n < 512) return { ROWS: 4, COLUMNS: 1, TY: 16 };
+  return maxWorkgroupBytes < BIG_TILE_BYTES
+    ? { ROWS: 8, COLUMNS: 2, TY: 8 }
+    : { ROWS: 16, COLUMNS: 2, TY: 8 };
 }

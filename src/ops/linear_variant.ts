@@ -11,3 +11,29 @@ export interface LinearVariant {
   readonly enables?: readonly string[];
   readonly workgroups: readonly [number, number];
 }
+
+/** The tile of a kernel that computes ROWS x 4 COLUMNS elements in each of 16 * TY threads. */
+interface ThreadTile {
+  readonly ROWS: number;
+  readonly COLUMNS: number;
+  readonly TY: number;
+  readonly [constant: string]: number;
+}
+
+/**
+ * The variant of such a kernel for an [m, n] result.
+ *
+ * @param size.step vectors along k that are staged at a time
+ */
+export function tileVariant(
+  kernel: Kernel,
+  tile: ThreadTile,
+  { m, n, step }: { m: number; n: number; step: number },
+): LinearVariant {
+  const { ROWS, COLUMNS, TY } = tile;
+  return {
+    kernel,
+    constants: { ...tile, X_LOADS: (ROWS * step) / 16, W_LOADS: (4 * COLUMNS * step) / TY },
+    workgroups: [Math.ceil(n / (64 * COLUMNS)), Math.ceil(m / (TY * ROWS))],
+  };
+}

@@ -125,7 +125,7 @@ function rmsNormCase(from: DType, to: DType): ShaderCase {
 
 function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
   const variants: AttentionVariant[] = ["tiled", "direct"];
-  if (dtype === "f16") variants.push("subgroup_matrix");
+  if (dtype === "f16") variants.push("f16", "subgroup_matrix");
   return variants.map((variant) => ({
     name: `attention ${variant} ${dtype} ${headDim}`,
     record: (recorder) => {
@@ -138,6 +138,8 @@ function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
         scoreCount: 4,
       };
       attention(recorder, { q, k: q, v: q, tiles, heads: 1, variant });
+      const wide = { numQueryTiles: 1, queryTiles: tensor(recorder, [1, 1, 4], "u32") };
+      attention(recorder, { q, k: q, v: q, tiles: { ...tiles, wide }, heads: 1, variant });
     },
   }));
 }

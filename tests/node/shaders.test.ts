@@ -20,6 +20,7 @@ const KERNELS = FILES.filter(({ file }) => !file.includes("/")).map((entry) => (
 /** Kernels that are another way to compute what a kernel with a twin and a test of its own computes. */
 const VARIANT_OF: Readonly<Record<string, string>> = {
   attention_direct: "attention",
+  attention_f16: "attention",
   attention_subgroup_matrix: "attention",
   linear_direct: "linear",
   linear_f16: "linear",
@@ -129,8 +130,10 @@ describe.each(KERNELS)("$stem keeps the kernel contract", ({ stem, text }) => {
     const ranks = types.map((type) => ["uniform", "storage, read", "storage, read_write"].indexOf(type!));
     expect(ranks).toEqual([...ranks].sort((a, b) => a - b));
     expect(types.filter((type) => type === "uniform")).toHaveLength(1);
-    if (!text.includes("#import shared/weight_"))
-      expect(reflectShader(text).bindings.length).toBe(types.length);
+    const shared = "#import shared/attention_tiles"; // has their Params
+    const whole = text.replace(shared, readFileSync(repoPath("shaders/shared/attention_tiles.wgsl"), "utf8"));
+    if (!text.includes("#import shared/weight"))
+      expect(reflectShader(whole).bindings.length).toBe(types.length);
   });
 
   test("an op, a twin and a test with the kernel's stem", () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { freeTileLists, uploadTileLists } from "../../../src/attention/tile_lists.ts";
 import { Recorder } from "../../../src/gpu/recorder.ts";
 import { attention, type AttentionTiles, type AttentionVariant } from "../../../src/ops/attention.ts";
 import { hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
@@ -10,16 +11,24 @@ import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
 
 const gpu = useGpu();
 const VARIANTS: AttentionVariant[] = ["tiled", "direct"];
+if (FLOAT_TYPES.includes("f16")) VARIANTS.push("f16");
 if (hasMatrixUnits(ADAPTER)) VARIANTS.push("subgroup_matrix");
 
-/** Operands of a test that does not choose: matrix units take f16 only. */
+/** With f16 sums of 32 products: their roundings, up to 2^-11 of a sum each, go into logits and results. */
+const F16_SUMS_TOLERANCE = 3e-3;
+
+/** Operands of a test that does not choose: some variants take f16 only. */
 function defaultDType(variant: AttentionVariant): "f32" | "f16" {
-  return variant === "subgroup_matrix" ? "f16" : "f32";
+  return variant === "subgroup_matrix" || variant === "f16" ? "f16" : "f32";
+}
+
+function outTolerance(variant: AttentionVariant, dtype = defaultDType(variant)): number {
+  return variant === "f16" ? F16_SUMS_TOLERANCE : tolerance(dtype, F32_EXP_TOLERANCE);
 }
 
 /** Matrix units also take the probabilities in f16. */
 function lseTolerance(variant: AttentionVariant): number {
-  return variant === "subgroup_matrix" ? F16_TOLERANCE : F32_EXP_TOLERANCE;
+  return variant === "subgroup_matrix" || variant === "f16" ? F16_TOLERANCE : F32_EXP_TOLERANCE;
 }
 
 interface Lists {
@@ -101,8 +110,7 @@ async function run({ heads = 2, headDim = 32, numQueries, numKeys, ...options }:
 
 async function expectTwin(problem: Case): Promise<void> {
   const { out, lse } = await run(problem);
-  const dtype = problem.dtype ?? defaultDType(problem.variant);
-  expect(out).toBeLessThan(tolerance(dtype, F32_EXP_TOLERANCE));
+  expect(out).toBeLessThan(outTolerance(problem.variant, problem.dtype));
   expect(lse).toBeLessThan(lseTolerance(problem.variant));
 }
 
@@ -139,6 +147,31 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
   test("walks tiles of several frames, one list for all heads", async () => {
     const lists = [FRAMES.map((_query, index) => [FRAMES[index]!, FRAMES[(index + 2) % 4]!])];
     await expectTwin({ variant, numQueries: 140, numKeys: 140, queries: FRAMES, lists });
+  });
+
+  test("takes query tiles that are joined", async () => {
+    const [tokens, heads, headDim] = [210, 2, 64];
+    const queries = [0, 64, 128, 192].map((start) => ({ start, rows: Math.min(64, tokens - start) }));
+    const keys = queries.slice(0, 3);
+    const lists = [queries.map(() => keys)];
+    await withOperands(gpu(), async (operands) => {
+      const dtype = defaultDType(variant);
+      const random = (scale: number): ReturnType<Operands["random"]> =>
+        operands.random([tokens, heads * headDim], { dtype, scale });
+      const [q, k, v] = [random(3), random(1), random(1)];
+      const tiles = uploadTileLists(gpu(), { queries, lists }, "test");
+      const [out] = await runOp(gpu(), (recorder) => {
+        const operandTensors = { q: q.tensor, k: k.tensor, v: v.tensor };
+        const result = attention(recorder, { ...operandTensors, tiles, heads, variant });
+        return [result.out, result.lse];
+      });
+      freeTileLists(gpu(), tiles);
+      expect(tiles.wide?.numQueryTiles).toBe(2);
+      const bias = denseBias({ queries, lists }, { heads, numQueries: tokens, numKeys: tokens });
+      const scale = 1 / Math.sqrt(headDim);
+      const wanted = twin({ heads, headDim, q: q.values, k: k.values, v: v.values, bias, scale });
+      expect(relativeL2(out!, wanted.out)).toBeLessThan(outTolerance(variant));
+    });
   });
 
   test("walks another list for every head", async () => {
@@ -188,7 +221,7 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
       lists: [[[], [{ start: 0, rows: 2 }]]],
     };
     const { out, lse, values, lseValues } = await run({ variant, numQueries: 5, numKeys: 2, ...lists });
-    expect(out).toBeLessThan(tolerance(defaultDType(variant), F32_EXP_TOLERANCE));
+    expect(out).toBeLessThan(outTolerance(variant));
     expect(lse).toBeLessThan(lseTolerance(variant));
     expect(values.subarray(0, 2 * 64).every((value) => value === 0)).toBe(true);
     expect([lseValues[0], lseValues[1], lseValues[5], lseValues[6]]).toEqual(Array(4).fill(-Infinity));
