@@ -12,6 +12,7 @@ import { openPortServer, type PortServer } from "../parallel/socket_port_node.ts
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { DenoiseWork } from "../pipelines/step_parts.ts";
 import { openHardware } from "./adapter_node.ts";
+import { cpuEnvironment, cpuThreads } from "./engine_option.ts";
 import { isUrl } from "./render_plan.ts";
 import type { RenderRun } from "./render_request.ts";
 import { swiftshaderEnvironment } from "./swiftshader_node.ts";
@@ -102,18 +103,25 @@ function pairsSize({ config, video: { size } }: DenoiseWork): {
 }
 
 async function startChildren(server: PortServer, token: string, count: number): Promise<ChildProcess[]> {
-  const software = (await openHardware()) === undefined ? await swiftshaderEnvironment() : {};
-  const env = { ...process.env, ...software, [TOKEN_VARIABLE]: token };
+  const env = { ...process.env, ...(await workerEnvironment(count)), [TOKEN_VARIABLE]: token };
   const [script = ""] = process.argv.slice(1);
   const children = Array.from({ length: count }, (_, index) => {
     const args = ["worker", "--join", server.address, "--name", `worker ${index + 1}`];
     return spawn(process.execPath, [...process.execArgv, script, ...args], {
-      env,
+      // Read by a driver that shows one of several cards (tests/bench/vulkan_filter.c); nobody else knows it.
+      env: { ...env, WEFT_GPU_INDEX: String(index) },
       stdio: ["ignore", "ignore", "inherit"],
     });
   });
   process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
   return children;
+}
+
+/** Workers compute on what this process computes on; on the CPU they share its cores. */
+async function workerEnvironment(count: number): Promise<Record<string, string>> {
+  const threads = cpuThreads();
+  if (threads !== undefined) return cpuEnvironment(threads / count);
+  return (await openHardware()) === undefined ? await swiftshaderEnvironment() : {};
 }
 
 /** Rejects when no worker process is left that could still join. */

@@ -14,8 +14,6 @@ export function portToOpener(token: string): Port {
   if (opener === null) throw new Error("This tab was not opened by a tab that renders.");
   const { port1, port2 } = new MessageChannel();
   opener.postMessage({ type: GREETING, token }, globalThis.location.origin, [port2]);
-  // A tab that goes says so; one that crashes is missed by its heartbeats.
-  globalThis.addEventListener("pagehide", () => port1.close());
   return portOf(port1);
 }
 
