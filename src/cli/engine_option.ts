@@ -1,5 +1,6 @@
 // Which engine a run gets: what `--engine` says, what other options need, and what the machine has.
 
+import { availableParallelism } from "node:os";
 import { InputError } from "../errors.ts";
 import type { EngineWish } from "../pipelines/engine.ts";
 import { openHardware, openHost, restart } from "./adapter_node.ts";
@@ -32,20 +33,31 @@ export async function openComputeHost(
   }
   if (wish === "onnx") return await computeOnCpu();
   if (wish === "auto" && gpuOptions.length === 0) {
-    const gpu = process.env[CPU_VARIABLE] ? undefined : await openHardware();
+    const gpu = cpuThreads() === undefined ? await openHardware() : undefined;
     return gpu ? { type: "webgpu", gpu } : await computeOnCpu();
   }
   const host = await openHost();
   return host.type === "here" ? { type: "webgpu", gpu: host.gpu } : host;
 }
 
-/** Set in a process that was started to compute on the CPU. */
+/** Set in a process that was started to compute on the CPU, to the number of its threads. */
 const CPU_VARIABLE = "WEFT_ON_CPU";
+
+/** Threads that this process was started to compute with on the CPU; undefined when it was not. */
+export function cpuThreads(): number | undefined {
+  const threads = Number(process.env[CPU_VARIABLE] ?? "");
+  return threads >= 1 ? threads : undefined;
+}
+
+/** The environment of a process that computes on the CPU. */
+export function cpuEnvironment(threads: number): Record<string, string> {
+  return { [CPU_VARIABLE]: String(Math.max(1, Math.floor(threads))) };
+}
 
 /** In a process of its own: WebAssembly keeps its thread busy for as long as a block of the model takes. */
 async function computeOnCpu(): Promise<ComputeHost> {
-  if (process.env[CPU_VARIABLE]) return { type: "onnx" };
-  return { type: "elsewhere", code: await restart({ [CPU_VARIABLE]: "1" }) };
+  if (cpuThreads() !== undefined) return { type: "onnx" };
+  return { type: "elsewhere", code: await restart(cpuEnvironment(availableParallelism())) };
 }
 
 function namesOf({

@@ -33,12 +33,9 @@ export function workersWish({ workers, exchange, trace }: WorkersFlags): Workers
 }
 
 /** Refuses what workers cannot do. Throws `InputError`. */
-export async function checkWorkers({ workers, host, engine, preview }: RenderRun): Promise<void> {
+export async function checkWorkers({ workers, host, preview }: RenderRun): Promise<void> {
   if (workers === undefined) return;
   if (host !== "node") throw new InputError("--workers starts processes: it works with --host node only.");
-  if (engine === "onnx") {
-    throw new InputError("--workers computes with WebGPU: leave --engine onnx out.");
-  }
   if (preview) throw new InputError("--preview is not there with --workers yet: leave one of them out.");
   if (workers.trace !== undefined) await requireFolderOf(workers.trace);
 }

@@ -58,6 +58,14 @@ describe("two workers", () => {
   });
 });
 
+test("two workers on the CPU give one process's latents too", async () => {
+  const args = RENDER.map((arg) => (arg === "webgpu" ? "onnx" : arg));
+  const workers = ["--workers", "2", "--exchange", "f32", "--dump", "cpu.safetensors"];
+  const { code, stderr } = await runWeft(folder, [...args, ...workers]);
+  expect(code, stderr).toBe(0);
+  expect(relativeL2(await latents("cpu.safetensors"), await latents("one.safetensors"))).toBeLessThan(1e-4);
+});
+
 /** Worker processes that descend from a process. */
 function workersOf(pid: number): number[] {
   const parents = new Map(
@@ -110,7 +118,6 @@ test.runIf(process.platform === "linux")("a worker process that is killed costs 
 
 describe("what workers cannot do is refused", () => {
   test.each([
-    [["--workers", "2", "--engine", "onnx"], "--workers computes with WebGPU"],
     [["--workers", "2", "--preview"], "--preview is not there with --workers yet"],
     [["--workers", "0"], "--workers must be at least 1"],
     [["--trace", "t.json"], "--trace needs --workers"],
