@@ -46,7 +46,7 @@ export async function requireFolderOf(path: string): Promise<void> {
   const info = await stat(folder).catch(() => undefined);
   if (info === undefined) {
     throw new InputError(
-      `The folder ${folder} of ${path} does not exist; create it with: mkdir -p ${quote(folder)}`,
+      `The folder ${folder}, where ${basename(path)} would go, does not exist; create it with: mkdir -p ${quote(folder)}`,
     );
   }
   if (!info.isDirectory()) throw new InputError(`${folder} is not a folder, so ${path} cannot be written.`);

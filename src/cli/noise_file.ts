@@ -9,6 +9,8 @@ import type { RenderJob } from "./render_request.ts";
 
 const TENSOR = "initial_noise";
 
+const FLOAT_TYPES: readonly string[] = ["F32", "F16", "BF16"];
+
 /** Pixels per latent, and frames per latent frame after the first. */
 const SPATIAL_FACTOR = 8;
 const TEMPORAL_FACTOR = 4;
@@ -20,7 +22,10 @@ export async function readNoise(path: string, signal?: AbortSignal): Promise<Lat
     const names = file.names.slice(0, 5).join(", ");
     throw new InputError(`${path} has no tensor "${TENSOR}"; it has ${names || "none at all"}.`);
   }
-  const { shape } = file.info(TENSOR);
+  const { shape, dtype } = file.info(TENSOR);
+  if (!FLOAT_TYPES.includes(dtype)) {
+    throw new InputError(`The noise in ${path} is ${dtype}; expected ${FLOAT_TYPES.join(", ")}.`);
+  }
   const [channels = 0, frames = 0, height = 0, width = 0, ...more] = shape[0] === 1 ? shape.slice(1) : shape;
   if (more.length > 0 || channels * frames * height * width === 0) {
     throw new InputError(

@@ -1,7 +1,7 @@
 // Everything about a run that can be decided and refused before a weight is read: files, sizes, settings, names.
 
 import { existsSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { LONG_VIDEO_PLAN } from "../attention/long_video.ts";
 import { InputError } from "../errors.ts";
 import { checkPerturbation } from "../guiders/guidance_settings.ts";
@@ -55,7 +55,7 @@ export async function checkRequest({ run, jobs }: RenderRequest): Promise<void> 
     if (cleanPrompt(prompt) === "") {
       throw new InputError("The prompt is empty: say in a sentence what the video should show.");
     }
-    if (out !== undefined) await requireFolderOf(isFolder(out) ? `${out}/video` : out);
+    if (out !== undefined) await requireFolderOf(isFolder(out) ? join(out, "the video") : out);
     if (out !== undefined && !isFolder(out)) formatOfFileName(out);
     if (dump !== undefined) await requireFolderOf(dump);
     if (dump !== undefined && isFolder(dump))

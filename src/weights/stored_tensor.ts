@@ -140,7 +140,7 @@ function finiteF16(label: string, bits: Uint16Array<ArrayBuffer>): Uint16Array<A
 
 function notFinite(label: string, value: number | undefined, index: number): WeightsError {
   return new WeightsError(
-    `${label} holds ${value} at element ${index}; weights must be finite, export the model again.`,
+    `${label} holds ${value} at element ${index}; its numbers must be finite, export the file again.`,
   );
 }
 
