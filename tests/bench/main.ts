@@ -64,9 +64,9 @@ async function attentionTable(): Promise<void> {
   const gpu = await openGpu(true);
   const rows = [];
   for (const frames of [9, 21]) {
-    rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f32", repetitions: 3 }));
+    rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f32", repetitions: 5 }));
     if (gpu.capabilities.f16)
-      rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f16", repetitions: 3 }));
+      rows.push(await benchAttention(gpu, frames, { variant: "f16", dtype: "f16", repetitions: 5 }));
     if (hasMatrixUnits(gpu.capabilities))
       rows.push(
         await benchAttention(gpu, frames, { variant: "subgroup_matrix", dtype: "f16", repetitions: 5 }),
@@ -119,7 +119,7 @@ async function forwardTable(): Promise<void> {
 
 async function profileTable(): Promise<void> {
   const gpu = await openGpu(true);
-  await benchForward(gpu, FORWARD_CASES.slice(0, 1), {
+  await benchForward(gpu, FORWARD_CASES.slice(1), {
     dtype: gpu.capabilities.f16 ? "f16" : "f32",
     storage: "f16",
     repetitions: 1,

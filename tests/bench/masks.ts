@@ -98,7 +98,9 @@ function kernelsOf({ capabilities }: Gpu): Kernel[] {
   const variant = capabilities.software ? "direct" : "tiled";
   return [
     ...(hasMatrixUnits(capabilities) ? [{ variant: "subgroup_matrix", dtype: "f16" } as const] : []),
-    ...(capabilities.f16 ? [{ variant, dtype: "f16" } as const] : []),
+    ...(capabilities.f16
+      ? [{ variant: capabilities.software ? "direct" : "f16", dtype: "f16" } as const]
+      : []),
     { variant, dtype: "f32" },
   ];
 }
