@@ -18,7 +18,7 @@ export type Host =
  * A process whose thread is busy in WebAssembly (onnxruntime's decoder) hears no signal and is killed after this time;
  * it writes no file then. Longer than the time it has to stop by itself (interrupt.ts).
  */
-const KILL_MS = 750;
+const KILL_MS = 550;
 
 /**
  * Finds WebGPU for this command. Returns "elsewhere" only after the other process has ended.

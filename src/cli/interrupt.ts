@@ -5,7 +5,7 @@ import { removePartialFiles } from "./atomic_file.ts";
 import { EXIT, INTERRUPTED } from "./exit_code.ts";
 
 /** Time the work has to stop by itself. */
-const GRACE_MS = 500;
+const GRACE_MS = 300;
 /** A terminal's Ctrl-C reaches parent and child, and the parent passes its own on: the second is not impatience. */
 const REPEAT_MS = 150;
 
