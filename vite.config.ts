@@ -101,7 +101,11 @@ const MODES: Readonly<Record<string, UserConfig>> = {
 
 const test: ViteUserConfig["test"] = {
   projects: [
-    { extends: true, test: { name: "node", include: ["tests/node/**/*.test.ts"] } },
+    {
+      extends: true,
+      // Some run whole models on the CPU, several files at a time.
+      test: { name: "node", include: ["tests/node/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
+    },
     {
       extends: true,
       test: {
