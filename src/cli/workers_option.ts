@@ -62,6 +62,11 @@ export class WorkersRun {
   async denoise(work: DenoiseWork): Promise<Float32Array> {
     const { workers } = this.#run;
     if (workers === undefined) throw new Error("No workers were asked for.");
+    if (work.guider.rescale) {
+      throw new InputError(
+        "--guidance-rescale looks at the whole video at once, which no worker has: leave it or --workers out.",
+      );
+    }
     const trace = new Trace();
     const onEvent = (event: CoordinatorEvent): void => {
       trace.add(event);
