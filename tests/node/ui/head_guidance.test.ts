@@ -68,7 +68,7 @@ test("two videos are told apart by what differs, each in its own words", () => {
   expect(differencesFrom(guided, plain)).toEqual(["SoftPAG 2 on 4.0,7 at 0.5"]);
   const base = resolveSettings(toRequest({ ...values, variant: "base", seed: 8 }), nano);
   expect(differencesFrom(base, plain)).toEqual(["base model, 30 steps", "guidance 4", "seed 8"]);
-  expect(guidanceText({ ...base, ...{ perturbedGuidance: guided.perturbedGuidance } })).toBe(
+  expect(guidanceText({ ...base, perturbedGuidance: guided.perturbedGuidance })).toBe(
     "guidance 4, SoftPAG 2 on 4.0,7 at 0.5",
   );
 });
