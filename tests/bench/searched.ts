@@ -1,8 +1,9 @@
 // What masks found by a search cost and save with weft-nano: for several thresholds the plan's density, PSNR and SSIM of
 // decoded frames to those of full attention, what the model's judge thinks of both, and seconds of both.
-//   bench.mjs searched out=DIR [model=DIR] [engine=onnx] [videos=6] [searches=4] [steps=0,1,2,3] [thresholds=0.1,0.2]
+//   bench.mjs searched out=DIR [model=DIR] [engine=onnx] [videos=6] [searches=4] [steps=0,1,2,3] [thresholds=0.1,0.2] [frames=33]
+//     [states=FILE, measured before]
 // Writes DIR/attention_T.json for every threshold T, as `weft search-masks` would.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chooseMasks, planOfMasks } from "../../src/attention/mask_choice.ts";
 import type { AttentionPlan } from "../../src/attention/plan.ts";
@@ -10,7 +11,8 @@ import { startDawn } from "../../src/cli/dawn_node.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { ReferenceMeter } from "../../src/metrics/reference_meter.ts";
 import { openOrtInNode } from "../../src/onnx/ort_runtime_node.ts";
-import { measureMasks } from "../../src/pipelines/mask_search.ts";
+import { candidatesFor, type MeasuredMasks, measureMasks } from "../../src/pipelines/mask_search.ts";
+import type { RenderSettings } from "../../src/pipelines/render_options.ts";
 import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
 import type { FrameBatch } from "../../src/video/frame_batch.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
@@ -46,29 +48,35 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
     openGpu: value("engine", "webgpu") === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
     openOrt: openOrtInNode,
   });
+  const asked = value("frames", "");
+  const numFrames = asked === "" ? undefined : Number(asked);
   const searched = SEARCHED.slice(0, Number(value("searches", "4")));
-  const renders = searched.map((prompt, seed) => pipeline.resolve({ prompt, seed }));
+  const renders = searched.map((prompt, seed) => pipeline.resolve({ prompt, seed, numFrames }));
   const started = performance.now();
   const gpu = await Gpu.open({ gpu: startDawn() });
-  const { candidates, states } = await measureMasks(pipeline, {
-    gpu,
-    renders,
-    steps: value("steps", "0,1,2,3").split(",").map(Number),
-    known: new Map(),
-    onState: () => undefined,
-  });
+  const measured = value("states", "");
+  const { candidates, states } =
+    measured === ""
+      ? await measureMasks(pipeline, {
+          gpu,
+          renders,
+          steps: value("steps", "0,1,2,3").split(",").map(Number),
+          known: new Map(),
+          onState: () => undefined,
+        })
+      : readStates(measured, renders);
   gpu.dispose();
   const searchSeconds = (performance.now() - started) / 1000;
   console.log(`${states.size} states, ${candidates.length} candidates, ${searchSeconds.toFixed(1)} s`);
   writeFileSync(join(out, "states.json"), JSON.stringify({ candidates, states: [...states] }));
   const judge = await openJudge(pipeline.files);
   const judged = JUDGED.slice(0, Number(value("videos", "6")));
-  const dense = await renderAll(pipeline, { prompts: judged, judge });
+  const dense = await renderAll(pipeline, { prompts: judged, numFrames, judge });
   const rows = [];
   for (const threshold of value("thresholds", THRESHOLDS).split(",").map(Number)) {
     const layers = chooseMasks([...states.values()], candidates, { threshold, per: "head" });
     const plan = planOfMasks(layers, candidates, renders[0]?.numLatentFrames ?? 1);
-    const sparse = await renderAll(pipeline, { prompts: judged, judge, attention: plan });
+    const sparse = await renderAll(pipeline, { prompts: judged, numFrames, judge, attention: plan });
     const meters = sparse.videos.map((video, index) => {
       const meter = new ReferenceMeter();
       const reference = dense.videos[index] ?? [];
@@ -100,19 +108,33 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
   await pipeline.dispose();
 }
 
+interface Judging {
+  readonly prompts: readonly string[];
+  readonly numFrames: number | undefined;
+  readonly judge: Judge;
+  readonly attention?: AttentionPlan;
+}
+
+/** States that were measured before: this bench's states.json, or what an interrupted `weft search-masks` left. */
+function readStates(path: string, [render]: readonly RenderSettings[]): MeasuredMasks {
+  if (render === undefined) throw new Error("There is no render.");
+  const { states, results } = JSON.parse(readFileSync(path, "utf8"));
+  return { candidates: candidatesFor(render), states: new Map(states ?? results) };
+}
+
 function mean(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0) / values.length;
 }
 
 async function renderAll(
   pipeline: WanPipeline,
-  { prompts, judge, attention }: { prompts: readonly string[]; judge: Judge; attention?: AttentionPlan },
+  { prompts, numFrames, judge, attention }: Judging,
 ): Promise<{ videos: FrameBatch[][]; seconds: number; fits: number }> {
   const videos: FrameBatch[][] = [];
   const scores: number[] = [];
   const seconds: number[] = [];
   for (const [index, prompt] of prompts.entries()) {
-    const settings = pipeline.resolve({ prompt, seed: 100 + index, attention });
+    const settings = pipeline.resolve({ prompt, seed: 100 + index, numFrames, attention });
     if (index === 0) await pipeline.denoise(settings); // compiles
     const before = performance.now();
     const { latents } = await pipeline.denoise(settings);
