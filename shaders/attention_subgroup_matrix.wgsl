@@ -1,17 +1,17 @@
 // out[i, h, :] = softmax_j( q[i, h] . k[j, h] * scale + bias(tile of j) ) . v[j, h] on the GPU's matrix units
 //
-// Operands, tiles and results are those of attention.wgsl, f16, read eight at a time; query tiles have up to 32 rows a
-// row group. A pair of subgroups (32 wide) shares 32 queries: each computes the scores of half of the keys and
-// half of the output's columns; the output stays in fragments. 32 keys are staged at a time, and the same memory then
-// holds their values; what comes next is fetched meanwhile.
+// Operands, tiles and results are those of attention.wgsl, f16, read eight at a time. A pair of subgroups (32 wide)
+// shares 32 queries: each computes the scores of half of the keys and half of the output's columns; the output stays in
+// fragments. 32 keys are staged at a time, and the same memory then holds their values; what comes next is fetched
+// meanwhile.
 // An element of a fragment cannot be touched, so scores go through workgroup memory, where two threads a row turn them
 // into f16 probabilities in place, and an output cannot be rescaled row by row: the running maximum is only raised when
 // a row's maximum grows by more than RAISE (a power of two), and the output makes its own round trip then (the first
 // tile, seldom later). Probabilities are at most 2^RAISE and fit f16; statistics are f32.
-// Memory is kept under 24 KiB at ROW_GROUPS 2: an NVIDIA multiprocessor gives 48 KiB to all workgroups it runs, and one
-// alone is half as fast. Fragments are loaded at constant offsets into arrays of arrays, which need no bounds check.
-// A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32; whole
-// LOADS; f16 -> f32 fragments of 16 x 16 x 16, subgroups of 32.
+// Memory is kept under 24 KiB: an NVIDIA multiprocessor gives 48 KiB to all workgroups it runs, and one alone is half as
+// fast. Fragments are loaded at constant offsets into arrays of arrays, which need no bounds check.
+// A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32;
+// f16 -> f32 fragments of 16 x 16 x 16, subgroups of 32.
 
 #import shared/attention_tiles
 
@@ -25,7 +25,7 @@
 @group(0) @binding(7) var<storage, read_write> out: array<vec4<f16>>;
 @group(0) @binding(8) var<storage, read_write> lse: array<f32>;
 
-const THREADS = 64u * ROW_GROUPS;
+const THREADS = 128u;
 const KEYS = 32u;
 const HEAD_DIM8 = HEAD_DIM / 8u;
 const HALF_DIM8 = HEAD_DIM8 / 2u;
@@ -44,7 +44,7 @@ alias result = subgroup_matrix_result<f32, 16, 16>;
 // Two halves: of 16 keys each, then of half a head's columns each.
 var<workgroup> stage: array<array<vec4<u32>, max(KEYS / 2u * K_STRIDE, KEYS * V_STRIDE)>, 2>;
 // Of each subgroup: 32 queries x 16 keys; also 32 x 16 of its output when that is rescaled or stored.
-var<workgroup> scores: array<array<vec4<u32>, 32u * SCORE_STRIDE + 4u>, 2u * ROW_GROUPS>;
+var<workgroup> scores: array<array<vec4<u32>, 32u * SCORE_STRIDE + 4u>, 4>;
 var<workgroup> must_rescale: atomic<u32>;
 
 @compute @workgroup_size(THREADS)
@@ -86,14 +86,14 @@ fn main(
     #end
     var row_max = LOWEST;
     var row_sum = 0.0;
-    #repeat e LOADS
+    #repeat e D32
     let load_row_$e = (index + $e * THREADS) / HEAD_DIM8;
     let load_column_$e = (index + $e * THREADS) % HEAD_DIM8;
     var next_$e = vec4<u32>();
     #end
     if first_step < last_step {
         let keys = key_tiles[queries.z];
-        #repeat e LOADS
+        #repeat e D32
         next_$e = k[tile_row(keys, load_row_$e) * row_stride + head_at + load_column_$e];
         #end
     }
@@ -102,14 +102,14 @@ fn main(
         let keys = key_tiles[step / 2u];
         let first_key = step % 2u * KEYS;
         workgroupBarrier();
-        #repeat e LOADS
+        #repeat e D32
         stage[load_row_$e / 16u][load_row_$e % 16u * K_STRIDE + load_column_$e] = next_$e;
         #end
         if index == 0u {
             atomicStore(&must_rescale, 0u);
         }
         // In front of the barrier: behind it the compiler would fetch when the values are needed.
-        #repeat e LOADS
+        #repeat e D32
         next_$e = v[tile_row(keys, first_key + load_row_$e) * row_stride + head_at + load_column_$e];
         #end
         workgroupBarrier();
@@ -157,12 +157,12 @@ fn main(
         scores[score_block][score_at] = packed8(p_0, p_1);
         scores[score_block][score_at + 1u] = packed8(p_2, p_3);
 
-        #repeat e LOADS
+        #repeat e D32
         stage[load_column_$e / HALF_DIM8][load_row_$e * V_STRIDE + load_column_$e % HALF_DIM8] = next_$e;
         #end
         let next_step = min(step + 1u, last_step - 1u);
         let next_keys = key_tiles[next_step / 2u];
-        #repeat e LOADS
+        #repeat e D32
         next_$e = k[tile_row(next_keys, next_step % 2u * KEYS + load_row_$e) * row_stride + head_at + load_column_$e];
         #end
         let rescales = workgroupUniformLoad(&must_rescale) != 0u;

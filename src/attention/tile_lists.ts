@@ -86,12 +86,9 @@ export function uploadTileLists(gpu: Gpu, tileLists: TileLists, label: string): 
     ranges.set(keys, range);
     return range;
   };
-  const recordsOf = (each: TileLists): number[] =>
-    each.lists.flatMap((list) =>
-      each.queries.flatMap(({ start, rows }, index) => [start, rows, ...rangeOf(list[index] ?? [])]),
-    );
-  const records = recordsOf(tileLists);
-  const wide = joinedQueries(tileLists);
+  const records = lists.flatMap((list) =>
+    queries.flatMap(({ start, rows }, index) => [start, rows, ...rangeOf(list[index] ?? [])]),
+  );
   const upload = (name: string, data: readonly number[], shape: readonly number[]): Tensor =>
     uploadTensor(gpu, { label: `${label}.${name}`, dtype: "u32", shape }, Uint32Array.from(data));
   const keyTiles = tiles.length > 0 ? tiles : [0, 0, 0, 0]; // a binding cannot be empty
@@ -101,37 +98,12 @@ export function uploadTileLists(gpu: Gpu, tileLists: TileLists, label: string): 
     keyTiles: upload("key_tiles", keyTiles, [keyTiles.length / 4, 4]),
     perHead: lists.length > 1,
     scoreCount: scoreCount(tileLists),
-    wide: wide && {
-      numQueryTiles: wide.queries.length,
-      queryTiles: upload("wide_query_tiles", recordsOf(wide), [lists.length, wide.queries.length, 4]),
-    },
   };
-}
-
-/**
- * The same lists with neighbouring query tiles of the same keys joined in pairs; undefined where few have the same, as
- * a kernel for wide tiles wastes half its work on a narrow one.
- */
-function joinedQueries({ queries, lists }: TileLists): TileLists | undefined {
-  const joined: RowTile[] = [];
-  const indices: number[] = [];
-  for (let index = 0; index < queries.length; index++) {
-    const [tile, next] = [queries[index], queries[index + 1]];
-    if (tile === undefined) continue;
-    indices.push(index);
-    const fits =
-      next?.start === tile.start + tile.rows && lists.every((list) => list[index] === list[index + 1]);
-    joined.push(next && fits ? { start: tile.start, rows: tile.rows + next.rows } : tile);
-    if (fits) index++;
-  }
-  if (joined.length > 0.6 * queries.length) return undefined;
-  return { queries: joined, lists: lists.map((list) => indices.map((index) => list[index] ?? [])) };
 }
 
 /** Frees uploaded tile lists. */
 export function freeTileLists(gpu: Gpu, tiles: AttentionTiles): void {
-  for (const tensor of [tiles.queryTiles, tiles.keyTiles, tiles.wide?.queryTiles])
-    if (tensor !== undefined) freeTensor(gpu, tensor);
+  for (const tensor of [tiles.queryTiles, tiles.keyTiles]) freeTensor(gpu, tensor);
 }
 
 function sumOverTiles(

@@ -8,26 +8,20 @@ import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from
 import source from "../../shaders/attention.wgsl?raw";
 import { ATTENTION_DIRECT } from "./attention_direct.ts";
 import { ATTENTION_F16 } from "./attention_f16.ts";
-import { ATTENTION_SUBGROUP_MATRIX, fragmentConstants, takesWideTiles } from "./attention_subgroup_matrix.ts";
+import { ATTENTION_SUBGROUP_MATRIX, fragmentConstants } from "./attention_subgroup_matrix.ts";
 import { hasMatrixUnits, MATRIX_ENABLES } from "./matrix_units.ts";
 
-/** Query tiles in GPU memory; layout in shaders/attention.wgsl. */
-export interface QueryTiles {
+/** Which key tiles every query tile reads, in GPU memory; layouts in shaders/attention.wgsl. */
+export interface AttentionTiles {
   readonly numQueryTiles: number;
   /** u32 [lists, numQueryTiles, 4]. */
   readonly queryTiles: Tensor;
-}
-
-/** Which key tiles every query tile reads, in GPU memory; layouts in shaders/attention.wgsl. */
-export interface AttentionTiles extends QueryTiles {
   /** u32 [tiles, 4]. */
   readonly keyTiles: Tensor;
   /** Every head has its own list, instead of all sharing one. */
   readonly perHead: boolean;
   /** Sum over query tiles (and heads) of query rows times key rows, for the flop count. */
   readonly scoreCount: number;
-  /** The same in query tiles of up to 128 rows, where most can be joined: for matrix units, which then read keys less. */
-  readonly wide?: QueryTiles | undefined;
 }
 
 /** SoftPAG: out = (1 - u) * out + u * v of the query's own row, for self-attention. */
@@ -100,16 +94,14 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   const out = temporaryTensor(recorder, { ...q, label: "attention" });
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
   const variant = operands.variant ?? defaultVariant(recorder.gpu.capabilities, q.dtype, headDim);
-  const isWide = variant === "subgroup_matrix" && takesWideTiles(headDim);
-  const { numQueryTiles, queryTiles } = (isWide ? tiles.wide : undefined) ?? tiles;
   const scores = tiles.perHead ? tiles.scoreCount : heads * tiles.scoreCount;
   recorder.dispatch({
-    ...kernelOf(variant, q.dtype, { headDim, queryRows: queryTiles === tiles.queryTiles ? 64 : 128 }),
+    ...kernelOf(variant, q.dtype, headDim),
     params: {
       num_queries: numQueries,
-      num_query_tiles: numQueryTiles,
+      num_query_tiles: tiles.numQueryTiles,
       heads,
-      list_stride: tiles.perHead ? numQueryTiles : 0,
+      list_stride: tiles.perHead ? tiles.numQueryTiles : 0,
       scale: operands.scale ?? 1 / Math.sqrt(headDim),
       lse_without_keys: -Infinity,
       perturbation_use: perturbation === undefined ? 0 : PERTURBATION_USES[perturbation.use],
@@ -118,13 +110,13 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
       q: binding(q),
       k: binding(k),
       v: binding(v),
-      query_tiles: binding(queryTiles),
+      query_tiles: binding(tiles.queryTiles),
       key_tiles: binding(tiles.keyTiles),
-      perturbation: binding(perturbation?.strengths ?? queryTiles), // not read without one
+      perturbation: binding(perturbation?.strengths ?? tiles.queryTiles), // not read without one
       out: binding(out),
       lse: binding(lse),
     },
-    workgroups: [numQueryTiles, heads],
+    workgroups: [tiles.numQueryTiles, heads],
     flops: 4 * scores * headDim,
     bytes: tensorBytes(q) + tensorBytes(k) + tensorBytes(v) + tensorBytes(out),
   });
@@ -134,7 +126,7 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
 function kernelOf(
   variant: AttentionVariant,
   dtype: Tensor["dtype"],
-  { headDim, queryRows }: { headDim: number; queryRows: 64 | 128 },
+  headDim: number,
 ): Pick<DispatchDescriptor, "kernel" | "constants" | "enables"> {
   const constants = { elem: dtype, HEAD_DIM: headDim };
   const enables = dtype === "f16" ? ["f16"] : [];
@@ -148,7 +140,7 @@ function kernelOf(
     case "subgroup_matrix":
       return {
         kernel: ATTENTION_SUBGROUP_MATRIX,
-        constants: { HEAD_DIM: headDim, ...fragmentConstants(headDim, queryRows) },
+        constants: { HEAD_DIM: headDim, ...fragmentConstants(headDim) },
         enables: MATRIX_ENABLES,
       };
   }

@@ -6,7 +6,7 @@ import type { Capabilities } from "../gpu/capabilities.ts";
 const FRAGMENT = 16;
 const SUBGROUP = 32;
 /** What the kernels take at most. */
-const WORKGROUP_BYTES = 32_768;
+const WORKGROUP_BYTES = 24_576;
 
 /** WGSL extensions of the kernels. */
 export const MATRIX_ENABLES: readonly string[] = [

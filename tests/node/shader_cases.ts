@@ -138,8 +138,6 @@ function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
         scoreCount: 4,
       };
       attention(recorder, { q, k: q, v: q, tiles, heads: 1, variant });
-      const wide = { numQueryTiles: 1, queryTiles: tensor(recorder, [1, 1, 4], "u32") };
-      attention(recorder, { q, k: q, v: q, tiles: { ...tiles, wide }, heads: 1, variant });
     },
   }));
 }

@@ -28,7 +28,7 @@ const VARIANT_OF: Readonly<Record<string, string>> = {
 };
 
 /** Workgroup memory that the tiled kernels may use, and those for matrix units. */
-const MAX_WORKGROUP_BYTES = { tiled: 20_480, subgroup_matrix: 32_768 };
+const MAX_WORKGROUP_BYTES = { tiled: 20_480, subgroup_matrix: 24_576 };
 
 /**
  * The null backend has WebGPU's least workgroup memory, 16 KiB. More is its last complaint, after the shader and its

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { freeTileLists, uploadTileLists } from "../../../src/attention/tile_lists.ts";
 import { Recorder } from "../../../src/gpu/recorder.ts";
 import { attention, type AttentionTiles, type AttentionVariant } from "../../../src/ops/attention.ts";
 import { hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
@@ -147,31 +146,6 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
   test("walks tiles of several frames, one list for all heads", async () => {
     const lists = [FRAMES.map((_query, index) => [FRAMES[index]!, FRAMES[(index + 2) % 4]!])];
     await expectTwin({ variant, numQueries: 140, numKeys: 140, queries: FRAMES, lists });
-  });
-
-  test("takes query tiles that are joined", async () => {
-    const [tokens, heads, headDim] = [210, 2, 64];
-    const queries = [0, 64, 128, 192].map((start) => ({ start, rows: Math.min(64, tokens - start) }));
-    const keys = queries.slice(0, 3);
-    const lists = [queries.map(() => keys)];
-    await withOperands(gpu(), async (operands) => {
-      const dtype = defaultDType(variant);
-      const random = (scale: number): ReturnType<Operands["random"]> =>
-        operands.random([tokens, heads * headDim], { dtype, scale });
-      const [q, k, v] = [random(3), random(1), random(1)];
-      const tiles = uploadTileLists(gpu(), { queries, lists }, "test");
-      const [out] = await runOp(gpu(), (recorder) => {
-        const operandTensors = { q: q.tensor, k: k.tensor, v: v.tensor };
-        const result = attention(recorder, { ...operandTensors, tiles, heads, variant });
-        return [result.out, result.lse];
-      });
-      freeTileLists(gpu(), tiles);
-      expect(tiles.wide?.numQueryTiles).toBe(2);
-      const bias = denseBias({ queries, lists }, { heads, numQueries: tokens, numKeys: tokens });
-      const scale = 1 / Math.sqrt(headDim);
-      const wanted = twin({ heads, headDim, q: q.values, k: k.values, v: v.values, bias, scale });
-      expect(relativeL2(out!, wanted.out)).toBeLessThan(outTolerance(variant));
-    });
   });
 
   test("walks another list for every head", async () => {
