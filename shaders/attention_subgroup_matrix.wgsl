@@ -8,8 +8,8 @@
 // into f16 probabilities in place, and an output cannot be rescaled row by row: the running maximum is only raised when
 // a row's maximum grows by more than RAISE (a power of two), and the output makes its own round trip then (the first
 // tile, seldom later). Probabilities are at most 2^RAISE and fit f16; statistics are f32.
-// Memory is kept under 24 KiB: an NVIDIA multiprocessor gives 48 KiB to all workgroups it runs, and one alone is half as
-// fast. Fragments are loaded at constant offsets into arrays of arrays, which need no bounds check.
+// Memory is kept under 24 KiB: an NVIDIA multiprocessor gives 48 KiB to all workgroups it runs, and one alone is half
+// as fast. Fragments are loaded at constant offsets into arrays of arrays, which need no bounds check.
 // A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32;
 // f16 -> f32 fragments of 16 x 16 x 16, subgroups of 32.
 
