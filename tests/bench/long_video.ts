@@ -120,6 +120,7 @@ async function timeAll(
         denoiseSeconds: median(runs.map((run) => run.denoiseSeconds)),
         decodeSeconds: median(runs.map((run) => run.decodeSeconds)),
       });
+      console.log(JSON.stringify(rows.at(-1))); // a run that is cut has said something
     }
   }
   return rows;

@@ -18,7 +18,7 @@ import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
 import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { createTensor, dtypeBytes, freeTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
 import { f16ArrayFromF32, f32ArrayFromF16 } from "../../src/util/half.ts";
-import { gpuMilliseconds, median } from "./median.ts";
+import { medianGpuTime } from "./median.ts";
 
 /** A measured mask. */
 export interface MaskBenchRow {
@@ -119,21 +119,20 @@ async function timeMask(
   const lists = listsOf(plan, problem);
   const tiles = uploadTileLists(gpu, lists, "bench");
   const tokens = frames * tokensPerFrame;
-  const times: number[] = [];
-  let relativeError = NaN;
-  const repetitions = frames > 21 ? 1 : 3;
-  for (let i = 0; i <= repetitions; i++) {
+  const launch = async (use?: (out: Tensor) => Promise<void>): Promise<void> => {
     const recorder = new Recorder(gpu, mask);
-    gpu.profiler?.reset();
     const { out } = attention(recorder, { ...operands.tensors, tiles, heads, variant: kernel.variant });
     recorder.keep(out.buffer);
     await recorder.submit();
-    if (i > 0) times.push(gpuMilliseconds(gpu));
-    else relativeError = await operands.sampleError(out, lists);
+    await use?.(out);
     freeTensor(gpu, out);
-  }
+  };
+  let relativeError = NaN;
+  await launch(async (out) => {
+    relativeError = await operands.sampleError(out, lists);
+  });
+  const milliseconds = await medianGpuTime(gpu, frames > 21 ? 1 : 3, launch);
   freeTileLists(gpu, tiles);
-  const milliseconds = median(times);
   const density = scoreCount(lists) / tokens ** 2;
   const bytes = (2 * tokens + 2 * keyRowCount(lists)) * heads * headDim * dtypeBytes(kernel.dtype);
   return {

@@ -98,6 +98,7 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
       secondsFull: dense.seconds,
       secondsSearched: sparse.seconds,
     });
+    console.log(JSON.stringify(rows.at(-1))); // a run that is cut has said something
     writeFileSync(
       join(out, `attention_${threshold}.json`),
       JSON.stringify({ ...plan, layers }, undefined, 1),
