@@ -150,20 +150,24 @@ function filledIn(title: string, values: readonly unknown[]): string {
   );
 }
 
-/** vitest's `describe`. @public: used through vite's alias, as all of these are. */
-export const describe = Object.assign(addSuite, { each: each(addSuite) });
+/** The forms of `describe` and `test`: one for each row, or under a condition. */
+function formsOf(add: (name: string, body: Body) => void) {
+  const nothing = (): void => undefined;
+  return {
+    each: each(add),
+    runIf: (condition: unknown) => (condition ? add : nothing),
+    skipIf: (condition: unknown) => (condition ? nothing : add),
+  };
+}
 
-const testForms = {
-  each: each(addTest),
-  runIf: (condition: unknown) => (condition ? addTest : () => undefined),
-  skipIf: (condition: unknown) => (condition ? () => undefined : addTest),
-};
+/** vitest's `describe`. @public: used through vite's alias, as all of these are. */
+export const describe = Object.assign(addSuite, formsOf(addSuite));
 
 /** vitest's `test`. @public */
-export const test = Object.assign((name: string, body: Body) => addTest(name, body), testForms);
+export const test = Object.assign((name: string, body: Body) => addTest(name, body), formsOf(addTest));
 
 /** vitest's `it`. @public */
-export const it = Object.assign((name: string, body: Body) => addTest(name, body), testForms);
+export const it = Object.assign((name: string, body: Body) => addTest(name, body), formsOf(addTest));
 
 /** vitest's hooks, for the suite in which they are called. @public */
 export const beforeAll = (body: Body): void => void current.hooks.beforeAll.push(body);
