@@ -62,14 +62,15 @@ export async function openModelStore(
   };
 }
 
-/** The manifest's files without the transformers that are not this one. */
+/** The manifest's files without the transformers that are not this one, and without the judge, which no render asks. */
 export function requiredFiles(
   manifest: Manifest,
   settings: ModelSettings,
   transformerFolder: string,
 ): string[] {
   const others = [BASE_FOLDER, settings.fewstep?.folder].filter((folder) => folder !== transformerFolder);
-  return Object.keys(manifest.files).filter((path) => !others.some((other) => path.startsWith(`${other}/`)));
+  const isOthers = (path: string): boolean => others.some((other) => path.startsWith(`${other}/`));
+  return Object.keys(manifest.files).filter((path) => !path.startsWith("scorer.") && !isOthers(path));
 }
 
 function uncachedStore(source: FileSource): ModelStore {

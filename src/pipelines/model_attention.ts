@@ -69,8 +69,8 @@ export async function withLongVideoPlan(
 }
 
 /** Latent frames of the longest videos that a model was trained on. */
-export function trainedLatentFrames({ numFrames }: Pick<ModelSettings, "numFrames">): number {
-  return (numFrames - 1) / TEMPORAL_FACTOR + 1;
+export function trainedLatentFrames({ trainedFrames }: Pick<ModelSettings, "trainedFrames">): number {
+  return (Math.max(...trainedFrames) - 1) / TEMPORAL_FACTOR + 1;
 }
 
 async function readShape(files: ModelFiles, folder: string, signal?: AbortSignal): Promise<AttentionShape> {

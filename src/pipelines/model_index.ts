@@ -27,6 +27,8 @@ export interface ModelSettings {
   readonly height: number;
   readonly width: number;
   readonly numFrames: number;
+  /** The lengths it was trained on, rising. */
+  readonly trainedFrames: readonly number[];
   readonly fps: number;
   readonly numInferenceSteps: number;
   readonly guidanceScale: number;
@@ -83,7 +85,7 @@ const modelIndexSchema = v.object({
   ),
   height: v.optional(positiveInteger),
   width: v.optional(positiveInteger),
-  /** One length, or the lengths the model was trained on; the longest is the default. */
+  /** One length, or the lengths the model was trained on; the middle one (of two the longer) is the default. */
   num_frames: v.optional(v.union([positiveInteger, v.pipe(v.array(positiveInteger), v.minLength(1))])),
   fps: v.optional(positiveNumber),
 });
@@ -95,7 +97,7 @@ const modelIndexSchema = v.object({
  */
 export function parseModelIndex(json: unknown): ModelSettings {
   const index = parseConfig(modelIndexSchema, json, FILE);
-  const numFrames = index.num_frames ?? WAN_DEFAULTS.numFrames;
+  const trainedFrames = [index.num_frames ?? WAN_DEFAULTS.numFrames].flat().sort((a, b) => a - b);
   const { fewstep } = index;
   if (fewstep && fewstep.guidance_scale > 1) {
     throw new InputError(
@@ -107,7 +109,8 @@ export function parseModelIndex(json: unknown): ModelSettings {
     maxSequenceLength: index.max_sequence_length ?? WAN_DEFAULTS.maxSequenceLength,
     height: index.height ?? WAN_DEFAULTS.height,
     width: index.width ?? WAN_DEFAULTS.width,
-    numFrames: typeof numFrames === "number" ? numFrames : Math.max(...numFrames),
+    numFrames: trainedFrames[Math.floor(trainedFrames.length / 2)] ?? WAN_DEFAULTS.numFrames,
+    trainedFrames,
     fps: index.fps ?? WAN_DEFAULTS.fps,
     numInferenceSteps: index.base_steps ?? WAN_DEFAULTS.numInferenceSteps,
     guidanceScale: index.base_guidance_scale ?? WAN_DEFAULTS.guidanceScale,

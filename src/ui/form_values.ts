@@ -69,10 +69,11 @@ export function defaultValues(model: ModelSettings): FormValues {
   };
 }
 
-/** The model's length, half of it and four times it, all 4k+1. */
-export function frameChoices({ numFrames }: ModelSettings): number[] {
+/** The lengths the model was trained on (of a single one half of it too) and four times its own, all 4k+1. */
+export function frameChoices({ numFrames, trainedFrames }: ModelSettings): number[] {
   const half = 4 * Math.round((numFrames - 1) / 8) + 1;
-  return [...new Set([half, numFrames, 4 * (numFrames - 1) + 1])];
+  const short = trainedFrames.length > 1 ? [] : [half];
+  return [...new Set([...short, ...trainedFrames, 4 * (numFrames - 1) + 1])].sort((a, b) => a - b);
 }
 
 /** The model's size first, then others of similar work. */

@@ -17,7 +17,7 @@ def main(model, out):
     for case in ("case0", "case1", "case2"):
         t, names = load_file(f"{model}/reference/{case}.safetensors"), ["token_ids", "text_embeddings"]
         if case == "case1": names += ["null_embeddings", "noise", "fewstep_velocity_step0", "fewstep_latents"]
-        save_file({n: t[n] for n in names}, f"{out}/{case}.safetensors")
+        save_file({n: t[n].half() if n.startswith("fewstep") else t[n] for n in names}, f"{out}/{case}.safetensors")
         if case != "case1": continue
         subprocess.run(["node", "-e", BROTLI, f"{out}/case1_frames.br"], input=bytes(t["fewstep_frames"].contiguous().flatten().tolist()), check=True)
         sigma, after = schedule(8), t["base_latents"]

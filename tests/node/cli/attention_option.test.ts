@@ -35,8 +35,8 @@ test("planJobs() fills a dual-scope plan with the model's frames and the render'
     const { settings } = await planOf({ frames: 65, attention: "dual-scope", ...job });
     return settings.attention?.rules["dual_scope"]?.groups[1]?.frames;
   };
-  const trained = (files.settings.numFrames - 1) / 4 + 1;
-  const frames = { kind: "coverage", count: trained - 5, steps: 4, layers: 12 };
+  const trained = (Math.max(...files.settings.trainedFrames) - 1) / 4 + 1;
+  const frames = { kind: "coverage", count: trained - 7, steps: 4, layers: 12 };
   expect(await anchors({})).toMatchObject({ kind: "anchors", frames });
   expect(await anchors({ guidance: 4, steps: 20 })).toMatchObject({ frames: { ...frames, steps: 20 } });
 });
@@ -54,7 +54,7 @@ test("planJobs() gives videos longer than the model knows the long-video plan, a
   expect(attention).toEqual(asked.attention);
   expect(notices).toEqual([
     expect.stringMatching(
-      /^129 latent frames are more than the 9 .* every frame is an anchor at least \w+.*"full"/,
+      /^129 latent frames are more than the 13 .* every frame is an anchor at least \w+.*"full"/,
     ),
   ]);
   expect(asked.notices).toEqual([]);

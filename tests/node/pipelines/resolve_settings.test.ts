@@ -21,9 +21,10 @@ test("parseModelIndex() reads weft-nano's own keys", () => {
     height: 128,
     width: 128,
     numFrames: 33,
+    trainedFrames: [17, 33, 49],
     fps: 16,
     numInferenceSteps: 30,
-    guidanceScale: 4,
+    guidanceScale: 2.5,
     uniformGridShift: 3,
     fewstep: { folder: "transformer_fewstep", sigmas: [1, 0.9, 0.75, 0.5, 0], guidanceScale: 1 },
   });
@@ -36,6 +37,7 @@ test("parseModelIndex() falls back to diffusers' defaults for Wan", () => {
     height: 480,
     width: 832,
     numFrames: 81,
+    trainedFrames: [81],
     fps: 16,
     numInferenceSteps: 50,
     guidanceScale: 5,
@@ -43,7 +45,11 @@ test("parseModelIndex() falls back to diffusers' defaults for Wan", () => {
     fewstep: undefined,
   });
   const newer = { transformer_2: [null, null], boundary_ratio: null, expand_timesteps: false };
-  expect(parseModelIndex({ ...wanJson, ...newer, num_frames: 49 })).toEqual({ ...wan, numFrames: 49 });
+  expect(parseModelIndex({ ...wanJson, ...newer, num_frames: 49 })).toEqual({
+    ...wan,
+    numFrames: 49,
+    trainedFrames: [49],
+  });
 });
 
 test.each<[unknown, RegExp]>([
@@ -102,7 +108,7 @@ test.each<[Partial<RenderOptions>, Json]>([
   ],
   [
     { scheduler: "unipc" },
-    { numInferenceSteps: 30, guidanceScale: 4, scheduler: "unipc", sigmas: undefined },
+    { numInferenceSteps: 30, guidanceScale: 2.5, scheduler: "unipc", sigmas: undefined },
   ],
   [
     { scheduler: "unipc", guidanceScale: 1, numInferenceSteps: 10 },
@@ -194,7 +200,7 @@ test.each<[Partial<RenderOptions>, RegExp]>([
   [{ guidanceScale: 4, flowShift: 0 }, /shift must be a number above 0, not 0/],
   [
     { numInferenceSteps: 20 },
-    /exactly 4 steps \(noise levels 1, 0.9, 0.75, 0.5, 0\), not 20: leave the steps out, or add a guidance above 1, such as 4/,
+    /exactly 4 steps \(noise levels 1, 0.9, 0.75, 0.5, 0\), not 20: leave the steps out, or add a guidance above 1, such as 2.5/,
   ],
   [{ numInferenceSteps: 20, scheduler: "euler", guidanceScale: 1 }, /exactly 4 steps/],
   [{ flowShift: 5 }, /fixed noise levels/],

@@ -27,7 +27,7 @@ test("guided sampling sends guidance, steps and negative prompt; fast sampling s
   const values = { ...defaultValues(nano), prompt: "a red ball", negativePrompt: "a cube" };
   expect(resolveSettings(toRequest({ ...values, variant: "base" }), nano)).toMatchObject({
     variant: "base",
-    guidanceScale: 4,
+    guidanceScale: 2.5,
     numInferenceSteps: 30,
     negativePrompt: "a cube",
   });
@@ -50,7 +50,7 @@ test("every choice of the lists is one the pipeline accepts", () => {
       }
     }
   }
-  expect(frameChoices(nano)).toEqual([17, 33, 129]);
+  expect(frameChoices(nano)).toEqual([17, 33, 49, 129]);
   expect(sizeChoices(nano)[0]).toMatchObject({ width: 128, height: 128 });
 });
 

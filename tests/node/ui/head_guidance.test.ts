@@ -67,9 +67,9 @@ test("two videos are told apart by what differs, each in its own words", () => {
   expect(differencesFrom(plain, guided)).toEqual(["no guidance"]);
   expect(differencesFrom(guided, plain)).toEqual(["SoftPAG 2 on 4.0,7 at 0.5"]);
   const base = resolveSettings(toRequest({ ...values, variant: "base", seed: 8 }), nano);
-  expect(differencesFrom(base, plain)).toEqual(["base model, 30 steps", "guidance 4", "seed 8"]);
+  expect(differencesFrom(base, plain)).toEqual(["base model, 30 steps", "guidance 2.5", "seed 8"]);
   expect(guidanceText({ ...base, perturbedGuidance: guided.perturbedGuidance })).toBe(
-    "guidance 4, SoftPAG 2 on 4.0,7 at 0.5",
+    "guidance 2.5, SoftPAG 2 on 4.0,7 at 0.5",
   );
 });
 
