@@ -10,5 +10,8 @@ export const EXAMPLES: readonly { readonly label: string; readonly prompt: strin
   { label: "purple ring", prompt: "a big glossy purple ring rolls right on sand under an overcast sky" },
   { label: "growing cylinder", prompt: "a big green cylinder grows on snow in daylight" },
   { label: "pyramid at night", prompt: "a small yellow pyramid rises on water at night" },
-  { label: "ball and cone", prompt: "a blue ball rolls left next to an orange cone on grass at night" },
+  {
+    label: "ball behind a cone",
+    prompt: "a small yellow ball rolls behind a large purple cone on sand at sunset, static camera",
+  },
 ];
