@@ -1,4 +1,4 @@
-// Reads small safetensors fixtures in tests, independently of src/weights. F32, F16, BF16, I32 and I64 only.
+// Reads small safetensors fixtures in tests, independently of src/weights. F32, F16, BF16, I32, I64 and U8 only.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { f32ArrayFromF16 } from "../../src/util/half.ts";
@@ -40,6 +40,7 @@ export function readFixtureTensors(path: string): Map<string, FixtureTensor> {
 
 function widen(dtype: string, raw: ArrayBuffer | SharedArrayBuffer): Float32Array {
   if (dtype === "F32") return new Float32Array(raw);
+  if (dtype === "U8") return Float32Array.from(new Uint8Array(raw));
   if (dtype === "I32") return Float32Array.from(new Int32Array(raw));
   if (dtype === "I64") return Float32Array.from(new BigInt64Array(raw), Number);
   if (dtype === "F16") return f32ArrayFromF16(new Uint16Array(raw));

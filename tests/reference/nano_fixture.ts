@@ -1,5 +1,7 @@
-// What PyTorch computed with weft-nano's f16 originals (tests/fixtures/weft_nano), for three prompts.
-import { readFileSync } from "node:fs";
+// What PyTorch computed with a weft-nano's f16 originals, for three prompts: of the shipped model in
+// tests/fixtures/weft_nano, of other weft-nanos in their own folder `reference`.
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { brotliDecompressSync } from "node:zlib";
 import { type FixtureTensor, fixturePath, readFixtureJson, readFixtureTensors } from "./fixture_tensors.ts";
 
@@ -9,26 +11,40 @@ export const NANO_CASES = ["case0", "case1", "case2"] as const;
 /** Name of a case. */
 export type NanoCase = (typeof NANO_CASES)[number];
 
-/** A case's prompt and length. */
-export function nanoPrompt(name: NanoCase): { readonly prompt: string; readonly frames: number } {
-  const cases = readFixtureJson("weft_nano/cases.json") as Record<
-    NanoCase,
-    { prompt: string; frames: number }
-  >;
-  return cases[name];
+/** A model's reference. */
+export interface NanoReference {
+  /** A case's prompt and length. */
+  prompt(name: NanoCase): { readonly prompt: string; readonly frames: number };
+  /** A case's tensors, by the names of models/weft-nano/RECIPE.md; throws for unknown names. */
+  tensors(name: NanoCase): (tensor: string) => FixtureTensor;
+  /** The frames of case1 after the few-step model's four steps: [17, 3, 128, 128], 0 to 255. */
+  frames(): ArrayLike<number>;
 }
 
-/** A case's tensors, by the names of models/weft-nano/RECIPE.md; throws for unknown names. */
-export function nanoTensors(name: NanoCase): (tensor: string) => FixtureTensor {
-  const tensors = readFixtureTensors(`weft_nano/${name}.safetensors`);
-  return (tensor) => {
-    const found = tensors.get(tensor);
-    if (found === undefined) throw new Error(`${name} has no tensor ${tensor}.`);
-    return found;
+/** The reference in a folder: tests/fixtures/weft_nano, or an absolute path. */
+export function nanoReference(folder = "weft_nano"): NanoReference {
+  const tensors = (name: NanoCase): ReturnType<NanoReference["tensors"]> => {
+    const all = readFixtureTensors(`${folder}/${name}.safetensors`);
+    return (tensor) => {
+      const found = all.get(tensor);
+      if (found === undefined) throw new Error(`${name} has no tensor ${tensor}.`);
+      return found;
+    };
+  };
+  const packedFrames = fixturePath(`${folder}/case1_frames.br`);
+  return {
+    tensors,
+    prompt: (name) => (readFixtureJson(`${folder}/cases.json`) as NanoPrompts)[name],
+    frames: () =>
+      existsSync(packedFrames)
+        ? brotliDecompressSync(readFileSync(packedFrames))
+        : tensors("case1")("fewstep_frames").data,
   };
 }
 
-/** The frames of case1 after the few-step model's four steps: [17, 3, 128, 128]. */
-export function nanoFrames(): Uint8Array {
-  return brotliDecompressSync(readFileSync(fixturePath("weft_nano/case1_frames.br")));
+/** The reference that lies in a model's own folder. */
+export function referenceIn(modelFolder: string): NanoReference {
+  return nanoReference(resolve(modelFolder, "reference"));
 }
+
+type NanoPrompts = Record<NanoCase, { prompt: string; frames: number }>;

@@ -1,6 +1,8 @@
 // The embedded model against PyTorch: prompt to frames with its few-step recipe, as shipped (int8) and, where they
 // are, from the f16 files that the reference was computed from; on the CPU's engine, and the shipped files on WebGPU too
 // (everything on a hardware adapter). One run of 17 frames for each; all tests look at it.
+import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startDawn } from "../../../src/cli/dawn_node.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
@@ -13,7 +15,7 @@ import { type Denoised, WanPipeline } from "../../../src/pipelines/wan_pipeline.
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { encodeTokens } from "../../../src/text/umt5_encoder.ts";
 import { fixtureTitle, largeFixture } from "../../reference/large_fixtures.ts";
-import { NANO_CASES, nanoFrames, nanoPrompt, nanoTensors } from "../../reference/nano_fixture.ts";
+import { NANO_CASES, nanoReference, referenceIn, type NanoReference } from "../../reference/nano_fixture.ts";
 import { relativeL2 } from "../../reference/compare.ts";
 import { repoPath } from "../../repo_path.ts";
 import { ADAPTER, useGpu } from "../device.ts";
@@ -39,13 +41,22 @@ const F16: Bounds = { embeds: 1e-3, velocity: 1e-3, latents: 3e-3, meanLevels: 0
 const ENGINES: readonly EngineName[] = ["onnx", "webgpu"];
 const F16_ENGINES = ADAPTER.software ? ENGINES.slice(0, 1) : ENGINES;
 
-const originals = largeFixture("weft-nano-f16");
-const models = [
-  { title: "as shipped, int8", folder: repoPath("models/weft-nano"), bounds: INT8, engines: ENGINES },
-  ...(originals === undefined
-    ? []
-    : [{ title: "the f16 original", folder: originals, bounds: F16, engines: F16_ENGINES }]),
-];
+const shipped = {
+  title: "as shipped, int8",
+  folder: repoPath("models/weft-nano"),
+  reference: nanoReference(),
+  bounds: INT8,
+  engines: ENGINES,
+};
+/** The f16 original, and the first weft-nano, which had a narrower decoder and another world. */
+const originals = ["weft-nano-f16", "../weft-nano"].flatMap((name) => {
+  const folder = largeFixture(name);
+  const found = folder !== undefined && existsSync(`${folder}/reference`);
+  if (!found) return [];
+  const title = `f16 files of ${basename(folder)}`;
+  return [{ title, folder, reference: referenceIn(folder), bounds: F16, engines: F16_ENGINES }];
+});
+const models = [shipped, ...originals];
 const runs = models.flatMap(({ engines, ...model }) => engines.map((engine) => ({ ...model, engine })));
 
 interface Run {
@@ -57,12 +68,12 @@ interface Run {
   readonly frames: Uint8Array;
 }
 
-async function run(pipe: WanPipeline): Promise<Run> {
-  const { prompt, frames: numFrames } = nanoPrompt("case1");
+async function run(pipe: WanPipeline, nano: NanoReference): Promise<Run> {
+  const { prompt, frames: numFrames } = nano.prompt("case1");
   const settings = pipe.resolve({ prompt, numFrames, height: 128, width: 128 });
   const latents: Float32Array[] = [];
   const denoised = await pipe.denoise(settings, {
-    noise: nanoTensors("case1")("noise").data,
+    noise: nano.tensors("case1")("noise").data,
     onStep: ({ slots }) => {
       latents.push(slots.get("sample") ?? new Float32Array());
     },
@@ -78,11 +89,11 @@ async function run(pipe: WanPipeline): Promise<Run> {
 }
 
 describe.each(runs.map((model) => [model.title, model.engine, model] as const))(
-  `%s, on %s (of int8, ${fixtureTitle("f16", originals !== undefined)})`,
+  `%s, on %s (of int8, ${fixtureTitle("f16", originals.length > 0)})`,
   (name, engine, model) => {
     const title = `${name} on ${engine}`;
-    const { folder, bounds } = model;
-    const reference = nanoTensors("case1");
+    const { folder, bounds, reference: nano } = model;
+    const reference = nano.tensors("case1");
     let pipe: WanPipeline;
     let result: Run;
     beforeAll(async () => {
@@ -92,12 +103,12 @@ describe.each(runs.map((model) => [model.title, model.engine, model] as const))(
         openOrt: openOrtInNode,
         dtype: "f32",
       });
-      result = await run(pipe);
+      result = await run(pipe, nano);
     }, RUN_TIMEOUT);
     afterAll(() => pipe.dispose());
 
     it("encodes every case's prompt, and the empty one", async () => {
-      const prompts = [...NANO_CASES.map((name) => nanoPrompt(name).prompt), ""];
+      const prompts = [...NANO_CASES.map((name) => nano.prompt(name).prompt), ""];
       const encode: EncodeTokens = async (ids, options) =>
         engine === "webgpu"
           ? await encodeTokens(pipe.gpu, ids, { ...options, storage: "stored" })
@@ -107,7 +118,7 @@ describe.each(runs.map((model) => [model.title, model.engine, model] as const))(
         maxSequenceLength: 64,
         onEvent: () => {},
       });
-      const wanted = NANO_CASES.map((name) => nanoTensors(name)("text_embeddings"));
+      const wanted = NANO_CASES.map((name) => nano.tensors(name)("text_embeddings"));
       wanted.push(reference("null_embeddings"));
       encoded.forEach((embeds, i) => {
         expect(relativeL2(paddedEmbeds(embeds), wanted[i]?.data ?? [])).toBeLessThan(bounds.embeds);
@@ -147,10 +158,10 @@ describe.each(runs.map((model) => [model.title, model.engine, model] as const))(
     });
 
     it("decodes PyTorch's frames", () => {
-      const wanted = nanoFrames();
+      const wanted = nano.frames();
       expect(result.frames.length).toBe(wanted.length);
       let [sum, max] = [0, 0];
-      for (const [i, level] of wanted.entries()) {
+      for (const [i, level] of Array.from(wanted).entries()) {
         const difference = Math.abs(level - (result.frames[i] ?? NaN));
         sum += difference;
         max = Math.max(max, difference);

@@ -11,7 +11,7 @@ import { WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { relativeL2 } from "../../reference/compare.ts";
 import { fixtureTitle, largeFixture } from "../../reference/large_fixtures.ts";
-import { nanoPrompt, nanoTensors } from "../../reference/nano_fixture.ts";
+import { nanoReference } from "../../reference/nano_fixture.ts";
 import { readFixtureTensors } from "../../reference/fixture_tensors.ts";
 import { repoPath } from "../../repo_path.ts";
 import { ADAPTER, useGpu } from "../device.ts";
@@ -33,7 +33,7 @@ const models = [
   ...(originals === undefined ? [] : [{ title: "the f16 original", folder: originals, ...F16 }]),
 ];
 
-const noise = nanoTensors("case1")("noise").data;
+const noise = nanoReference().tensors("case1")("noise").data;
 const tensors = readFixtureTensors("weft_nano/case1_base.safetensors");
 
 /** What PyTorch computed, rounded to f16. */
@@ -84,7 +84,7 @@ describe.each(models.map((model) => [model.title, model] as const))(
         openOrt: openOrtInNode,
         dtype: "f32",
       });
-      const { prompt, frames: numFrames } = nanoPrompt("case1");
+      const { prompt, frames: numFrames } = nanoReference().prompt("case1");
       settings = pipe.resolve({ prompt, numFrames, numInferenceSteps: STEPS, guidanceScale: 2.5, seed: 0 });
     });
     afterAll(() => pipe.dispose());

@@ -18,7 +18,7 @@ import { openCheckpointFile, type Checkpoint } from "../../../src/weights/checkp
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { readJson } from "../../../src/weights/json_file.ts";
 import { readFixtureTensors } from "../../reference/fixture_tensors.ts";
-import { nanoFrames, nanoTensors } from "../../reference/nano_fixture.ts";
+import { nanoReference } from "../../reference/nano_fixture.ts";
 import { decodeTaehv } from "../../reference/taehv.ts";
 import { memoryCheckpoint, randomTaehv } from "../../reference/random_taehv.ts";
 
@@ -232,9 +232,9 @@ describe("weft_nano", () => {
     const vae = openFolderSource(fileURLToPath(new URL("../../../models/weft-nano/vae", import.meta.url)));
     const config = (await readJson(vae, "config.json")) as TaehvConfigJson;
     const checkpoint = await openCheckpointFile(vae, "diffusion_pytorch_model.safetensors");
-    const steps = nanoTensors("case1")("fewstep_latents"); // [4, 16, 5, 16, 16]
+    const steps = nanoReference().tensors("case1")("fewstep_latents"); // [4, 16, 5, 16, 16]
     const last = steps.data.subarray(3 * 16 * 5 * 256);
-    const wanted = nanoFrames(); // [17, 3, 128, 128]
+    const wanted = nanoReference().frames(); // [17, 3, 128, 128]
 
     const decoder = await createTaehvDecoder({ checkpoint, config, ort, latentHeight: 16, latentWidth: 16 });
     const levels: number[] = [];
