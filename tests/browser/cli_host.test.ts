@@ -59,7 +59,8 @@ test("passes the page's sentences on, with their class", async () => {
 test("ends with the signal and writes nothing", async () => {
   const before = readdirSync(folder);
   const controller = new AbortController();
-  const request = await requestOf(["a red ball"], { ...TINY, out: join(folder, "z.mp4") });
+  const long = { ...TINY, frames: 257, width: 128, height: 128 }; // a minute, so that the signal comes in the middle
+  const request = await requestOf(["a red ball"], { ...long, out: join(folder, "z.mp4") });
   setTimeout(() => controller.abort(), 3000);
   await expect(runInChromium(request, controller.signal)).rejects.toMatchObject({ name: "AbortError" });
   expect(readdirSync(folder)).toEqual(before);
