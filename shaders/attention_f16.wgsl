@@ -6,6 +6,7 @@
 // divided by 16 while it is staged, so that such sums stay finite for logits up to 6e4; the rest is f32.
 // A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32.
 
+#import shared/attention_rows
 #import shared/attention_tiles
 #import shared/f16_products
 
@@ -28,8 +29,6 @@ const P_STRIDE = 5u;
 
 var<workgroup> stage: array<vec4<u32>, 2u * STAGE_K>;
 var<workgroup> probabilities: array<vec4<u32>, 64u * P_STRIDE>;
-var<workgroup> row_max: array<f32, 64>;
-var<workgroup> row_factor: array<f32, 64>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
@@ -133,11 +132,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         #end
         workgroupBarrier();
         if index < 64u {
-            let max4 = max(max(shared4(index, 0u), shared4(index, 1u)), max(shared4(index, 2u), shared4(index, 3u)));
-            let old_max = row_max[index];
-            let new_max = max(old_max, max(max(max4.x, max4.y), max(max4.z, max4.w)));
-            row_max[index] = new_max;
-            row_factor[index] = exp(old_max - new_max);
+            raise_row_max(index);
         }
         workgroupBarrier();
         #repeat i 8
@@ -242,8 +237,4 @@ fn share(row: u32, thread: u32, value: f32) {
 
 fn shared4(row: u32, at: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(stage[5u * row + at]);
-}
-
-fn row_total(row: u32) -> f32 {
-    return dot(shared4(row, 0u) + shared4(row, 1u) + (shared4(row, 2u) + shared4(row, 3u)), vec4<f32>(1.0));
 }
