@@ -1,7 +1,7 @@
 // `weft eval FILE...`: how much videos move, repeat, flicker, drift and blur, how close they are to a reference, and, where
 // the model ships a judge, whether they show what their prompts say.
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
 import { openScorer, type Scorer } from "../onnx/scorer.ts";
 import { openModel } from "../pipelines/model_files.ts";
@@ -9,7 +9,7 @@ import { createNodeFfmpeg } from "../video/ffmpeg_node.ts";
 import { summaryOf, summaryTable, videoTable } from "./eval_table.ts";
 import { evaluateFile, type Evaluation, type EvaluationTools, readVideo } from "./eval_video.ts";
 import { withInterrupt } from "./interrupt.ts";
-import { packagePath } from "./package_files.ts";
+import { modelOption } from "./model_option.ts";
 import { modelSource } from "./render_plan.ts";
 
 interface EvalFlags {
@@ -29,12 +29,7 @@ export function addEvalCommand(program: Command): void {
     )
     .argument("<file...>", ".mp4, .webm or .gif")
     .option("--reference <file>", "a video of the same size and length to compare every file with")
-    .addOption(
-      new Option("--model <dir|url>", "whose judge scores the prompts").default(
-        packagePath("models", "weft-nano"),
-        "weft-nano",
-      ),
-    )
+    .addOption(modelOption("whose judge scores the prompts"))
     .option("--json", "print one JSON object, with the numbers of every window of 16 frames")
     .action((files: string[], flags: EvalFlags) => withInterrupt((signal) => evaluate(files, flags, signal)));
 }

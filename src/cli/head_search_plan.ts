@@ -11,6 +11,7 @@ import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import type { HeadSearchSetup } from "./head_search_report.ts";
 import { decoderFile } from "./render_plan.ts";
 import type { HeadSearchFlags } from "./search_heads_command.ts";
+import { searchRender } from "./search_prompts.ts";
 
 /** A search, decided. */
 export interface HeadSearchPlan {
@@ -79,17 +80,5 @@ function rendersOf(
   resolve: (options: Parameters<typeof resolveSettings>[0]) => RenderSettings,
 ): RenderSettings[] {
   const seeds = Array.from({ length: flags.seeds }, (_, i) => flags.seed + i);
-  return seeds.flatMap((seed) =>
-    prompts.map((prompt) =>
-      resolve({
-        prompt,
-        seed,
-        numFrames: flags.frames,
-        height: flags.height,
-        width: flags.width,
-        numInferenceSteps: flags.steps,
-        guidanceScale: flags.guidance,
-      }),
-    ),
-  );
+  return seeds.flatMap((seed) => prompts.map((prompt) => resolve(searchRender(prompt, seed, flags))));
 }

@@ -1,7 +1,7 @@
 // `weft plan NAME|FILE`: what an attention plan sees and costs in a model, and a drawing of it. Nothing is computed on a
 // GPU and no weights are read.
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { AttentionPlan } from "../attention/plan.ts";
 import { drawMask, drawPlan, type PlanOverview } from "../attention/plan_image.ts";
 import { PLAN_NAMES } from "../attention/plan_name.ts";
@@ -11,8 +11,8 @@ import { resolveSettings } from "../pipelines/resolve_settings.ts";
 import { createScheduler } from "../schedulers/create_scheduler.ts";
 import { type AttentionTarget, openPlan, tokensPerFrame } from "./attention_option.ts";
 import { requireFolderOf, writeFileAtomically } from "./atomic_file.ts";
+import { modelOption } from "./model_option.ts";
 import { wholeNumber } from "./option_values.ts";
-import { packagePath } from "./package_files.ts";
 import { exchangeLine, planExchange } from "./plan_exchange.ts";
 import { planTable, reportPlan } from "./plan_report.ts";
 import { modelSource } from "./render_plan.ts";
@@ -38,12 +38,7 @@ export function addPlanCommand(program: Command): void {
     .summary("show what an attention plan sees and costs")
     .description("Prints density, operations and memory traffic of an attention plan, and draws it.")
     .argument("<plan>", `${PLAN_NAMES}, or a JSON file`)
-    .addOption(
-      new Option("--model <dir|url>", "the model it is for").default(
-        packagePath("models", "weft-nano"),
-        "weft-nano",
-      ),
-    )
+    .addOption(modelOption("the model it is for"))
     .option("--frames <n>", "frames of the video, 4k+1 (default: the model's)", wholeNumber)
     .option("--height <pixels>", "a multiple of 16 (default: the model's)", wholeNumber)
     .option("--width <pixels>", "a multiple of 16 (default: the model's)", wholeNumber)

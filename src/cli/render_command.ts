@@ -8,6 +8,7 @@ import { readBatch } from "./batch_file.ts";
 import { runInChromium } from "./chromium_run.ts";
 import { openComputeHost } from "./engine_option.ts";
 import { withInterrupt } from "./interrupt.ts";
+import { modelOption } from "./model_option.ts";
 import {
   anyNumber,
   byteSize,
@@ -17,7 +18,6 @@ import {
   wholeNumbers,
 } from "./option_values.ts";
 import { isFolder, numberedPath } from "./output_path.ts";
-import { packagePath } from "./package_files.ts";
 import { readPrompts } from "./prompts_file.ts";
 import { checkRequest } from "./render_plan.ts";
 import type { RenderJob, RenderRequest, RenderRun } from "./render_request.ts";
@@ -95,8 +95,8 @@ function addFileOptions(command: Command): void {
   command
     .optionsGroup("Files:")
     .addOption(
-      new Option("--model <dir|url>", "model folder in diffusers' layout, or its http(s) address").default(
-        packagePath("models", "weft-nano"),
+      modelOption(
+        "model folder in diffusers' layout, or its http(s) address",
         "weft-nano, which comes with Weft",
       ),
     )

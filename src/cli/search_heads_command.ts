@@ -16,12 +16,12 @@ import { planHeadSearch } from "./head_search_plan.ts";
 import { headSearchJson, headSearchTable } from "./head_search_report.ts";
 import { runHeadSearch } from "./head_search_run.ts";
 import { withInterrupt } from "./interrupt.ts";
+import { modelOption } from "./model_option.ts";
 import { anyNumber, wholeNumber } from "./option_values.ts";
-import { packagePath } from "./package_files.ts";
 import { createProgressLine } from "./progress_line.ts";
 import { decoderFile, modelSource } from "./render_plan.ts";
 import type { RunHost } from "./render_run.ts";
-import { SEARCH_PROMPTS } from "./search_prompts.ts";
+import { promptsArgument } from "./search_prompts.ts";
 
 /** Options of the command line. */
 export interface HeadSearchFlags {
@@ -58,17 +58,8 @@ export function addSearchHeadsCommand(program: Command): void {
         "round (HeadHunter). The result is a file for --heads, with every score. An interrupted search goes on where it " +
         "was when it is started again.",
     )
-    .argument(
-      "[prompt...]",
-      "what to render; four sentences that weft-nano knows without any",
-      SEARCH_PROMPTS,
-    )
-    .addOption(
-      new Option("--model <dir|url>", "the model it is for").default(
-        packagePath("models", "weft-nano"),
-        "weft-nano",
-      ),
-    )
+    .addArgument(promptsArgument())
+    .addOption(modelOption("the model it is for"))
     .option("--vae <file>", "TAEHV decoder (.safetensors) in place of the model's own")
     .option("--out <file>", "the chosen heads", "heads.json");
   addSearchOptions(command);

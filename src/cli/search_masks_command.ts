@@ -23,24 +23,19 @@ import {
   writeMaskPlan,
 } from "./mask_search_file.ts";
 import { maskTable } from "./mask_search_table.ts";
+import { modelOption } from "./model_option.ts";
 import { anyNumber, byteSize, wholeNumber } from "./option_values.ts";
-import { packagePath } from "./package_files.ts";
 import { createProgressLine } from "./progress_line.ts";
 import { modelSource } from "./render_plan.ts";
-import { SEARCH_PROMPTS } from "./search_prompts.ts";
+import { promptsArgument, searchRender, type SearchVideoFlags } from "./search_prompts.ts";
 
-interface SearchFlags {
+interface SearchFlags extends SearchVideoFlags {
   readonly model: string;
   readonly out: string;
   readonly threshold: number;
   readonly per: "head" | "layer";
   readonly seed: number;
   readonly at?: readonly number[];
-  readonly frames?: number;
-  readonly height?: number;
-  readonly width?: number;
-  readonly steps?: number;
-  readonly guidance?: number;
   readonly weights?: "stored" | "f32" | "f16" | "int8";
   readonly arithmetic?: "f32" | "f16";
   readonly maxMemory?: number;
@@ -61,17 +56,8 @@ export function addSearchMasksCommand(program: Command): void {
         "head, and writes the sparsest that stay under the threshold as a plan for --attention. An interrupted search " +
         "goes on where it was when it is started again.",
     )
-    .argument(
-      "[prompt...]",
-      "what to render; four sentences that weft-nano knows without any",
-      SEARCH_PROMPTS,
-    )
-    .addOption(
-      new Option("--model <dir|url>", "the model it is for").default(
-        packagePath("models", "weft-nano"),
-        "weft-nano",
-      ),
-    )
+    .addArgument(promptsArgument())
+    .addOption(modelOption("the model it is for"))
     .option("--out <file>", "the plan", "attention.json")
     .option("--threshold <e>", "largest relative L2 error of an attention output", anyNumber, 0.1)
     .addOption(
@@ -182,18 +168,7 @@ function rendersOf(
   seed: number,
   { pipeline, flags }: { pipeline: WanPipeline; flags: SearchFlags },
 ): RenderSettings {
-  return resolveSettings(
-    {
-      prompt,
-      seed,
-      numFrames: flags.frames,
-      height: flags.height,
-      width: flags.width,
-      numInferenceSteps: flags.steps,
-      guidanceScale: flags.guidance,
-    },
-    pipeline.files.settings,
-  );
+  return resolveSettings(searchRender(prompt, seed, flags), pipeline.files.settings);
 }
 
 function defaultSteps(numSteps: number): number[] {
