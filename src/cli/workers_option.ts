@@ -2,7 +2,7 @@
 
 import { writeFile } from "node:fs/promises";
 import { InputError } from "../errors.ts";
-import type { CoordinatorEvent } from "../parallel/coordinator.ts";
+import type { CoordinatorEvent } from "../parallel/coordinator_events.ts";
 import type { PayloadType } from "../parallel/key_codec.ts";
 import { Trace } from "../parallel/trace.ts";
 import type { PipelineEvent } from "../pipelines/events.ts";

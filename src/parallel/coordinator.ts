@@ -2,37 +2,15 @@
 // shares anew when a worker comes, goes or falls silent. Whatever happens costs at most the step under way.
 
 import type { DenoiseState } from "../pipelines/denoise.ts";
-import { type Command, type Report, reportSchema } from "./clip_protocol.ts";
-import type { ExchangeStatistics } from "./clip_exchange.ts";
+import type { Command, Report } from "./clip_protocol.ts";
+import { connectAll, type Connect, messageChannel } from "./connections.ts";
+import type { CoordinatorEvent } from "./coordinator_events.ts";
 import type { Partition } from "./exchange_plan.ts";
 import type { LatentShape } from "./latent_frames.ts";
-import { Link } from "./link.ts";
-import { partitionFrames, type WorkerSpeed } from "./partition.ts";
-import type { Port, Transferred } from "./port.ts";
+import { findStalled, Member } from "./member.ts";
+import { equalised, partitionFrames } from "./partition.ts";
+import type { Port } from "./port.ts";
 import { StepKeeper } from "./step_keeper.ts";
-
-/** What happens in a job, for people and traces. */
-export type CoordinatorEvent =
-  | { readonly type: "joined"; readonly worker: string; readonly adapter: string }
-  | { readonly type: "lost"; readonly worker: string; readonly reason: string }
-  /** Clips were given out: of each worker that got one. */
-  | { readonly type: "shared"; readonly step: number; readonly clips: readonly WorkerClip[] }
-  /** A step of one worker. */
-  | {
-      readonly type: "stepped";
-      readonly step: number;
-      readonly worker: string;
-      readonly statistics: ExchangeStatistics;
-    }
-  /** The step is repeated with the same workers. */
-  | { readonly type: "repeated"; readonly step: number; readonly reason: string };
-
-/** Who computes which frames. */
-export interface WorkerClip {
-  readonly worker: string;
-  readonly start: number;
-  readonly end: number;
-}
 
 /** How a job is run. */
 export interface CoordinatorOptions {
@@ -51,50 +29,15 @@ export interface CoordinatorOptions {
   readonly numWorkers: number;
   /** How long no worker may make progress before it counts as hung. @default 60 000 */
   readonly stallMs?: number | undefined;
-  /** Connects two workers: what each gets as its port, and what has to be moved with it. @default a MessageChannel */
+  /** Connects two workers. @default a MessageChannel */
   readonly connect?: Connect | undefined;
   readonly onStep?: ((state: DenoiseState) => void | Promise<void>) | undefined;
   readonly onEvent?: ((event: CoordinatorEvent) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * Connects two workers.
- *
- * @param one address of the one, where it has one
- * @param ticket names this connection and no other
- */
-export type Connect = (
-  one: string | undefined,
-  other: string | undefined,
-  ticket: string,
-) => readonly [Carried, Carried];
-
-/** A port on its way to a worker. */
-export interface Carried {
-  readonly port: unknown;
-  readonly transfer: readonly Transferred[];
-}
-
 /** Times in a row that a step is repeated with the same workers. */
 const MAX_REPEATS = 3;
-
-interface Member {
-  readonly link: Link<Command, Report>;
-  name: string;
-  adapter: string;
-  address: string | undefined;
-  /** It belongs to the job. */
-  isKnown: boolean;
-  isReady: boolean;
-  speed: WorkerSpeed | undefined;
-  /** Number of its clip in this epoch. */
-  clip: number | undefined;
-  progress: number;
-  progressAt: number;
-  heardAt: number;
-  waitingFor: readonly number[];
-}
 
 /** A job over workers. Add workers at any time; `run` resolves with the state after the last step. */
 export class Coordinator {
@@ -125,28 +68,9 @@ export class Coordinator {
 
   /** Takes a worker in; it computes from the next step on. */
   add(port: Port): void {
-    const { token } = this.#options;
-    const link = new Link<Command, Report>(port, { token, schema: reportSchema });
-    const at = performance.now();
-    const fresh = {
-      isKnown: false,
-      isReady: false,
-      speed: undefined,
-      clip: undefined,
-      progress: -1,
-      waitingFor: [],
-    };
-    const member: Member = {
-      link,
-      name: "a worker",
-      adapter: "",
-      address: undefined,
-      ...fresh,
-      progressAt: at,
-      heardAt: at,
-    };
+    const member = new Member(port, this.#options.token);
     this.#members.add(member);
-    link.listen({
+    member.listen({
       onMessage: (report) => this.#hear(member, report),
       onClose: () => this.#lose(member, "it has gone"),
     });
@@ -172,35 +96,24 @@ export class Coordinator {
       this.#isRunning = false;
       clearInterval(watch);
       signal?.removeEventListener("abort", abort);
-      for (const { link } of this.#members) link.send({ type: "end" });
+      const members = [...this.#members];
+      for (const member of members) member.send({ type: "end" });
       // The message must be gone before its port is.
-      const links = [...this.#members].map(({ link }) => link);
-      setTimeout(() => links.forEach((link) => link.close()), END_MS);
+      setTimeout(() => members.forEach((member) => member.close()), END_MS);
       this.#members.clear();
     }
   }
 
   #hear(member: Member, report: Report): void {
-    member.heardAt = performance.now();
     switch (report.type) {
       case "hello":
-        member.name = report.name;
-        member.adapter = report.adapter;
-        member.address = report.address;
-        member.isKnown = true;
-        member.link.send({ type: "job", job: this.#options.job });
+        member.send({ type: "job", job: this.#options.job });
         break;
       case "ready":
-        member.isReady = true;
-        member.speed = report.speed;
         this.#tell({ type: "joined", worker: member.name, adapter: member.adapter });
         this.#beginWhenReady();
         break;
       case "status":
-        if (report.epoch !== this.#epoch) break;
-        if (report.progress !== member.progress) this.#advance(member);
-        member.progress = report.progress;
-        member.waitingFor = report.waitingFor;
         break;
       case "stepped":
         void this.#takeStep(member, report);
@@ -212,17 +125,13 @@ export class Coordinator {
     }
   }
 
-  #advance(member: Member): void {
-    member.progressAt = performance.now();
-  }
-
   async #takeStep(member: Member, report: Report & { type: "stepped" }): Promise<void> {
     const { step } = this.#keeper.state;
     if (report.epoch !== this.#epoch || member.clip === undefined || report.step !== step + 1) return;
     if (this.#isCommitting || !this.#isRunning) return;
     try {
       this.#keeper.put(this.#partition, member.clip, report.slots);
-      this.#advance(member);
+      member.advance();
       this.#tell({ type: "stepped", step: report.step, worker: member.name, statistics: report.statistics });
       const state = this.#keeper.commit(this.#partition);
       if (state === undefined) return;
@@ -241,7 +150,7 @@ export class Coordinator {
     if (state.step >= this.#options.numSteps) this.#resolve(state);
     else if (this.#needsNewClips()) this.#share();
     else {
-      for (const member of this.#members) this.#advance(member);
+      for (const member of this.#members) member.advance();
       this.#command({ type: "go", epoch: this.#epoch, step: state.step });
     }
   }
@@ -280,44 +189,25 @@ export class Coordinator {
     this.#epoch++;
     this.#partition = clips;
     this.#keeper.discard();
-    for (const member of this.#members) member.clip = undefined;
+    for (const member of this.#members) member.take();
     const owners = workers.flatMap((worker) => ready[worker] ?? []);
     owners.forEach((owner, clip) => this.#give(owner, clip));
-    for (const member of ready) if (member.clip === undefined) member.link.send({ type: "stop" });
-    this.#introduce(owners);
+    for (const member of ready) if (member.clip === undefined) member.send({ type: "stop" });
+    connectAll(owners, this.#epoch, this.#options.connect ?? messageChannel);
     const shared = owners.map(({ name }, i) => ({ worker: name, ...(clips[i] ?? { start: 0, end: 0 }) }));
     this.#tell({ type: "shared", step: this.#keeper.state.step, clips: shared });
   }
 
   #give(owner: Member, clip: number): void {
     const { step } = this.#keeper.state;
-    owner.clip = clip;
-    owner.progress = -1;
-    owner.waitingFor = [];
-    this.#advance(owner);
     const slots = this.#keeper.cut(this.#partition[clip] ?? { start: 0, end: 0 });
     const partition = this.#partition.map(({ start, end }) => ({ start, end }));
-    owner.link.send({ type: "clip", epoch: this.#epoch, partition, clip, step, slots });
-  }
-
-  /** Gives every two workers with a clip a connection of their own, for this epoch. */
-  #introduce(owners: readonly Member[]): void {
-    const { connect = messageChannel } = this.#options;
-    for (const [a, one] of owners.entries()) {
-      for (const [b, other] of owners.entries()) {
-        if (b <= a) continue;
-        const ticket = `${this.#epoch} ${a} ${b}`;
-        const [ofOne, ofOther] = connect(one.address, other.address, ticket);
-        const epoch = this.#epoch;
-        one.link.send({ type: "peer", epoch, clip: b, port: ofOne.port }, ofOne.transfer);
-        other.link.send({ type: "peer", epoch, clip: a, port: ofOther.port }, ofOther.transfer);
-      }
-    }
+    owner.give({ type: "clip", epoch: this.#epoch, partition, clip, step, slots });
   }
 
   #lose(member: Member, reason: string): void {
     if (!this.#members.delete(member)) return;
-    member.link.close();
+    member.close();
     if (!member.isKnown) return;
     this.#lastLoss = `${member.name} was lost (${reason})`;
     this.#tell({ type: "lost", worker: member.name, reason });
@@ -344,17 +234,15 @@ export class Coordinator {
   /** Finds workers that neither compute nor wait for others, and steps that nobody gets on with. */
   #watch(stallMs: number): void {
     const now = performance.now();
+    const seconds = Math.round(stallMs / 1000);
     for (const member of this.#members) {
-      if (now - member.heardAt > stallMs) this.#lose(member, `silent for ${Math.round(stallMs / 1000)} s`);
+      if (member.silentMs(now) > stallMs) this.#lose(member, `silent for ${seconds} s`);
     }
     if (this.#isCommitting || this.#epoch === 0) return;
     const open = [...this.#members].filter(({ clip }) => clip !== undefined && !this.#keeper.has(clip));
-    const stalled = open.filter(({ progressAt }) => now - progressAt > stallMs);
-    const hung = stalled.filter(({ waitingFor }) => waitingFor.length === 0);
-    for (const member of hung) this.#lose(member, `no progress for ${Math.round(stallMs / 1000)} s`);
-    if (hung.length === 0 && stalled.length > 0 && stalled.length === open.length) {
-      this.#repeat("keys were lost on their way");
-    }
+    const { hung, isDeadlock } = findStalled(open, { now, stallMs });
+    for (const member of hung) this.#lose(member, `no progress for ${seconds} s`);
+    if (isDeadlock) this.#repeat("keys were lost on their way");
   }
 
   #ready(): Member[] {
@@ -366,7 +254,7 @@ export class Coordinator {
   }
 
   #command(command: Command): void {
-    for (const { link, clip } of this.#members) if (clip !== undefined) link.send(command);
+    for (const member of this.#members) if (member.clip !== undefined) member.send(command);
   }
 
   #tell(event: CoordinatorEvent): void {
@@ -375,23 +263,3 @@ export class Coordinator {
 }
 
 const END_MS = 100;
-
-/** Workers whose speed was not measured count as fast as the others on average. */
-function equalised(speeds: readonly (WorkerSpeed | undefined)[]): WorkerSpeed[] {
-  const known = speeds.filter((speed) => speed !== undefined);
-  const mean = (part: keyof WorkerSpeed): number =>
-    known.reduce((sum, speed) => sum + speed[part], 0) / known.length;
-  const unknown =
-    known.length === 0
-      ? { perFrame: 1, perPair: 0 }
-      : { perFrame: mean("perFrame"), perPair: mean("perPair") };
-  return speeds.map((speed) => speed ?? unknown);
-}
-
-function messageChannel(): readonly [Carried, Carried] {
-  const { port1, port2 } = new MessageChannel();
-  return [
-    { port: port1, transfer: [port1] },
-    { port: port2, transfer: [port2] },
-  ];
-}

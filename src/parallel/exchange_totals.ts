@@ -5,7 +5,7 @@ import { passesOf } from "../guiders/guider.ts";
 import type { Guider } from "../guiders/guider.ts";
 import type { Scheduler } from "../schedulers/scheduler.ts";
 import type { ExchangeStatistics } from "./clip_exchange.ts";
-import { type CoordinatorEvent } from "./coordinator.ts";
+import type { CoordinatorEvent } from "./coordinator_events.ts";
 import { exchangeBytes, exchangePlan, type Partition } from "./exchange_plan.ts";
 import type { PayloadType } from "./key_codec.ts";
 

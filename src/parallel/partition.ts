@@ -42,6 +42,18 @@ export function speedOf(short: ClipTiming, long: ClipTiming): WorkerSpeed {
   return perFrame > 0 ? { perFrame, perPair } : { perFrame: 0, perPair: b / long.frames };
 }
 
+/** Workers whose speed was not measured count as fast as the others on average. */
+export function equalised(speeds: readonly (WorkerSpeed | undefined)[]): WorkerSpeed[] {
+  const known = speeds.filter((speed) => speed !== undefined);
+  const mean = (part: keyof WorkerSpeed): number =>
+    known.reduce((sum, speed) => sum + speed[part], 0) / known.length;
+  const unknown =
+    known.length === 0
+      ? { perFrame: 1, perPair: 0 }
+      : { perFrame: mean("perFrame"), perPair: mean("perPair") };
+  return speeds.map((speed) => speed ?? unknown);
+}
+
 /** Seconds that a worker takes for a clip. */
 export function clipSeconds(
   { perFrame, perPair }: WorkerSpeed,

@@ -1,7 +1,7 @@
 // The timeline of a job in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open: a row for every
 // worker, a box for every step, and the bytes it sent.
 
-import type { CoordinatorEvent } from "./coordinator.ts";
+import type { CoordinatorEvent } from "./coordinator_events.ts";
 
 /** An entry of the format; times in microseconds. */
 interface TraceEntry {

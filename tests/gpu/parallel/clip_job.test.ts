@@ -6,11 +6,8 @@ import { DeviceLostError } from "../../../src/errors.ts";
 import type { Gpu } from "../../../src/gpu/gpu.ts";
 import { measureSpeed } from "../../../src/parallel/clip_computer.ts";
 import { type ClipWorkerOptions, runClipWorker } from "../../../src/parallel/clip_worker.ts";
-import {
-  Coordinator,
-  type CoordinatorEvent,
-  type CoordinatorOptions,
-} from "../../../src/parallel/coordinator.ts";
+import { Coordinator, type CoordinatorOptions } from "../../../src/parallel/coordinator.ts";
+import type { CoordinatorEvent } from "../../../src/parallel/coordinator_events.ts";
 import { type Port, portOf } from "../../../src/parallel/port.ts";
 import type { EngineTransformer } from "../../../src/pipelines/engine.ts";
 import { relativeL2 } from "../../reference/compare.ts";

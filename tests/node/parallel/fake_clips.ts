@@ -10,11 +10,8 @@ import {
   type ClipWorkerOptions,
   runClipWorker,
 } from "../../../src/parallel/clip_worker.ts";
-import {
-  Coordinator,
-  type CoordinatorEvent,
-  type CoordinatorOptions,
-} from "../../../src/parallel/coordinator.ts";
+import { Coordinator, type CoordinatorOptions } from "../../../src/parallel/coordinator.ts";
+import type { CoordinatorEvent } from "../../../src/parallel/coordinator_events.ts";
 import { type Port, portOf } from "../../../src/parallel/port.ts";
 import type { DenoiseState } from "../../../src/pipelines/denoise.ts";
 

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { dualScope, full, tile } from "../../../src/attention/plan_constructors.ts";
 import { createGuider } from "../../../src/guiders/create_guider.ts";
-import type { CoordinatorEvent } from "../../../src/parallel/coordinator.ts";
+import type { CoordinatorEvent } from "../../../src/parallel/coordinator_events.ts";
 import { predictedBytes, sumExchanges } from "../../../src/parallel/exchange_totals.ts";
 import { framePairs } from "../../../src/parallel/frame_pairs.ts";
 import { Trace } from "../../../src/parallel/trace.ts";
