@@ -1,5 +1,6 @@
 // One config for every product: the page (default), the command line (`--mode cli`), both it (`--mode portable`) and the
 // tests and benches (`--mode device`, `--mode bench`) as one module each for bare GPU machines, and vitest.
+import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { build, type Connect, defineConfig, type Plugin, type UserConfig } from "vite";
 import type { ViteUserConfig } from "vitest/config";
@@ -89,10 +90,23 @@ function alone(folder: string, name: string, entry: string): UserConfig {
   };
 }
 
+/** The commit in this folder, for figures to name. */
+function commit(): string {
+  try {
+    const args = ["describe", "--always", "--dirty", "--exclude", "*"];
+    return execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  } catch {
+    return "unknown"; // no git checkout
+  }
+}
+
 const MODES: Readonly<Record<string, UserConfig>> = {
   cli,
   portable: alone("portable", "weft", "src/cli/main.ts"),
-  bench: alone("bench", "bench", "tests/bench/main.ts"),
+  bench: {
+    ...alone("bench", "bench", "tests/bench/main.ts"),
+    define: { "import.meta.env.WEFT_COMMIT": JSON.stringify(commit()) },
+  },
   device: {
     ...alone("device", "checks", "tests/device/checks.ts"),
     resolve: { alias: [{ find: /^vitest$/, replacement: at("tests/device/vitest_shim.ts") }] },

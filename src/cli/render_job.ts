@@ -165,7 +165,10 @@ function dumpMetadata(plan: JobPlan, pipeline: WanPipeline): Record<string, stri
 }
 
 /** Adds up the wall time of the stages that events announce. */
-function createStageClock(): { onEvent: (event: PipelineEvent) => void; end: () => JobResult["seconds"] } {
+export function createStageClock(): {
+  onEvent: (event: PipelineEvent) => void;
+  end: () => JobResult["seconds"];
+} {
   const seconds: Partial<Record<Stage | "total", number>> = {};
   const startedAt = performance.now();
   let current: { stage: Stage; since: number } | undefined;

@@ -18,6 +18,16 @@ export class PipelineCache {
     this.#device = device;
   }
 
+  /** How many variants were asked for so far. */
+  get size(): number {
+    return this.#compiled.size;
+  }
+
+  /** Resolves when everything that was asked for is compiled; failures are told to those who asked. */
+  async ready(): Promise<void> {
+    await Promise.allSettled(this.#compiled.values());
+  }
+
   /** Starts compiling, or returns what is there; rejects with `ShaderCompileError`. */
   compile(variant: KernelVariant): Promise<CompiledKernel> {
     const known = this.#compiled.get(variant.key);

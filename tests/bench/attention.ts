@@ -1,124 +1,134 @@
-// Times self-attention at the 1.3B transformer's shape in every variant and checks sampled rows in f64.
-import { resolveRule } from "../../src/attention/frame_rules.ts";
-import { type AttentionPlan, ruleOf } from "../../src/attention/plan.ts";
-import { passLists } from "../../src/attention/rule_lists.ts";
-import {
-  freeTileLists,
-  fullTileLists,
-  scoreCount,
-  type TileLists,
-  uploadTileLists,
-} from "../../src/attention/tile_lists.ts";
+// Times dense self-attention at the transformers' shapes in every variant and checks sampled rows in f64.
+// Sparse plans: masks.ts.
+import { freeTileLists, fullTileLists, uploadTileLists } from "../../src/attention/tile_lists.ts";
+import type { Capabilities } from "../../src/gpu/capabilities.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
-import { attention, type AttentionOperands } from "../../src/ops/attention.ts";
+import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
+import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { freeTensor, readTensor, type Tensor } from "../../src/tensor/tensor.ts";
+import type { BenchRow } from "./bench_row.ts";
+import type { BenchRun } from "./bench_run.ts";
 import { medianGpuTime } from "./median.ts";
 import { randomTensor, readRow } from "./random_tensor.ts";
 
-/** A measured attention. */
-export interface AttentionBenchResult {
-  readonly tokens: number;
-  readonly variant: string;
-  readonly plan: string;
-  /** Share of all pairs of tokens that the plan keeps. */
-  readonly density: number;
-  readonly milliseconds: number;
-  readonly teraflops: number;
-  /** Against f64 on sampled rows; only for dense attention. */
-  readonly relativeError: number;
+/** A video's tokens and a model's heads. */
+export interface AttentionShape {
+  /** Latent frames. */
+  readonly frames: number;
+  readonly tokensPerFrame: number;
+  readonly heads: number;
+  readonly headDim: number;
 }
 
-/** What to time. */
-export interface AttentionBenchOptions {
-  readonly variant: NonNullable<AttentionOperands["variant"]>;
+/** The 1.3B transformer's at 33 and 81 frames of 480 x 832, weft-nano's at 33 of 128 x 128. */
+const SHAPES: readonly AttentionShape[] = [
+  { frames: 9, tokensPerFrame: 1560, heads: 12, headDim: 128 },
+  { frames: 21, tokensPerFrame: 1560, heads: 12, headDim: 128 },
+  { frames: 9, tokensPerFrame: 64, heads: 4, headDim: 64 },
+];
+const TINY: readonly AttentionShape[] = [{ frames: 2, tokensPerFrame: 20, heads: 2, headDim: 32 }];
+
+/** The shapes that a run asks for. */
+export function attentionShapes(tiny: boolean): readonly AttentionShape[] {
+  return tiny ? TINY : SHAPES;
+}
+
+/** Name of the work. */
+export function attentionWork({ frames, tokensPerFrame, heads, headDim }: AttentionShape): string {
+  return `attention ${heads}x${headDim}, ${frames * tokensPerFrame} tokens`;
+}
+
+/** A kernel and the type of its operands. */
+export interface AttentionKernel {
+  readonly variant: AttentionVariant;
   readonly dtype: "f32" | "f16";
-  readonly repetitions: number;
-  /** A name and a plan whose groups have true positions; default full attention. */
-  readonly plan?: readonly [string, AttentionPlan];
 }
 
-const HEADS = 12;
-const HEAD_DIM = 128;
+/** What the adapter can run, the slowest first. */
+export function attentionKernels(capabilities: Capabilities): AttentionKernel[] {
+  if (capabilities.software) return [{ variant: "direct", dtype: "f32" }];
+  return [
+    { variant: "tiled", dtype: "f32" },
+    ...(capabilities.f16 ? [{ variant: "f16", dtype: "f16" } as const] : []),
+    ...(hasMatrixUnits(capabilities) ? [{ variant: "subgroup_matrix", dtype: "f16" } as const] : []),
+  ];
+}
 
-/** Times attention over `frames` latent frames of 1,560 tokens (480 x 832). */
-export async function benchAttention(
+/** Times every shape in every variant. */
+export async function benchAttention(run: BenchRun): Promise<void> {
+  await run.withGpu(async (gpu) => {
+    for (const shape of attentionShapes(run.options.tiny)) {
+      for (const kernel of attentionKernels(gpu.capabilities)) {
+        if (!run.hasTime) return;
+        run.add(await timeAttention(gpu, shape, { ...kernel, repetitions: run.options.repetitions }));
+      }
+    }
+  });
+}
+
+async function timeAttention(
   gpu: Gpu,
-  frames: number,
-  options: AttentionBenchOptions,
-): Promise<AttentionBenchResult> {
-  const { variant, dtype, repetitions, plan } = options;
-  const tokens = frames * 1560;
-  const width = HEADS * HEAD_DIM;
-  const shape = [tokens, width];
+  shape: AttentionShape,
+  { variant, dtype, repetitions }: AttentionKernel & { readonly repetitions: number },
+): Promise<BenchRow> {
+  const { frames, tokensPerFrame, heads, headDim } = shape;
+  const tokens = frames * tokensPerFrame;
   const random = async (label: string, seed: number): Promise<Tensor> =>
-    await randomTensor(gpu, { label, dtype, shape }, { seed, scale: 1.7 });
+    await randomTensor(gpu, { label, dtype, shape: [tokens, heads * headDim] }, { seed, scale: 1.7 });
   const [q, k, v] = [await random("q", 1), await random("k", 2), await random("v", 3)];
-  const lists = plan === undefined ? fullTileLists(frames, 1560) : listsOf(plan[1], frames);
-  const density = scoreCount(lists) / tokens ** 2;
-  const tiles = uploadTileLists(gpu, lists, "bench");
-  const run = async (): Promise<Tensor> => {
+  const tiles = uploadTileLists(gpu, fullTileLists(frames, tokensPerFrame), "bench");
+  const launch = async (): Promise<Tensor> => {
     const recorder = new Recorder(gpu, "attention");
-    const { out } = attention(recorder, { q, k, v, tiles, heads: HEADS, variant });
+    const { out } = attention(recorder, { q, k, v, tiles, heads, variant });
     recorder.keep(out.buffer);
     await recorder.submit();
     return out;
   };
-  const out = await run();
-  const relativeError = plan === undefined ? await sampleError(gpu, { q, k, v, out }) : NaN;
+  const out = await launch();
+  const relativeError = await sampleError(gpu, { q, k, v, out }, shape);
   freeTensor(gpu, out);
-  const milliseconds = await medianGpuTime(gpu, repetitions, async () => freeTensor(gpu, await run()));
+  const milliseconds = await medianGpuTime(gpu, repetitions, async () => freeTensor(gpu, await launch()));
   for (const tensor of [q, k, v]) freeTensor(gpu, tensor);
   freeTileLists(gpu, tiles);
   gpu.memory.trim();
-  const flops = 4 * density * tokens * tokens * width;
   return {
-    tokens,
-    variant: `${variant} ${dtype}`,
-    plan: plan?.[0] ?? "full",
-    density,
+    work: attentionWork(shape),
+    by: "weft",
+    variant,
+    precision: dtype,
+    clock: "gpu",
     milliseconds,
-    teraflops: flops / milliseconds / 1e9,
+    repetitions,
+    teraflops: (4 * tokens ** 2 * heads * headDim) / milliseconds / 1e9,
     relativeError,
   };
-}
-
-/** The plan's lists in the middle of a render, one for all heads. */
-function listsOf(plan: AttentionPlan, numFrames: number): TileLists {
-  const rule = resolveRule(ruleOf(plan, { layer: 0, head: 0 }), {
-    numFrames,
-    layer: 0,
-    step: 1,
-    timestep: 700,
-  });
-  const [pass] = passLists([rule], { numFrames, tokensPerFrame: 1560 });
-  if (pass === undefined) throw new Error("The plan has no pass.");
-  return pass.tiles;
 }
 
 /** Over 6 rows, each of another head. */
 async function sampleError(
   gpu: Gpu,
   tensors: { q: Tensor; k: Tensor; v: Tensor; out: Tensor },
+  { heads, headDim }: AttentionShape,
 ): Promise<number> {
   const [k, v] = [await readTensor(gpu, tensors.k), await readTensor(gpu, tensors.v)];
-  const width = HEADS * HEAD_DIM;
+  const width = heads * headDim;
   const tokens = k.length / width;
   let difference = 0;
   let norm = 0;
   for (let sample = 0; sample < 6; sample++) {
     const row = (sample * 7919 + tokens - 1) % tokens;
     const [q, out] = [await readRow(gpu, tensors.q, row), await readRow(gpu, tensors.out, row)];
-    const head = (sample % HEADS) * HEAD_DIM;
+    const head = (sample % heads) * headDim;
     const logits = Float64Array.from({ length: tokens }, (_, j) => {
       let sum = 0;
-      for (let d = 0; d < HEAD_DIM; d++) sum += (q[head + d] ?? NaN) * (k[j * width + head + d] ?? NaN);
-      return sum / Math.sqrt(HEAD_DIM);
+      for (let d = 0; d < headDim; d++) sum += (q[head + d] ?? NaN) * (k[j * width + head + d] ?? NaN);
+      return sum / Math.sqrt(headDim);
     });
     const largest = logits.reduce((a, b) => Math.max(a, b));
     const weights = logits.map((logit) => Math.exp(logit - largest));
     const total = weights.reduce((a, b) => a + b);
-    for (let d = 0; d < HEAD_DIM; d++) {
+    for (let d = 0; d < headDim; d++) {
       let value = 0;
       for (let j = 0; j < tokens; j++) value += (weights[j] ?? 0) * (v[j * width + head + d] ?? NaN);
       value /= total;

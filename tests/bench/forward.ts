@@ -1,114 +1,225 @@
-// Times one forward pass of the 1.3B transformer with random weights, and prints where the time goes.
+// Times one forward pass of the 1.3B transformer with random weights: how long, how long its kernels take to compile, how
+// many commands it is, and how much memory it takes.
+import type { AttentionPlan } from "../../src/attention/plan.ts";
+import { full, tile } from "../../src/attention/plan_constructors.ts";
 import { freeGeometry } from "../../src/dit/geometry.ts";
 import { freeTextContext } from "../../src/dit/text_context.ts";
 import { WanTransformer3DModel } from "../../src/dit/transformer_wan.ts";
+import { innerDim, type WanTransformerConfig } from "../../src/dit/transformer_config.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import { initialNoise } from "../../src/pipelines/noise.ts";
-import { freeTensor, readTensor, uploadTensor } from "../../src/tensor/tensor.ts";
+import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
+import type { BenchRow } from "./bench_row.ts";
+import type { BenchRun } from "./bench_run.ts";
 import { median } from "./median.ts";
 import { randomCheckpoint, WAN_1_3B } from "./random_checkpoint.ts";
 
-/** One configuration to time. */
+/** A video and what its tokens attend to. */
 export interface ForwardCase {
   readonly numFrames: number;
   readonly height: number;
   readonly width: number;
+  readonly plan: readonly [name: string, plan: AttentionPlan];
 }
 
-/** What was measured. */
-export interface ForwardResult extends ForwardCase {
-  readonly tokens: number;
+/** The arithmetic and how weights are stored. */
+interface ForwardKind {
   readonly dtype: "f32" | "f16";
   readonly storage: "f16" | "int8";
-  /** Median of the repetitions, wall clock from recording to completion. */
-  readonly milliseconds: number;
-  readonly teraflops: number;
-  readonly peakBytes: number;
-  readonly finite: boolean;
 }
 
-/** How to run. */
-export interface ForwardOptions {
-  readonly dtype: "f32" | "f16";
-  readonly storage: "f16" | "int8";
+const DENSE = ["full", full()] as const;
+const LARGE = { height: 480, width: 832 };
+const CASES: readonly ForwardCase[] = [
+  { ...LARGE, numFrames: 33, plan: DENSE },
+  { ...LARGE, numFrames: 81, plan: DENSE },
+  { ...LARGE, numFrames: 81, plan: ["tile:4", tile(4)] },
+];
+const TINY: readonly ForwardCase[] = [{ numFrames: 5, height: 32, width: 32, plan: DENSE }];
+
+const KINDS: readonly ForwardKind[] = [
+  { dtype: "f16", storage: "f16" },
+  { dtype: "f16", storage: "int8" },
+  { dtype: "f32", storage: "f16" },
+];
+
+/** The model that a run times: 30 layers of 1536, or a small one. */
+export function forwardConfig(tiny: boolean): WanTransformerConfig {
+  if (!tiny) return WAN_1_3B;
+  return { ...WAN_1_3B, num_layers: 1, num_attention_heads: 2, attention_head_dim: 32, ffn_dim: 128 };
+}
+
+/** Times every case in every arithmetic; f32 only at the shortest length. */
+export async function benchForward(run: BenchRun): Promise<void> {
+  const { tiny } = run.options;
+  const config = forwardConfig(tiny);
+  for (const kind of KINDS) {
+    if (!run.hasTime) return;
+    await run.withGpu(
+      async (gpu) => {
+        if (kind.dtype === "f16" && !gpu.capabilities.f16) return run.note("No f16 on this adapter.");
+        const { dtype, storage } = kind;
+        const model = await WanTransformer3DModel.load(gpu, randomCheckpoint(storage), {
+          config,
+          dtype,
+          storage: "stored",
+        });
+        for (const size of tiny ? TINY : CASES.slice(0, dtype === "f32" ? 1 : undefined)) {
+          if (!run.hasTime) break;
+          const { repetitions } = run.options;
+          run.add(await timeForward(gpu, model, { size, kind, repetitions }));
+        }
+        model.dispose();
+      },
+      { profile: false },
+    );
+  }
+}
+
+/** Name of the work. */
+export function forwardWork(
+  config: WanTransformerConfig,
+  { numFrames, height, width, plan }: ForwardCase,
+): string {
+  const model = config === WAN_1_3B ? "1.3B" : "small model";
+  return `forward ${model}, ${numFrames} frames ${height}x${width}, ${plan[0]}`;
+}
+
+interface ForwardRun {
+  readonly size: ForwardCase;
+  readonly kind: ForwardKind;
   readonly repetitions: number;
 }
 
-/** Loads the model once and times every case; the first pass of a case is not counted. */
-export async function benchForward(
-  gpu: Gpu,
-  cases: readonly ForwardCase[],
-  options: ForwardOptions,
-): Promise<ForwardResult[]> {
-  const { dtype, storage, repetitions } = options;
-  const model = await WanTransformer3DModel.load(gpu, randomCheckpoint(storage), {
-    config: WAN_1_3B,
-    dtype,
-    storage: "stored",
-  });
-  const results: ForwardResult[] = [];
-  for (const size of cases) results.push(await timeCase(gpu, model, { size, dtype, storage, repetitions }));
-  model.dispose();
-  return results;
-}
-
-async function timeCase(
+async function timeForward(
   gpu: Gpu,
   model: WanTransformer3DModel,
-  { size, dtype, storage, repetitions }: ForwardOptions & { readonly size: ForwardCase },
-): Promise<ForwardResult> {
-  const numLatentFrames = (size.numFrames - 1) / 4 + 1;
-  const latentHeight = size.height / 8;
-  const latentWidth = size.width / 8;
-  const geometry = model.createGeometry({ numLatentFrames, latentHeight, latentWidth });
+  { size, kind, repetitions }: ForwardRun,
+): Promise<BenchRow> {
+  const { pass, tokens, dispose } = await preparePass(gpu, model, size);
+  gpu.memory.trim();
+  gpu.memory.resetPeak();
+  const compiled = gpu.pipelines.size;
+  const times: number[] = [];
+  let [compileMs, commands, finite] = [0, 0, true];
+  // The first pass compiles, the second learns how much work fits into a submission: neither counts.
+  for (let i = -2; i < repetitions; i++) {
+    const start = performance.now();
+    const recorder = new Recorder(gpu, "forward");
+    const velocity = pass(recorder);
+    recorder.keep(velocity.buffer);
+    if (i === -2) {
+      await gpu.pipelines.ready();
+      compileMs = performance.now() - start;
+    }
+    await recorder.submit({ onProgress: (_, total) => (commands = total) });
+    if (i >= 0) times.push(performance.now() - start);
+    else finite &&= (await readTensor(gpu, velocity)).every(Number.isFinite);
+    freeTensor(gpu, velocity);
+  }
+  const milliseconds = median(times);
+  const { peakBytes } = gpu.memory.use;
+  dispose();
+  return {
+    work: forwardWork(model.config, size),
+    by: "weft",
+    variant: `${kind.dtype} arithmetic, ${kind.storage} weights`,
+    precision: kind.storage === "int8" ? "int8" : kind.dtype,
+    clock: "wall",
+    milliseconds,
+    repetitions,
+    // Of a sparse plan the arithmetic that it leaves out is not counted as done.
+    teraflops: size.plan[0] === "full" ? forwardFlops(model.config, tokens) / milliseconds / 1e9 : undefined,
+    details: {
+      tokens,
+      "peak GB": (peakBytes / 1e9).toFixed(2),
+      commands,
+      pipelines: gpu.pipelines.size - compiled,
+      "compile ms": Math.round(compileMs),
+      finite: String(finite),
+    },
+  };
+}
+
+/** Inputs of a pass over noise with a made-up text of 40 tokens. */
+async function preparePass(
+  gpu: Gpu,
+  model: WanTransformer3DModel,
+  { numFrames, height, width, plan }: ForwardCase,
+): Promise<{ pass: (recorder: Recorder) => Tensor; tokens: number; dispose: () => void }> {
+  const size = { numLatentFrames: (numFrames - 1) / 4 + 1, latentHeight: height / 8, latentWidth: width / 8 };
+  const geometry = model.createGeometry(size, plan[1]);
   const numTokens = 40;
-  const data = Float32Array.from({ length: numTokens * WAN_1_3B.text_dim }, (_, i) => 0.1 * Math.sin(i));
+  const data = Float32Array.from({ length: numTokens * model.config.text_dim }, (_, i) => 0.1 * Math.sin(i));
   const text = await model.createTextContext({ data, numTokens, maxSequenceLength: 512 }, geometry);
+  const channels = model.config.in_channels;
+  const { numLatentFrames, latentHeight, latentWidth } = size;
   const noise = initialNoise({
     seed: 1,
-    channels: 16,
+    channels,
     numLatentFrames,
     height: latentHeight,
     width: latentWidth,
   });
-  const shape = [16, numLatentFrames, latentHeight, latentWidth];
+  const shape = [channels, numLatentFrames, latentHeight, latentWidth];
   const latents = uploadTensor(gpu, { label: "latents", dtype: "f32", shape }, noise);
-  const times: number[] = [];
-  let finite = true;
-  gpu.memory.trim();
-  gpu.memory.resetPeak();
-  for (let i = 0; i <= repetitions; i++) {
-    const start = performance.now();
-    const recorder = new Recorder(gpu, "forward");
-    const velocity = model.forward(recorder, { latents, timestep: 737, text, geometry });
-    recorder.keep(velocity.buffer);
-    await recorder.submit();
-    if (i > 0) times.push(performance.now() - start);
-    else finite = (await readTensor(gpu, velocity)).every(Number.isFinite);
-    freeTensor(gpu, velocity);
-  }
-  const milliseconds = median(times);
-  const { tokens } = geometry;
-  const peakBytes = gpu.memory.use.peakBytes;
-  freeTensor(gpu, latents);
-  freeTextContext(gpu, text);
-  freeGeometry(geometry);
   return {
-    ...size,
-    tokens,
-    dtype,
-    storage,
-    milliseconds,
-    teraflops: forwardFlops(tokens) / milliseconds / 1e9,
-    peakBytes,
-    finite,
+    pass: (recorder) => model.forward(recorder, { latents, timestep: 737, text, geometry }),
+    tokens: geometry.tokens,
+    dispose: () => {
+      freeTensor(gpu, latents);
+      freeTextContext(gpu, text);
+      freeGeometry(geometry);
+    },
   };
 }
 
+/** GPU time of one pass by kernel, at 81 frames. */
+export async function benchProfile(run: BenchRun): Promise<void> {
+  const { tiny } = run.options;
+  await run.withGpu(async (gpu) => {
+    const dtype = gpu.capabilities.f16 ? "f16" : "f32";
+    const config = forwardConfig(tiny);
+    const options = { config, dtype, storage: "stored" } as const;
+    const model = await WanTransformer3DModel.load(gpu, randomCheckpoint("f16"), options);
+    const [size] = tiny ? TINY : CASES.slice(1);
+    if (size === undefined) return;
+    const { pass, dispose } = await preparePass(gpu, model, size);
+    for (let i = 0; i < 2; i++) {
+      gpu.profiler?.reset(); // the first pass compiles
+      const recorder = new Recorder(gpu, "forward");
+      pass(recorder);
+      await recorder.submit();
+    }
+    const rows = gpu.profiler?.rows ?? [];
+    if (rows.length === 0) run.note("This adapter has no timestamp queries.");
+    const total = rows.reduce((sum, { nanoseconds }) => sum + nanoseconds, 0);
+    for (const { label, count, nanoseconds, flops, bytes } of rows.slice(0, 25)) {
+      run.add({
+        work: `kernels of ${forwardWork(config, size)}`,
+        by: "weft",
+        variant: label,
+        precision: dtype,
+        clock: "gpu",
+        milliseconds: nanoseconds / 1e6,
+        repetitions: 1,
+        teraflops: flops / nanoseconds / 1e3,
+        details: {
+          dispatches: count,
+          "GB/s": Math.round(bytes / nanoseconds),
+          share: `${((100 * nanoseconds) / total).toFixed(1)} %`,
+        },
+      });
+    }
+    dispose();
+    model.dispose();
+  });
+}
+
 /** Linear layers and self-attention; cross-attention to a short text is not counted. */
-function forwardFlops(tokens: number): number {
-  const { num_layers: layers, ffn_dim: ffn } = WAN_1_3B;
-  const dim = 1536;
+function forwardFlops(config: WanTransformerConfig, tokens: number): number {
+  const { num_layers: layers, ffn_dim: ffn } = config;
+  const dim = innerDim(config);
   return layers * (2 * tokens * (6 * dim * dim + 2 * dim * ffn) + 4 * tokens * tokens * dim);
 }

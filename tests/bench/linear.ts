@@ -1,50 +1,103 @@
-// Times the linear layers of the 1.3B transformer in every variant and checks each against the f32 one.
+// Times the linear layers of the transformers in every variant and checks each against f64 on sampled elements.
+import type { Capabilities } from "../../src/gpu/capabilities.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import { linear, type LinearOptions } from "../../src/ops/linear.ts";
+import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
+import type { BenchRow } from "./bench_row.ts";
+import type { BenchRun } from "./bench_run.ts";
 import { medianGpuTime } from "./median.ts";
 import { randomTensor, readRow } from "./random_tensor.ts";
 
-/** A measured linear layer. */
-export interface LinearResult {
-  readonly shape: readonly [m: number, n: number, k: number];
-  readonly variant: string;
-  readonly milliseconds: number;
-  readonly teraflops: number;
-  /** Against f64 sums of the same stored operands, on sampled elements. */
-  readonly relativeError: number;
+/** x [m, k] times W^T, W [n, k]. */
+export type LinearShape = readonly [m: number, n: number, k: number];
+
+/** Layers of the 1.3B transformer (one projection, fused q, k, v, both of the feed-forward) at 33 and 81 frames. */
+const LARGE: readonly LinearShape[] = [14_040, 32_760].flatMap((m) => [
+  [m, 1536, 1536] as const,
+  [m, 4608, 1536] as const,
+  [m, 8960, 1536] as const,
+  [m, 1536, 8960] as const,
+]);
+/** Those of weft-nano at 33 frames of 128 x 128. */
+const EMBEDDED: readonly LinearShape[] = [
+  [576, 256, 256],
+  [576, 768, 256],
+  [576, 1024, 256],
+  [576, 256, 1024],
+];
+const TINY: readonly LinearShape[] = [[64, 128, 64]];
+
+/** The shapes that a run asks for. */
+export function linearShapes(tiny: boolean): readonly LinearShape[] {
+  return tiny ? TINY : [...LARGE, ...EMBEDDED];
 }
 
-/** Times one shape. */
-export async function benchLinear(
+/** Name of the work. */
+export function linearWork([m, n, k]: LinearShape): string {
+  return `linear ${m}x${n}x${k}`;
+}
+
+/** A kernel and the type of its activations. */
+export interface LinearKernel {
+  readonly variant: NonNullable<LinearOptions["variant"]>;
+  readonly dtype: "f32" | "f16";
+}
+
+/** What the adapter can run, the slowest first. */
+export function linearKernels(capabilities: Capabilities): LinearKernel[] {
+  if (capabilities.software) return [{ variant: "direct", dtype: "f32" }];
+  return [
+    { variant: "tiled", dtype: "f32" },
+    ...(capabilities.f16 ? [{ variant: "f16", dtype: "f16" } as const] : []),
+    ...(hasMatrixUnits(capabilities) ? [{ variant: "subgroup_matrix", dtype: "f16" } as const] : []),
+  ];
+}
+
+/** Times every shape in every variant. */
+export async function benchLinear(run: BenchRun): Promise<void> {
+  await run.withGpu(async (gpu) => {
+    for (const shape of linearShapes(run.options.tiny)) {
+      for (const kernel of linearKernels(gpu.capabilities)) {
+        if (!run.hasTime) return;
+        run.add(await timeLinear(gpu, shape, { ...kernel, repetitions: run.options.repetitions }));
+      }
+    }
+  });
+}
+
+async function timeLinear(
   gpu: Gpu,
-  shape: readonly [number, number, number],
-  options: { variant: NonNullable<LinearOptions["variant"]>; dtype: "f32" | "f16"; repetitions: number },
-): Promise<LinearResult> {
+  shape: LinearShape,
+  { variant, dtype, repetitions }: LinearKernel & { readonly repetitions: number },
+): Promise<BenchRow> {
   const [m, n, k] = shape;
-  const { variant, dtype, repetitions } = options;
   const x = await randomTensor(gpu, { label: "x", dtype, shape: [m, k] }, { seed: 1, scale: 1 });
   const data = await randomTensor(gpu, { label: "w", dtype: "f16", shape: [n, k] }, { seed: 2, scale: 0.05 });
   const bias = uploadTensor(gpu, { label: "b", dtype: "f32", shape: [n] }, new Float32Array(n));
   const weights = { label: "linear", n, k, weight: { storage: "f16", data }, bias } as const;
-  const run = async (): Promise<Tensor> => {
+  const launch = async (): Promise<Tensor> => {
     const recorder = new Recorder(gpu, "linear");
     const y = linear(recorder, x, weights, { variant, dtype });
     recorder.keep(y.buffer);
     await recorder.submit();
     return y;
   };
-  const y = await run();
+  const y = await launch();
   const relativeError = await sampleError(gpu, y, { x, w: data });
   freeTensor(gpu, y);
-  const milliseconds = await medianGpuTime(gpu, repetitions, async () => freeTensor(gpu, await run()));
+  const milliseconds = await medianGpuTime(gpu, repetitions, async () => freeTensor(gpu, await launch()));
   for (const tensor of [x, data, bias]) freeTensor(gpu, tensor);
   gpu.memory.trim();
   return {
-    shape,
-    variant: `${variant} ${dtype}`,
+    work: linearWork(shape),
+    by: "weft",
+    variant,
+    precision: dtype,
+    clock: "gpu",
     milliseconds,
+    repetitions,
     teraflops: (2 * m * n * k) / milliseconds / 1e9,
     relativeError,
   };

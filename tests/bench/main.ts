@@ -1,180 +1,133 @@
-// Benchmarks on a real GPU: `node dist/bench/bench.mjs [linear] [attention] [masks] [forward] [profile]`, or `families`,
-// `long ...` (long_video.ts), `searched ...` (searched.ts), `guidance steps cpu|gpu` (guided_step.ts), `guidance quality ...`
-// (guidance_quality.ts), `clips ...` (clips.ts) and `pins` (gpu_pinning.ts) on several cards. Prints tables, and writes those of the GPU as JSON to the file named by WEFT_BENCH_JSON.
-import { writeFileSync } from "node:fs";
-import { dualScope, radial, tile } from "../../src/attention/plan_constructors.ts";
-import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
-import { Gpu } from "../../src/gpu/gpu.ts";
-import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
-import { benchAttention } from "./attention.ts";
-import { benchForward, type ForwardCase } from "./forward.ts";
-import { benchLinear } from "./linear.ts";
-import { benchClips, clipWorker } from "./clips.ts";
-import { holdMemory, probePins } from "./gpu_pinning.ts";
-import { guidanceQuality } from "./guidance_quality.ts";
-import { guidedStepsOnCpu, guidedStepsOnGpu } from "./guided_step.ts";
-import { longVideos } from "./long_video.ts";
-import { benchMasks } from "./masks.ts";
-import { searchedMasks } from "./searched.ts";
+// `npm run bench`: times kernels, forward passes and renders on the GPU, or on the CPU where there is none, checks them,
+// and reports in JSON and Markdown. Which benches there are: benches.ts, and studies.ts for those with arguments.
+import { Command, InvalidArgumentError, Option } from "commander";
+import { readFileSync, writeFileSync } from "node:fs";
+import { releaseDawn } from "../../src/cli/dawn_node.ts";
+import { openComputeHost } from "../../src/cli/engine_option.ts";
+import { wholeNumber, wholeNumbers } from "../../src/cli/option_values.ts";
+import { readCapabilities } from "../../src/gpu/capabilities.ts";
+import { requestAdapter } from "../../src/gpu/gpu.ts";
+import { BENCHES, chooseBenches } from "./benches.ts";
+import { type BenchEngine, BenchRun } from "./bench_run.ts";
+import { type BenchReport, describeMachine, markdownReport } from "./bench_report.ts";
+import type { BenchTable } from "./bench_row.ts";
+import { STUDIES } from "./studies.ts";
 
-const FORWARD_CASES: readonly ForwardCase[] = [
-  { numFrames: 33, height: 480, width: 832 },
-  { numFrames: 81, height: 480, width: 832 },
-];
-const LINEAR_SHAPES = [
-  [32_760, 1536, 1536],
-  [32_760, 8960, 1536],
-  [32_760, 1536, 8960],
-] as const;
-
-const wanted = process.argv.slice(2);
-const has = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
-const report: Record<string, unknown> = {};
-
-async function openGpu(profile = false): Promise<Gpu> {
-  return await Gpu.open({ gpu: startDawn(), profile });
+interface BenchFlags {
+  readonly engine: "auto" | "webgpu" | "onnx";
+  readonly json?: string;
+  readonly markdown?: string;
+  readonly peerJson?: string;
+  readonly repetitions: number;
+  readonly frames?: readonly number[];
+  readonly fastest: boolean;
+  readonly limit: number;
+  readonly tiny: boolean;
 }
 
-function print(title: string, rows: readonly object[]): void {
-  report[title] = rows;
-  const jsonPath = process.env["WEFT_BENCH_JSON"];
-  if (jsonPath !== undefined) writeFileSync(jsonPath, JSON.stringify(report, null, 1));
-  console.log(`\n${title}`);
-  console.table(rows);
-}
-
-async function linearTable(): Promise<void> {
-  const gpu = await openGpu(true);
-  const rows = [];
-  for (const shape of LINEAR_SHAPES) {
-    rows.push(await benchLinear(gpu, shape, { variant: "tiled", dtype: "f32", repetitions: 5 }));
-    if (gpu.capabilities.f16)
-      rows.push(await benchLinear(gpu, shape, { variant: "f16", dtype: "f16", repetitions: 5 }));
-    if (hasMatrixUnits(gpu.capabilities))
-      rows.push(await benchLinear(gpu, shape, { variant: "subgroup_matrix", dtype: "f16", repetitions: 5 }));
+function createProgram(): Command {
+  const program = new Command("bench")
+    .description("Times Weft's kernels, forward passes and renders, and checks their results.")
+    .argument("[benches...]", "which benches (default: all that the machine can run)")
+    .addOption(
+      new Option("--engine <engine>", "auto: WebGPU where there is a GPU, else the CPU")
+        .choices(["auto", "webgpu", "onnx"])
+        .default("auto"),
+    )
+    .option("--json <file>", "write all figures, after every row")
+    .option("--markdown <file>", "write the tables to a file too")
+    .option("--peer-json <file>", "figures of tests/bench/pytorch_peer.py to put beside ours")
+    .option("--repetitions <n>", "runs of which the median is taken", atLeastOne, 5)
+    .option("--frames <list>", "masks: latent frames of 1,560 tokens, such as 41,82", wholeNumbers)
+    .option("--fastest", "masks: only the adapter's fastest kernel", false)
+    .option("--limit <seconds>", "no bench begins a new row after this time", atLeastOne, 300)
+    .option("--tiny", "sizes for trying the benches on a CPU; the figures mean nothing", false)
+    .addHelpText("after", () => `\n${benchList()}`)
+    .action(async (names: readonly string[], flags: BenchFlags) => {
+      process.exitCode = await runBenches(names, flags);
+    });
+  for (const { name, usage, description, isHidden, run } of STUDIES) {
+    program
+      .command(name, { hidden: isHidden === true })
+      .usage(usage)
+      .description(description)
+      .argument("[args...]")
+      .action(run);
   }
-  gpu.dispose();
-  print(
-    "linear",
-    rows.map((row) => ({ ...row, shape: row.shape.join(" x ") })),
-  );
+  return program;
 }
 
-async function attentionTable(): Promise<void> {
-  const gpu = await openGpu(true);
-  const rows = [];
-  for (const frames of [9, 21]) {
-    rows.push(await benchAttention(gpu, frames, { variant: "tiled", dtype: "f32", repetitions: 5 }));
-    if (gpu.capabilities.f16)
-      rows.push(await benchAttention(gpu, frames, { variant: "f16", dtype: "f16", repetitions: 5 }));
-    if (hasMatrixUnits(gpu.capabilities))
-      rows.push(
-        await benchAttention(gpu, frames, { variant: "subgroup_matrix", dtype: "f16", repetitions: 5 }),
-      );
-  }
-  gpu.dispose();
-  print("attention", rows);
+function benchList(): string {
+  const lines = BENCHES.map(({ name, description, seconds: { webgpu, onnx } }) => {
+    const times = [webgpu && `${webgpu} s on an H200`, onnx && `${onnx} s on two CPU cores`];
+    return `  ${name.padEnd(10)} ${description} (${times.filter(Boolean).join(", ")})`;
+  });
+  return `Benches:\n${lines.join("\n")}`;
 }
 
-async function masksTable(): Promise<void> {
-  const gpu = await openGpu(true);
-  const options = hasMatrixUnits(gpu.capabilities)
-    ? ({ variant: "subgroup_matrix", dtype: "f16", repetitions: 5 } as const)
-    : ({ variant: "tiled", dtype: "f32", repetitions: 3 } as const);
-  const plans = [
-    ...[1, 2, 3, 4, 5, 6].map((k) => [`tile ${k}`, tile(k)] as const),
-    ["dual-scope 3, 4", dualScope({ window: 3, anchors: 4 })] as const,
-    ["radial", radial()] as const,
-  ];
-  const rows = [];
-  for (const frames of [9, 21]) {
-    const dense = await benchAttention(gpu, frames, options);
-    rows.push({ ...dense, timeOverDensity: 1 });
-    for (const plan of plans) {
-      const row = await benchAttention(gpu, frames, { ...options, plan });
-      rows.push({ ...row, timeOverDensity: row.milliseconds / dense.milliseconds / row.density });
-    }
-  }
-  gpu.dispose();
-  print("masks", rows);
-}
-
-async function forwardTable(): Promise<void> {
-  const combinations = [
-    { dtype: "f16", storage: "f16" },
-    { dtype: "f16", storage: "int8" },
-    { dtype: "f32", storage: "f16" },
-  ] as const;
-  for (const { dtype, storage } of combinations) {
-    const gpu = await openGpu();
-    if (dtype === "f16" && !gpu.capabilities.f16) continue;
-    const [cases, repetitions] = dtype === "f16" ? [FORWARD_CASES, 5] : [FORWARD_CASES.slice(0, 1), 2];
-    print(
-      `forward ${dtype}, ${storage} weights`,
-      await benchForward(gpu, cases, { dtype, storage, repetitions }),
+async function runBenches(names: readonly string[], flags: BenchFlags): Promise<number> {
+  const engine = await openEngine(flags.engine);
+  if (typeof engine === "number") return engine;
+  const benches = chooseBenches(names, engine.name);
+  const machine = describeMachine(await deviceName(engine));
+  const peers = flags.peerJson === undefined ? [] : readPeers(flags.peerJson);
+  const { repetitions, frames, fastest, limit: limitSeconds, tiny } = flags;
+  const report = (): BenchReport => ({ machine, tables: [...run.tables, ...peers] });
+  const write = (): void => {
+    if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(report(), null, 1)}\n`);
+  };
+  const run = new BenchRun(engine, { repetitions, frames, fastest, limitSeconds, tiny }, write);
+  run.say(`${machine.device}; ${benches.map(({ name }) => name).join(", ")}`);
+  let failed = 0;
+  for (const [index, { name, description, seconds, measure }] of benches.entries()) {
+    const expected = seconds[engine.name];
+    run.say(
+      `\n${index + 1} of ${benches.length}: ${name}, ${description}${expected ? ` (${expected} s)` : ""}`,
     );
-    gpu.dispose();
+    if (!(await run.table(name, () => measure(run)))) failed++;
   }
+  const page = markdownReport(report());
+  if (flags.markdown !== undefined) writeFileSync(flags.markdown, `${page}\n`);
+  process.stdout.write(`\n${page}\n`);
+  return failed === 0 ? 0 : 1;
 }
 
-async function profileTable(): Promise<void> {
-  const gpu = await openGpu(true);
-  await benchForward(gpu, FORWARD_CASES.slice(1), {
-    dtype: gpu.capabilities.f16 ? "f16" : "f32",
-    storage: "f16",
-    repetitions: 1,
-  });
-  print(
-    "profile",
-    (gpu.profiler?.rows ?? []).slice(0, 25).map((row) => ({
-      label: row.label,
-      count: row.count,
-      ms: row.nanoseconds / 1e6,
-      tflops: row.flops / row.nanoseconds / 1e3,
-      gbs: row.bytes / row.nanoseconds,
-    })),
+/** The exit code of the process that ran everything in this one's stead, or what to compute on. */
+async function openEngine(wish: BenchFlags["engine"]): Promise<BenchEngine | number> {
+  // A software adapter is only for those who ask for it: its figures say nothing.
+  const host = await openComputeHost(wish, wish === "webgpu" ? { profile: true } : {});
+  if (host.type === "elsewhere") return host.code;
+  return host.type === "onnx" ? { name: "onnx" } : { name: "webgpu", gpu: host.gpu };
+}
+
+async function deviceName(engine: BenchEngine): Promise<string> {
+  if (engine.name === "onnx") return "No GPU: onnxruntime on the CPU";
+  const { description, vendor, architecture } = readCapabilities(await requestAdapter(engine.gpu));
+  return `${vendor} ${architecture} ${description}`.trim();
+}
+
+function readPeers(file: string): BenchTable[] {
+  const { tables } = JSON.parse(readFileSync(file, "utf8")) as BenchReport;
+  return tables.map((table) => ({ ...table, bench: `PyTorch: ${table.bench}` }));
+}
+
+function atLeastOne(text: string): number {
+  const value = wholeNumber(text);
+  if (value < 1) throw new InvalidArgumentError("Expected 1 or more.");
+  return value;
+}
+
+function end(code: number): void {
+  releaseDawn();
+  process.exit(code);
+}
+
+createProgram()
+  .parseAsync()
+  .then(
+    () => end(Number(process.exitCode ?? 0)),
+    (error: unknown) => {
+      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+      end(1);
+    },
   );
-  gpu.dispose();
-}
-
-async function familiesTable(): Promise<void> {
-  const gpu = await openGpu(true);
-  const frames = (wanted[1] ?? "3,9,21,41,82").split(",").map(Number);
-  const rows = await benchMasks(gpu, {
-    frames,
-    onlyFastest: 41,
-    onRow: (row) => console.log(JSON.stringify(row)),
-  });
-  gpu.dispose();
-  print("families", rows);
-}
-
-/** Opens a GPU only when it needs one. */
-async function guidance([mode = "", ...args]: readonly string[]): Promise<void> {
-  if (mode === "quality") return await guidanceQuality(args);
-  print("guided steps", args[0] === "cpu" ? await guidedStepsOnCpu() : await guidedStepsOnGpu());
-}
-
-if (wanted[0] === "pin-probe") await holdMemory();
-if (wanted[0] === "clip-worker") await clipWorker(wanted.slice(1));
-if (wanted[0] === "pins") print("pins", await probePins());
-if (wanted[0] === "clips") print("clips", await benchClips(wanted.slice(1)));
-if (["pin-probe", "clip-worker", "pins", "clips"].includes(wanted[0] ?? "")) process.exit(0);
-if (wanted[0] === "guidance") {
-  await guidance(wanted.slice(1));
-  process.exit(0);
-}
-const gpu = await openGpu();
-console.log(JSON.stringify(gpu.capabilities));
-report["capabilities"] = gpu.capabilities;
-gpu.dispose();
-if (has("linear")) await linearTable();
-if (has("attention")) await attentionTable();
-if (has("masks")) await masksTable();
-if (has("forward")) await forwardTable();
-if (has("profile")) await profileTable();
-if (wanted[0] === "families") await familiesTable();
-if (wanted[0] === "long") await longVideos(wanted.slice(1));
-if (wanted[0] === "searched") await searchedMasks(wanted.slice(1));
-releaseDawn();
-process.exit(0);

@@ -45,6 +45,10 @@ export interface MaskBenchOptions {
   readonly tokensPerFrame?: number;
   readonly heads?: number;
   readonly headDim?: number;
+  /** Default 5. */
+  readonly repetitions?: number;
+  /** Asked before every row; default always. */
+  readonly hasTime?: () => boolean;
   readonly onRow?: (row: MaskBenchRow) => void;
 }
 
@@ -74,7 +78,7 @@ const SAMPLES = 6;
 
 /** Times all masks at all sizes. The GPU must have been opened with `profile`. */
 export async function benchMasks(gpu: Gpu, options: MaskBenchOptions): Promise<MaskBenchRow[]> {
-  const { tokensPerFrame = 1560, heads = 12, headDim = 128, onRow } = options;
+  const { tokensPerFrame = 1560, heads = 12, headDim = 128, repetitions = 5, hasTime, onRow } = options;
   const rows: MaskBenchRow[] = [];
   for (const frames of options.frames) {
     const kernels = frames >= options.onlyFastest ? kernelsOf(gpu).slice(0, 1) : kernelsOf(gpu);
@@ -82,7 +86,8 @@ export async function benchMasks(gpu: Gpu, options: MaskBenchOptions): Promise<M
       const operands = new Operands(gpu, { frames, tokensPerFrame, heads, headDim }, kernel.dtype);
       let dense: MaskBenchRow | undefined;
       for (const mask of MASKS) {
-        const row = await timeMask(gpu, operands, { mask, kernel, dense });
+        if (hasTime?.() === false) break;
+        const row = await timeMask(gpu, operands, { mask, kernel, dense, repetitions });
         if (mask[0] === "full") dense = row;
         rows.push(row);
         onRow?.(row);
@@ -112,7 +117,13 @@ async function timeMask(
     mask: [mask, plan],
     kernel,
     dense,
-  }: { mask: readonly [string, AttentionPlan]; kernel: Kernel; dense: MaskBenchRow | undefined },
+    repetitions,
+  }: {
+    mask: readonly [string, AttentionPlan];
+    kernel: Kernel;
+    dense: MaskBenchRow | undefined;
+    repetitions: number;
+  },
 ): Promise<MaskBenchRow> {
   const { problem } = operands;
   const { frames, tokensPerFrame, heads, headDim } = problem;
@@ -131,7 +142,7 @@ async function timeMask(
   await launch(async (out) => {
     relativeError = await operands.sampleError(out, lists);
   });
-  const milliseconds = await medianGpuTime(gpu, frames > 21 ? 1 : 3, launch);
+  const milliseconds = await medianGpuTime(gpu, repetitions, launch);
   freeTileLists(gpu, tiles);
   const density = scoreCount(lists) / tokens ** 2;
   const bytes = (2 * tokens + 2 * keyRowCount(lists)) * heads * headDim * dtypeBytes(kernel.dtype);

@@ -1,0 +1,80 @@
+// The run as JSON and as a Markdown page: one table for every bench, with the peers' figures beside ours.
+import { packageVersions, weftCommit } from "./bench_versions.ts";
+import type { BenchRow, BenchTable } from "./bench_row.ts";
+
+/** Where and with what the figures were made. */
+export interface BenchMachine {
+  /** The adapter's, or the number of CPU threads. */
+  readonly device: string;
+  readonly date: string;
+  readonly node: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly commit: string;
+}
+
+/** Everything of a run, as `--json` writes it. */
+export interface BenchReport {
+  readonly machine: BenchMachine;
+  readonly tables: readonly BenchTable[];
+}
+
+/** This process on a device. */
+export function describeMachine(device: string): BenchMachine {
+  return {
+    device,
+    date: new Date().toISOString().slice(0, 10),
+    node: process.versions.node,
+    versions: packageVersions(),
+    commit: weftCommit(),
+  };
+}
+
+/** The report in Markdown. */
+export function markdownReport({ machine, tables }: BenchReport): string {
+  const { device, date, node, versions, commit } = machine;
+  const packages = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const head = `${device}; Node ${node}, ${packages.join(", ")}; weft ${commit}; ${date}.`;
+  const peers = tables.flatMap(({ rows }) => rows).filter(({ by }) => by !== "weft");
+  return [head, ...tables.map((table) => markdownTable(table, peers))].join("\n\n");
+}
+
+function markdownTable({ bench, rows, notes }: BenchTable, peers: readonly BenchRow[]): string {
+  const details = [...new Set(rows.flatMap((row) => Object.keys(row.details ?? {})))];
+  const ratios = (["onnxruntime-web", "pytorch"] as const).filter((by) =>
+    rows.some((row) => ratioTo(by, row, peers)),
+  );
+  const columns = ["work", "by", "type", "clock", "ms", "TFLOP/s", "error", ...details];
+  const header = [...columns, ...ratios.map((by) => `times ${by}'s speed`)];
+  const body = rows.map((row) => [
+    row.work,
+    row.by === "weft" ? row.variant : `${row.by} ${row.variant}`,
+    row.precision,
+    row.clock,
+    digits(row.milliseconds),
+    row.teraflops === undefined ? "" : digits(row.teraflops),
+    row.relativeError?.toExponential(1) ?? "",
+    ...details.map((name) => String(row.details?.[name] ?? "")),
+    ...ratios.map((by) => ratioTo(by, row, peers)?.toFixed(2) ?? ""),
+  ]);
+  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
+  const table = rows.length === 0 ? [] : [line(header), line(header.map(() => "---")), ...body.map(line)];
+  return [`### ${bench}`, "", ...table, ...notes.map((note) => `\n${note}`)].join("\n");
+}
+
+/**
+ * How many times as fast as a peer one of our rows is: same work, same type, same clock, the peer's fastest. Undefined
+ * where there is no such row.
+ */
+export function ratioTo(by: BenchRow["by"], row: BenchRow, peers: readonly BenchRow[]): number | undefined {
+  if (row.by !== "weft") return undefined;
+  const times = peers
+    .filter((peer) => peer.by === by && peer.work === row.work)
+    .filter(({ precision, clock }) => precision === row.precision && clock === row.clock)
+    .map(({ milliseconds }) => milliseconds);
+  return times.length === 0 ? undefined : Math.min(...times) / row.milliseconds;
+}
+
+/** Three digits, without an exponent. */
+function digits(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
