@@ -3,16 +3,12 @@
 
 import { anchorCoverage } from "./frame_sets.ts";
 import type { AttentionPlan } from "./plan.ts";
-import { planByName } from "./plan_name.ts";
+import { type PlanContext, planByName } from "./plan_name.ts";
 
 /** The video, the model and the render. */
-export interface LongVideo {
+export interface LongVideo extends PlanContext {
   /** Latent frames of the video. */
   readonly numFrames: number;
-  /** Latent frames that the model was trained on. */
-  readonly trainedFrames: number;
-  readonly steps: number;
-  readonly layers: number;
   readonly heads: number;
 }
 
@@ -32,7 +28,7 @@ export const LONG_VIDEO_PLAN = "dual-scope";
 export function longVideoPlan(video: LongVideo): ChosenPlan | undefined {
   const { numFrames, trainedFrames, steps, layers, heads } = video;
   if (numFrames <= trainedFrames) return undefined;
-  const plan = planByName(LONG_VIDEO_PLAN, { trainedFrames, steps, layers });
+  const plan = planByName(LONG_VIDEO_PLAN, video);
   if (plan === undefined) throw new Error(`There is no plan ${LONG_VIDEO_PLAN}.`);
   const { counts, missing } = anchorCoverage(plan, { numFrames, steps, layers, heads });
   const covered =

@@ -38,6 +38,9 @@ export function tile(
   return planOfRule(`tile_${k}`, { groups: [group("references", { kind: "references", frames })] });
 }
 
+/** How a dual-scope plan chooses its anchors at every step. */
+export type AnchorRule = "uniform" | "rotating" | "coverage";
+
 /** What a dual-scope plan is made of. */
 export interface DualScopeOptions {
   /** Latent frames either side that a frame sees. */
@@ -45,7 +48,7 @@ export interface DualScopeOptions {
   /** Frames every query sees, besides `first`. */
   readonly anchors: number;
   /** How anchors are chosen at every step. @default "rotating" */
-  readonly anchorRule?: "uniform" | "rotating" | "coverage" | undefined;
+  readonly anchorRule?: AnchorRule | undefined;
   /** First frames that always are anchors ("rotating" and "coverage"). @default 1 */
   readonly first?: number | undefined;
   /** Steps of the render; "coverage" needs it. */

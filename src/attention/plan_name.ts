@@ -3,12 +3,20 @@
 
 import { InputError } from "../errors.ts";
 import type { AttentionPlan } from "./plan.ts";
-import { dualScope, full, radial, tile } from "./plan_constructors.ts";
+import { type AnchorRule, dualScope, full, radial, tile } from "./plan_constructors.ts";
+import { type PositionName, positionsByName, type TrainedPositions } from "./trained_positions.ts";
 
-/** What a plan is named for. */
-export interface PlanContext {
-  /** Latent frames that the model was trained on: how many a query should see. */
-  readonly trainedFrames: number;
+/**
+ * What "dual-scope" means, and so the default for long videos: the best of the anchor rules and the position rules that
+ * BENCHMARKS.md compares.
+ */
+export const DUAL_SCOPE_RULES: { readonly anchorRule: AnchorRule; readonly positions: PositionName } = {
+  anchorRule: "coverage",
+  positions: "true",
+};
+
+/** What a plan is named for: the model, whose trained length is how many frames a query should see, and the render. */
+export interface PlanContext extends TrainedPositions {
   /** Steps of the render, over which anchors rotate. */
   readonly steps: number;
   readonly layers: number;
@@ -43,7 +51,9 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     const [window = widestWindow(context), anchors = Math.max(1, context.trainedFrames - 2 * window - 1)] =
       numbers;
     const { steps, layers } = context;
-    return dualScope({ window, anchors, anchorRule: "coverage", steps, layers });
+    const { anchorRule, positions } = DUAL_SCOPE_RULES;
+    const anchorPositions = positionsByName(positions, context);
+    return dualScope({ window, anchors, anchorRule, anchorPositions, steps, layers });
   },
   radial: ([density, ...others]) =>
     others.length > 0 ? undefined : radial(density === undefined ? {} : { density }),

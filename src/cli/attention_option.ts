@@ -39,8 +39,10 @@ export const FULL_ATTENTION: AttentionSummary = { name: "full", density: 1 };
  */
 export async function openPlan(text: string, target: AttentionTarget): Promise<AttentionPlan> {
   const { files, settings, config } = target;
+  const temporalFrequencies = ropePairs(config.attention_head_dim).time;
   const named = planByName(text, {
     trainedFrames: trainedLatentFrames(files.settings),
+    temporalFrequencies,
     steps: settings.numInferenceSteps,
     layers: config.num_layers,
   });
@@ -50,7 +52,7 @@ export async function openPlan(text: string, target: AttentionTarget): Promise<A
     numFrames: settings.numLatentFrames,
     layers: config.num_layers,
     heads: config.num_attention_heads,
-    temporalFrequencies: ropePairs(config.attention_head_dim).time,
+    temporalFrequencies,
   });
   return plan;
 }

@@ -62,8 +62,8 @@ export async function withLongVideoPlan(
   const trainedFrames = trainedLatentFrames(files.settings);
   const { numLatentFrames: numFrames, numInferenceSteps: steps } = settings;
   if (settings.attention !== undefined || numFrames <= trainedFrames) return settings;
-  const { layers, heads } = await readShape(files, settings.transformerFolder, signal);
-  const chosen = longVideoPlan({ numFrames, trainedFrames, steps, layers, heads });
+  const shape = await readShape(files, settings.transformerFolder, signal);
+  const chosen = longVideoPlan({ ...shape, numFrames, trainedFrames, steps });
   if (chosen === undefined) return settings;
   return { ...settings, attention: chosen.plan, notices: [...settings.notices, chosen.notice] };
 }

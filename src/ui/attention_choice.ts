@@ -3,7 +3,7 @@
 import { longVideoPlan } from "../attention/long_video.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import { full } from "../attention/plan_constructors.ts";
-import { planByName } from "../attention/plan_name.ts";
+import { type PlanContext, planByName } from "../attention/plan_name.ts";
 import { planStatistics } from "../attention/plan_statistics.ts";
 import { validatePlan } from "../attention/validate_plan.ts";
 import { InputError } from "../errors.ts";
@@ -57,7 +57,7 @@ export function chooseAttention(values: FormValues, model: AttentionModel): Chos
   const shape = settings.variant === "fewstep" ? (attention.fewstep ?? attention.base) : attention.base;
   const { numLatentFrames: numFrames, numInferenceSteps: steps } = settings;
   const trainedFrames = trainedLatentFrames(model.settings);
-  const video = { numFrames, trainedFrames, steps, layers: shape.layers, heads: shape.heads };
+  const video = { ...shape, numFrames, trainedFrames, steps };
   const automatic = longVideoPlan(video) ?? { name: "full", plan: full() };
   const isAutomatic = values.attention === "auto";
   const plan = isAutomatic ? automatic.plan : namedPlan(values.attention, video, attention.searched);
@@ -83,11 +83,7 @@ export function chooseAttention(values: FormValues, model: AttentionModel): Chos
   };
 }
 
-function namedPlan(
-  name: string,
-  video: { readonly trainedFrames: number; readonly steps: number; readonly layers: number },
-  searched: AttentionPlan | undefined,
-): AttentionPlan {
+function namedPlan(name: string, video: PlanContext, searched: AttentionPlan | undefined): AttentionPlan {
   const plan = name === "searched" ? searched : planByName(name, video);
   if (plan) return plan;
   throw new InputError(`There is no attention "${name}" for this model.`);

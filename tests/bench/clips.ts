@@ -6,6 +6,7 @@ import { planByName } from "../../src/attention/plan_name.ts";
 import type { AttentionPlan } from "../../src/attention/plan.ts";
 import { full } from "../../src/attention/plan_constructors.ts";
 import { startDawn } from "../../src/cli/dawn_node.ts";
+import { ropePairs } from "../../src/dit/rope_tables.ts";
 import { WanTransformer3DModel } from "../../src/dit/transformer_wan.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { createGuider } from "../../src/guiders/create_guider.ts";
@@ -75,11 +76,17 @@ export async function benchClips(args: readonly string[]): Promise<ClipsRow[]> {
   const numLatentFrames = (Number(frames) - 1) / 4 + 1;
   const size = { numLatentFrames, latentHeight: (height ?? 480) / 8, latentWidth: (width ?? 832) / 8 };
   const names = plans.split("+");
+  const context = {
+    trainedFrames: 21,
+    temporalFrequencies: ropePairs(CONFIG.attention_head_dim).time,
+    steps: STEPS,
+    layers: CONFIG.num_layers,
+  };
   const rows: ClipsRow[] = [];
   for (const count of counts.split(",").map(Number)) {
     const pool = await startPool(count, pin as Pin, names.length);
     for (const name of names) {
-      const plan = planByName(name, { trainedFrames: 21, steps: STEPS, layers: CONFIG.num_layers }) ?? full();
+      const plan = planByName(name, context) ?? full();
       const job = { plan, payload: payload as PayloadType, size };
       const row = await timeJob(pool, job, { name, count });
       const alone = rows.find((each) => each.plan === name && each.workers === 1);

@@ -5,6 +5,7 @@ import { startDawn } from "../../src/cli/dawn_node.ts";
 import { WanTransformer3DModel } from "../../src/dit/transformer_wan.ts";
 import { freeGeometry } from "../../src/dit/geometry.ts";
 import { freeTextContext } from "../../src/dit/text_context.ts";
+import { ropePairs } from "../../src/dit/rope_tables.ts";
 import { trainedLatentFrames } from "../../src/pipelines/model_attention.ts";
 import { openModel, readTransformerConfig } from "../../src/pipelines/model_files.ts";
 import { freeTensor, uploadTensor } from "../../src/tensor/tensor.ts";
@@ -38,8 +39,12 @@ export async function longVideoMemory(
   for (const setting of names) {
     for (const frames of lengths) {
       const numLatentFrames = (frames - 1) / 4 + 1;
-      const trainedFrames = trainedLatentFrames(files.settings);
-      const study = { numLatentFrames, trainedFrames, steps: 4, layers: config.num_layers };
+      const study = {
+        trainedFrames: trainedLatentFrames(files.settings),
+        temporalFrequencies: ropePairs(config.attention_head_dim).time,
+        steps: 4,
+        layers: config.num_layers,
+      };
       const size = { numLatentFrames, latentHeight: height / 8, latentWidth: width / 8 };
       const geometry = model.createGeometry(size, settingByName(setting).plan(study));
       const prompt = { data: new Float32Array(10 * config.text_dim), numTokens: 10, maxSequenceLength: 64 };

@@ -1,56 +1,29 @@
 // What the long-video study compares.
-import type { AttentionPlan, PositionRule } from "../../src/attention/plan.ts";
-import { dualScope, type DualScopeOptions, full, planOfRule } from "../../src/attention/plan_constructors.ts";
-
-/** The video and the model. */
-export interface StudySize {
-  readonly numLatentFrames: number;
-  /** Latent frames that the model was trained on. */
-  readonly trainedFrames: number;
-  readonly steps: number;
-  readonly layers: number;
-}
+import type { AttentionPlan } from "../../src/attention/plan.ts";
+import {
+  type AnchorRule,
+  dualScope,
+  type DualScopeOptions,
+  full,
+  planOfRule,
+} from "../../src/attention/plan_constructors.ts";
+import { DUAL_SCOPE_RULES, type PlanContext } from "../../src/attention/plan_name.ts";
+import { POSITION_NAMES, positionsByName } from "../../src/attention/trained_positions.ts";
 
 /** One way to attend. */
 export interface Setting {
   readonly name: string;
-  readonly plan: (size: StudySize) => AttentionPlan | undefined;
+  readonly plan: (context: PlanContext) => AttentionPlan | undefined;
 }
 
-/** Pairs of a head of 64 that turn with the frame. */
-const TEMPORAL_PAIRS = 12;
-
-type Rule = (size: StudySize) => PositionRule;
-
-const POSITIONS: Readonly<Record<string, Rule>> = {
-  true: () => ({ kind: "true" }),
-  clamped: ({ trainedFrames }) => ({ kind: "clamped", max: trainedFrames - 1 }),
-  // FreeLOC's shape: true near by, then steps that spread the farthest distance over what was trained.
-  vrpr: ({ trainedFrames }) => ({
-    kind: "vrpr",
-    near: Math.ceil(trainedFrames / 2),
-    far: 2 * trainedFrames,
-    nearStep: 4,
-    farStep: 32,
-    max: trainedFrames - 1,
-  }),
-  riflex: (size) => ({ kind: "riflex", frequency: riflexFrequency(size) }),
-};
-
-/** The first temporal frequency whose period is longer than the trained length: it would come round in a long video. */
-function riflexFrequency({ trainedFrames }: StudySize): number {
-  for (let j = 1; j < TEMPORAL_PAIRS; j++) {
-    if (2 * Math.PI * 10_000 ** ((j - 1) / TEMPORAL_PAIRS) > trainedFrames) return j;
-  }
-  return TEMPORAL_PAIRS;
-}
+const ANCHOR_RULES: readonly AnchorRule[] = ["uniform", "rotating", "coverage"];
 
 /** As `planByName("dual-scope")`: window and anchors make up the trained length. */
 function scope({
   trainedFrames,
   steps,
   layers,
-}: StudySize): Pick<DualScopeOptions, "window" | "anchors" | "steps" | "layers"> {
+}: PlanContext): Pick<DualScopeOptions, "window" | "anchors" | "steps" | "layers"> {
   const window = Math.max(0, Math.min(3, Math.floor((trainedFrames - 1) / 4)));
   return { window, anchors: Math.max(1, trainedFrames - 2 * window - 1), steps, layers };
 }
@@ -58,23 +31,21 @@ function scope({
 /** All settings; names are "ANCHORS, POSITIONS". */
 export const SETTINGS: readonly Setting[] = [
   { name: "full", plan: () => undefined },
-  {
-    name: "full, riflex",
-    plan: (size) => full({ positions: { kind: "riflex", frequency: riflexFrequency(size) } }),
-  },
-  ...(["uniform", "rotating", "coverage"] as const).flatMap((anchorRule) =>
-    Object.entries(POSITIONS).map(([name, rule]): Setting => ({
+  { name: "full, riflex", plan: (context) => full({ positions: positionsByName("riflex", context) }) },
+  ...ANCHOR_RULES.flatMap((anchorRule) =>
+    POSITION_NAMES.map((name): Setting => ({
       name: `${anchorRule}, ${name}`,
-      plan: (size) => dualScope({ ...scope(size), anchorRule, anchorPositions: rule(size) }),
+      plan: (context) =>
+        dualScope({ ...scope(context), anchorRule, anchorPositions: positionsByName(name, context) }),
     })),
   ),
   {
     name: "coverage, vrpr, bias 10",
-    plan: (size) =>
+    plan: (context) =>
       dualScope({
-        ...scope(size),
+        ...scope(context),
         anchorRule: "coverage",
-        anchorPositions: POSITIONS["vrpr"]?.(size),
+        anchorPositions: positionsByName("vrpr", context),
         localBias: 10,
         globalBias: 10,
       }),
@@ -94,6 +65,9 @@ export const SETTINGS: readonly Setting[] = [
       }),
   },
 ];
+
+/** The setting that "dual-scope" stands for. */
+export const DEFAULT_SETTING = `${DUAL_SCOPE_RULES.anchorRule}, ${DUAL_SCOPE_RULES.positions}`;
 
 /** The setting of a name. */
 export function settingByName(name: string): Setting {

@@ -88,7 +88,7 @@ describe("weft plan", () => {
 });
 
 test("planByName(): a dual-scope plan fills the trained length, and covers every frame in few steps", () => {
-  const context = { trainedFrames: 21, steps: 4, layers: 30 };
+  const context = { trainedFrames: 21, temporalFrequencies: 22, steps: 4, layers: 30 };
   const plan = planByName("dual-scope", context);
   expect(plan?.rules["dual_scope"]?.groups).toMatchObject([
     { frames: { kind: "window", radius: 3 } },
