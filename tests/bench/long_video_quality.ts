@@ -105,7 +105,7 @@ function allJobs({ lengths, names, prompts }: QualityOptions): NamedJob[] {
 
 /** Every job in turn goes to the share with the fewest frames so far. */
 function shareOf(jobs: readonly NamedJob[], part: number, parts: number): NamedJob[] {
-  const loads = new Array<number>(parts).fill(0);
+  const loads = Array.from({ length: parts }, () => 0);
   return jobs.filter(({ frames }) => {
     const least = loads.indexOf(Math.min(...loads));
     loads[least] = (loads[least] ?? 0) + frames;

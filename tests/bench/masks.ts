@@ -18,7 +18,7 @@ import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
 import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { createTensor, dtypeBytes, freeTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
 import { f16ArrayFromF32, f32ArrayFromF16 } from "../../src/util/half.ts";
-import { medianGpuTime } from "./median.ts";
+import { medianGpuTime, warmUp } from "./median.ts";
 
 /** A measured mask. */
 export interface MaskBenchRow {
@@ -39,9 +39,10 @@ export interface MaskBenchRow {
 
 /** How much to measure. */
 export interface MaskBenchOptions {
-  /** Latent frames of each size; from `onlyFastest` on only the adapter's fastest kernel runs. */
+  /** Latent frames of each size. */
   readonly frames: readonly number[];
-  readonly onlyFastest: number;
+  /** Only the adapter's fastest kernel. */
+  readonly onlyFastest: boolean;
   readonly tokensPerFrame?: number;
   readonly heads?: number;
   readonly headDim?: number;
@@ -61,6 +62,7 @@ interface Problem extends Required<Pick<MaskBenchOptions, "tokensPerFrame" | "he
   readonly frames: number;
 }
 
+/** Every kernel's masks at a size, in order; "full" comes once more, to show that the clocks were steady. */
 const MASKS: readonly (readonly [string, AttentionPlan])[] = [
   ["full", full()],
   ["tile 1", tile(1)],
@@ -71,24 +73,28 @@ const MASKS: readonly (readonly [string, AttentionPlan])[] = [
   ["dual-scope 2, 4", dualScope({ window: 2, anchors: 4 })],
   ["radial", radial()],
   ["radial 0.5", radial({ density: 0.5 })],
+  ["full again", full()],
 ];
 /** Frames of different numbers; longer videos repeat them, which costs nothing to make and changes no time. */
 const DISTINCT_FRAMES = 3;
 const SAMPLES = 6;
+/** Before a kernel's first mask: a GPU that idled while JavaScript made its operands needs that long for its clocks. */
+const WARM_UP_MS = 2000;
 
-/** Times all masks at all sizes. The GPU must have been opened with `profile`. */
+/** Times all masks at all sizes, kernel by kernel. The GPU must have been opened with `profile`. */
 export async function benchMasks(gpu: Gpu, options: MaskBenchOptions): Promise<MaskBenchRow[]> {
   const { tokensPerFrame = 1560, heads = 12, headDim = 128, repetitions = 5, hasTime, onRow } = options;
   const rows: MaskBenchRow[] = [];
-  for (const frames of options.frames) {
-    const kernels = frames >= options.onlyFastest ? kernelsOf(gpu).slice(0, 1) : kernelsOf(gpu);
-    for (const kernel of kernels) {
+  const kernels = options.onlyFastest ? kernelsOf(gpu).slice(0, 1) : kernelsOf(gpu);
+  for (const kernel of kernels) {
+    for (const frames of options.frames) {
+      if (hasTime?.() === false) return rows;
       const operands = new Operands(gpu, { frames, tokensPerFrame, heads, headDim }, kernel.dtype);
       let dense: MaskBenchRow | undefined;
       for (const mask of MASKS) {
         if (hasTime?.() === false) break;
         const row = await timeMask(gpu, operands, { mask, kernel, dense, repetitions });
-        if (mask[0] === "full") dense = row;
+        dense ??= row;
         rows.push(row);
         onRow?.(row);
       }
@@ -98,15 +104,15 @@ export async function benchMasks(gpu: Gpu, options: MaskBenchOptions): Promise<M
   return rows;
 }
 
-/** The adapter's kernels, the fastest first. */
+/** The adapter's kernels, the fastest first and the one with f16 products last. */
 function kernelsOf({ capabilities }: Gpu): Kernel[] {
   const variant = capabilities.software ? "direct" : "tiled";
   return [
     ...(hasMatrixUnits(capabilities) ? [{ variant: "subgroup_matrix", dtype: "f16" } as const] : []),
+    { variant, dtype: "f32" },
     ...(capabilities.f16
       ? [{ variant: capabilities.software ? "direct" : "f16", dtype: "f16" } as const]
       : []),
-    { variant, dtype: "f32" },
   ];
 }
 
@@ -142,6 +148,7 @@ async function timeMask(
   await launch(async (out) => {
     relativeError = await operands.sampleError(out, lists);
   });
+  if (dense === undefined) await warmUp(launch, WARM_UP_MS);
   const milliseconds = await medianGpuTime(gpu, repetitions, launch);
   freeTileLists(gpu, tiles);
   const density = scoreCount(lists) / tokens ** 2;

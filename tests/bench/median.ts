@@ -12,9 +12,7 @@ export async function medianGpuTime(
   repetitions: number,
   launch: () => Promise<void>,
 ): Promise<number> {
-  const start = performance.now();
-  do await launch();
-  while (performance.now() - start < WARM_UP_MS);
+  await warmUp(launch, WARM_UP_MS);
   const times: number[] = [];
   for (let i = 0; i < repetitions; i++) {
     gpu.profiler?.reset();
@@ -22,6 +20,13 @@ export async function medianGpuTime(
     times.push(gpuMilliseconds(gpu));
   }
   return median(times);
+}
+
+/** Keeps the GPU busy with `launch` for a time. */
+export async function warmUp(launch: () => Promise<void>, milliseconds: number): Promise<void> {
+  const start = performance.now();
+  do await launch();
+  while (performance.now() - start < milliseconds);
 }
 
 /** GPU time of everything since the profiler's reset; the GPU must have been opened with `profile`. */

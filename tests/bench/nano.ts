@@ -2,6 +2,7 @@
 // either engine.
 import { planByName } from "../../src/attention/plan_name.ts";
 import { parseWanTransformerConfig } from "../../src/dit/transformer_config.ts";
+import { ropePairs } from "../../src/dit/rope_tables.ts";
 import { OnnxWanTransformer } from "../../src/dit/onnx_transformer.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { openOrtInNode } from "../../src/onnx/ort_runtime_node.ts";
@@ -37,8 +38,14 @@ export async function benchNanoForward(run: BenchRun): Promise<void> {
   const text = await model.createTextContext({ data, numTokens: 20, maxSequenceLength: 64 }, video);
   const count = config.in_channels * size.numLatentFrames * size.latentHeight * size.latentWidth;
   const latents = Float32Array.from({ length: count }, (_, i) => Math.sin(12.9898 * i));
+  const context = {
+    trainedFrames: 9,
+    temporalFrequencies: ropePairs(config.attention_head_dim).time,
+    steps: 4,
+    layers: config.num_layers,
+  };
   for (const name of PLANS) {
-    const attention = planByName(name, { trainedFrames: 9, steps: 4, layers: config.num_layers });
+    const attention = planByName(name, context);
     const times: number[] = [];
     for (let i = -1; i < repetitions && run.hasTime; i++) {
       const start = performance.now();

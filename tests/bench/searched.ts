@@ -1,7 +1,7 @@
 // What masks found by a search cost and save with weft-nano: for several thresholds the plan's density, PSNR and SSIM of
 // decoded frames to those of full attention, what the model's judge thinks of both, and seconds of both.
-//   bench.mjs searched out=DIR [model=DIR] [engine=onnx] [videos=6] [searches=4] [steps=0,1,2,3] [thresholds=0.1,0.2] [frames=33]
-//     [states=FILE, measured before]
+//   bench.mjs searched out=DIR [model=DIR] [engine=onnx] [videos=6] [searches=4] [steps=0,1,2,3] [thresholds=0.1,0.2]
+//     [frames=33] [states=FILE, measured before] [seconds=60, no new threshold that would end later]
 // Writes DIR/attention_T.json for every threshold T, as `weft search-masks` would.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,8 @@ import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
 import type { FrameBatch } from "../../src/video/frame_batch.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
 import { type Judge, openJudge } from "./judge.ts";
-import { median } from "./median.ts";
+import { gpuMilliseconds, median } from "./median.ts";
+import { TimeBox } from "./time_box.ts";
 
 /** As `weft search-masks` without prompts, from seed 0. */
 const SEARCHED = [
@@ -35,111 +36,133 @@ const JUDGED = [
   "a large shiny green torus spins on the ocean at sunset",
   "a tiny red pyramid jumps on checkered tiles on a cloudy day, the camera pans left",
 ];
-const THRESHOLDS = "0.05,0.1,0.15,0.2,0.3,0.4";
+/** The default of `weft search-masks` first. */
+const THRESHOLDS = "0.1,0.2,0.05,0.15,0.3,0.4";
+/** Denoisings of every video that are timed. */
+const RUNS = 3;
+
+type Arguments = (name: string, otherwise: string) => string;
 
 /** Runs the study. */
 export async function searchedMasks(args: readonly string[]): Promise<void> {
-  const value = (name: string, otherwise: string): string =>
+  const value: Arguments = (name, otherwise) =>
     args.find((arg) => arg.startsWith(`${name}=`))?.slice(name.length + 1) ?? otherwise;
   const out = value("out", "dist/searched");
+  const box = new TimeBox(Number(value("seconds", "Infinity")));
   mkdirSync(out, { recursive: true });
-  const pipeline = await WanPipeline.open({
-    source: openFolderSource(value("model", "models/weft-nano")),
-    openGpu: value("engine", "webgpu") === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
-    openOrt: openOrtInNode,
-  });
-  const asked = value("frames", "");
-  const numFrames = asked === "" ? undefined : Number(asked);
-  const searched = SEARCHED.slice(0, Number(value("searches", "4")));
-  const renders = searched.map((prompt, seed) => pipeline.resolve({ prompt, seed, numFrames }));
-  const started = performance.now();
-  const gpu = await Gpu.open({ gpu: startDawn() });
-  const measured = value("states", "");
-  const { candidates, states } =
-    measured === ""
-      ? await measureMasks(pipeline, {
-          gpu,
-          renders,
-          steps: value("steps", "0,1,2,3").split(",").map(Number),
-          known: new Map(),
-          onState: () => undefined,
-        })
-      : readStates(measured, renders);
-  gpu.dispose();
-  const searchSeconds = (performance.now() - started) / 1000;
-  console.log(`${states.size} states, ${candidates.length} candidates, ${searchSeconds.toFixed(1)} s`);
-  writeFileSync(join(out, "states.json"), JSON.stringify({ candidates, states: [...states] }));
-  const judge = await openJudge(pipeline.files);
-  const judged = JUDGED.slice(0, Number(value("videos", "6")));
-  const dense = await renderAll(pipeline, { prompts: judged, numFrames, judge });
+  const onGpu = value("engine", "webgpu") !== "onnx";
+  const open = (profile: boolean): Promise<WanPipeline> =>
+    WanPipeline.open({
+      source: openFolderSource(value("model", "models/weft-nano")),
+      openGpu: onGpu ? () => Gpu.open({ gpu: startDawn(), profile }) : undefined,
+      openOrt: openOrtInNode,
+    });
+  const pipeline = await open(false);
+  const profiled = onGpu ? await open(true) : undefined;
+  const { candidates, states, numLatentFrames } = await search(pipeline, value, out);
+  const frames = value("frames", "");
+  const judging: Judging = {
+    prompts: JUDGED.slice(0, Number(value("videos", "6"))),
+    numFrames: frames === "" ? undefined : Number(frames),
+    judge: await openJudge(pipeline.files),
+    profiled,
+  };
+  const dense = await renderAll(pipeline, judging, undefined);
   const rows = [];
   for (const threshold of value("thresholds", THRESHOLDS).split(",").map(Number)) {
+    const started = performance.now();
     const layers = chooseMasks([...states.values()], candidates, { threshold, per: "head" });
-    const plan = planOfMasks(layers, candidates, renders[0]?.numLatentFrames ?? 1);
-    const sparse = await renderAll(pipeline, { prompts: judged, numFrames, judge, attention: plan });
-    const meters = sparse.videos.map((video, index) => {
-      const meter = new ReferenceMeter();
-      const reference = dense.videos[index] ?? [];
-      for (const [at, batch] of video.entries()) {
-        const other = reference[at];
-        if (other) meter.write(batch, other);
-      }
-      return meter.finish();
-    });
+    const plan = planOfMasks(layers, candidates, numLatentFrames);
+    const sparse = await renderAll(pipeline, judging, plan);
     rows.push({
       threshold,
       density: mean(layers.map((layer) => layer.density)),
       worstLayerError: Math.max(...layers.map(({ error }) => error)),
-      psnr: mean(meters.map(({ psnr }) => psnr)),
-      worstVideo: Math.min(...meters.map(({ psnr }) => psnr)),
-      ssim: mean(meters.map(({ ssim }) => ssim)),
-      fitsFull: dense.fits,
-      fitsSearched: sparse.fits,
-      secondsFull: dense.seconds,
-      secondsSearched: sparse.seconds,
+      ...compare(sparse, dense),
     });
     console.log(JSON.stringify(rows.at(-1))); // a run that is cut has said something
     writeFileSync(
       join(out, `attention_${threshold}.json`),
       JSON.stringify({ ...plan, layers }, undefined, 1),
     );
+    writeFileSync(join(out, "searched.json"), JSON.stringify(rows, undefined, 1));
+    if (!box.fits((performance.now() - started) / 1000)) break;
   }
   console.table(rows);
-  writeFileSync(join(out, "searched.json"), JSON.stringify({ searchSeconds, rows }, undefined, 1));
+  await profiled?.dispose();
   await pipeline.dispose();
+}
+
+/** Measures all masks, on WebGPU whatever renders, or reads what was measured before. */
+async function search(
+  pipeline: WanPipeline,
+  value: Arguments,
+  out: string,
+): Promise<MeasuredMasks & { readonly numLatentFrames: number }> {
+  const asked = value("frames", "");
+  const numFrames = asked === "" ? undefined : Number(asked);
+  const searched = SEARCHED.slice(0, Number(value("searches", "4")));
+  const renders = searched.map((prompt, seed) => pipeline.resolve({ prompt, seed, numFrames }));
+  const [first] = renders;
+  if (first === undefined) throw new Error("There is nothing to search with: searches is 1 to 4.");
+  const { numLatentFrames } = first;
+  const file = value("states", "");
+  if (file !== "") return { ...readStates(file, first), numLatentFrames };
+  const started = performance.now();
+  const gpu = await Gpu.open({ gpu: startDawn() });
+  const steps = value("steps", "0,1,2,3").split(",").map(Number);
+  const options = { gpu, renders, steps, known: new Map(), onState: () => undefined };
+  const { candidates, states } = await measureMasks(pipeline, options);
+  gpu.dispose();
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`${states.size} states, ${candidates.length} candidates, ${seconds} s`);
+  writeFileSync(join(out, "states.json"), JSON.stringify({ candidates, states: [...states] }));
+  return { candidates, states, numLatentFrames };
+}
+
+/** States that were measured before: this bench's states.json, or what an interrupted `weft search-masks` left. */
+function readStates(path: string, render: RenderSettings): MeasuredMasks {
+  const { states, results } = JSON.parse(readFileSync(path, "utf8"));
+  return { candidates: candidatesFor(render), states: new Map(states ?? results) };
 }
 
 interface Judging {
   readonly prompts: readonly string[];
   readonly numFrames: number | undefined;
   readonly judge: Judge;
-  readonly attention?: AttentionPlan;
+  /** The same pipeline on a GPU that takes timestamps; they slow it down. */
+  readonly profiled: WanPipeline | undefined;
 }
 
-/** States that were measured before: this bench's states.json, or what an interrupted `weft search-masks` left. */
-function readStates(path: string, [render]: readonly RenderSettings[]): MeasuredMasks {
-  if (render === undefined) throw new Error("There is no render.");
-  const { states, results } = JSON.parse(readFileSync(path, "utf8"));
-  return { candidates: candidatesFor(render), states: new Map(states ?? results) };
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length;
+/** The videos of one plan. */
+interface Renders {
+  readonly videos: readonly FrameBatch[][];
+  /** Medians of one denoising. */
+  readonly seconds: number;
+  readonly gpuSeconds: number | null;
+  /** Of the judge, mean. */
+  readonly fits: number;
 }
 
 async function renderAll(
   pipeline: WanPipeline,
-  { prompts, numFrames, judge, attention }: Judging,
-): Promise<{ videos: FrameBatch[][]; seconds: number; fits: number }> {
+  { prompts, numFrames, judge, profiled }: Judging,
+  attention: AttentionPlan | undefined,
+): Promise<Renders> {
   const videos: FrameBatch[][] = [];
-  const scores: number[] = [];
-  const seconds: number[] = [];
+  const [scores, seconds, gpuSeconds]: [number[], number[], number[]] = [[], [], []];
   for (const [index, prompt] of prompts.entries()) {
     const settings = pipeline.resolve({ prompt, seed: 100 + index, numFrames, attention });
     if (index === 0) await pipeline.denoise(settings); // compiles
-    const before = performance.now();
+    for (let run = 1; run < RUNS; run++) seconds.push(await secondsOf(() => pipeline.denoise(settings)));
+    const started = performance.now();
     const { latents } = await pipeline.denoise(settings);
-    seconds.push((performance.now() - before) / 1000);
+    seconds.push((performance.now() - started) / 1000);
+    if (profiled) {
+      profiled.gpu.profiler?.reset();
+      await profiled.denoise(settings);
+      gpuSeconds.push(gpuMilliseconds(profiled.gpu) / 1000);
+    }
     const frames: FrameBatch[] = [];
     const score = judge(prompt);
     for await (const batch of pipeline.decode(latents)) {
@@ -149,5 +172,43 @@ async function renderAll(
     videos.push(frames);
     scores.push(score?.finish()?.total ?? NaN);
   }
-  return { videos, seconds: median(seconds), fits: mean(scores) };
+  return {
+    videos,
+    seconds: median(seconds),
+    gpuSeconds: gpuSeconds.length > 0 ? median(gpuSeconds) : null,
+    fits: mean(scores),
+  };
+}
+
+/** How near the sparse videos are to the dense ones, and what both took. */
+function compare(sparse: Renders, dense: Renders): Record<string, number | null> {
+  const meters = sparse.videos.map((video, index) => {
+    const meter = new ReferenceMeter();
+    for (const [at, batch] of video.entries()) {
+      const other = dense.videos[index]?.[at];
+      if (other) meter.write(batch, other);
+    }
+    return meter.finish();
+  });
+  return {
+    psnr: mean(meters.map(({ psnr }) => psnr)),
+    worstVideo: Math.min(...meters.map(({ psnr }) => psnr)),
+    ssim: mean(meters.map(({ ssim }) => ssim)),
+    fitsFull: dense.fits,
+    fitsSearched: sparse.fits,
+    secondsFull: dense.seconds,
+    secondsSearched: sparse.seconds,
+    gpuSecondsFull: dense.gpuSeconds,
+    gpuSecondsSearched: sparse.gpuSeconds,
+  };
+}
+
+async function secondsOf(run: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await run();
+  return (performance.now() - started) / 1000;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
 }

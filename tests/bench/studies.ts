@@ -21,13 +21,13 @@ export interface Study {
 export const STUDIES: readonly Study[] = [
   {
     name: "long",
-    usage: "time|quality|memory|merge [out=DIR] [part=0/4] [engine=onnx]",
+    usage: "time|quality|memory|merge [out=DIR] [parts=12] [seconds=200] [engine=onnx]",
     description: "weft-nano far beyond its trained length, by attention and positions (long_video.ts)",
     run: longVideos,
   },
   {
     name: "searched",
-    usage: "out=DIR [engine=onnx] [videos=6] [frames=33]",
+    usage: "out=DIR [engine=onnx] [videos=6] [frames=33] [seconds=60]",
     description: "masks found by a search: density, PSNR, judge, seconds (searched.ts)",
     run: searchedMasks,
   },
