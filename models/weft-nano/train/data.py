@@ -37,12 +37,12 @@ class DataSet:
     def __init__(self, square, wide, variants=4):
         gen, r = torch.Generator().manual_seed(1234 + 7777 * rank()), rank()
         self.counts = {SQUARE: square, WIDE: wide}
-        self.scenes = world.sample_scenes(square + wide, gen)
+        self.scenes = world.sample_scenes(square + wide, gen, hard=world.HARD_SHARE)
         self.captions = CaptionPool(self.scenes, variants, 1000003 * (r + 1))
 
     def encode(self, ae, dev, seconds=None, fast=True):
         """{size: (latents fp16 [n, 16, 13, h, w], ids int16 [n, variants, 64])}. With `seconds`, stops when they are over."""
-        t0, at, ids, out = time.time(), 0, self.captions.ids().to(dev), {}
+        t0, at, out = time.time(), 0, {}
         encode = torch.compile(ae.encode, dynamic=False) if fast else None
         total = sum(self.counts.values())
         for size, n in self.counts.items():
@@ -54,8 +54,10 @@ class DataSet:
                 zs.append(encode_latents(ae, render.render_frames(world.pack(s, FRAMES), size), encode=encode))
                 done += k
                 if stop: sync()
-            out[size] = torch.cat(zs), ids[at:at + done]
+            out[size] = torch.cat(zs), slice(at, at + done)
             at += n
+        ids = self.captions.ids().to(dev)              # worded meanwhile
+        out = {size: (z, ids[which]) for size, (z, which) in out.items()}
         sync()
         log("latents", {f"{k[1]}x{k[0]}": len(v[0]) for k, v in out.items()}, f"per GPU in {time.time() - t0:.1f}s, std {out[SQUARE][0][:500].float().std():.3f}")
         return out

@@ -2,15 +2,21 @@
 
 1. Regression of the guided teacher's ODE: for stored noise -> video trajectories the student learns, at each of its four
    noise levels, the straight velocity to the next one (so that plain Euler sampling is exact).
-2. Distribution matching (DMD): a copy of the teacher follows the student's outputs; the difference between its score and
-   the guided teacher's sharpens the student on its own trajectories, with the regression kept as an anchor.
+2. Distribution matching (DMD): a copy of the teacher follows the student's videos; the difference between its score and
+   the guided teacher's sharpens the student's last step on its own trajectories, with the regression of all four steps
+   kept as an anchor. (Earlier steps end at noisy states, which are no samples to be matched.)
+
+    python distill.py --work work --seconds 60          # stage 2 alone: base.pt and student_ode.pt to student_dmd.pt
 """
+import argparse
 import time
 
 import torch
 import torch.nn.functional as F
 
-from common import Budget, Flat, Graphed, barrier, log, rank, sync, trapezoid
+import captions
+import world
+from common import Budget, Flat, Graphed, barrier, dist_init, log, rank, sync, trapezoid
 from data import SQUARE, WIDE
 from flow import FEWSTEP, build, guided, load_models, over, save_weights, shift_sigma, velocity
 from text_encoder import empty_ids, encode_text
@@ -127,7 +133,7 @@ def regress(st, seconds, out):
 
 
 class Matching:
-    """One DMD step at student level k: gradients for the student (`generator`) or for the score model that follows it."""
+    """One DMD step: gradients for the student (`generator`) or for the score model that follows it (`follow`)."""
 
     def __init__(self, st, teacher, te, ids, cfg, start, batch, compile):
         self.st, self.teacher, self.te, self.ids, self.cfg, self.batch, self.dev = st, teacher, te, ids, cfg, batch, st.dev
@@ -138,26 +144,27 @@ class Matching:
         self.null = encode_text(te, empty_ids(1, st.dev)).float()
         self.stat = torch.zeros(3, device=st.dev)
 
-    def rollout(self, k, learn):
-        b, g = self.batch, self.st.g
+    def rollout(self, learn):
+        """The student's videos, their text, and noise levels, noise and noised videos for both scores."""
+        b, g, last = self.batch, self.st.g, FEWSTEP[-2]
         def level(s): return torch.full((b,), s, device=self.dev)
         with torch.no_grad():
             ctx = encode_text(self.te, pick(self.ids, b)).float()
             x = torch.randn(b, 16, 9, 16, 16, device=self.dev)
-            for s0, s1 in zip(FEWSTEP[:k], FEWSTEP[1:k + 1]): x = x + (s1 - s0) * velocity(g, x, level(s0), ctx)
-        with torch.set_grad_enabled(learn): x0 = x - FEWSTEP[k] * velocity(g, x, level(FEWSTEP[k]), ctx)
+            for s0, s1 in zip(FEWSTEP[:-2], FEWSTEP[1:-1]): x = x + (s1 - s0) * velocity(g, x, level(s0), ctx)
+        with torch.set_grad_enabled(learn): x0 = x - last * velocity(g, x, level(last), ctx)
         t = shift_sigma(torch.rand(b, device=self.dev), 2.5).clamp(.02, .98)
         n = torch.randn_like(x)
         return x0, ctx, t, n, (1 - over(t)) * x0.detach() + over(t) * n
 
-    def follow(self, k):
-        x0, ctx, t, n, xt = self.rollout(k, False)
+    def follow(self):
+        x0, ctx, t, n, xt = self.rollout(False)
         loss = F.mse_loss(velocity(self.fake, xt, t, ctx), n - x0)
         self.flat.backward(loss)
         self.stat[2] += loss.detach()
 
-    def generator(self, k):
-        x0, ctx, t, n, xt = self.rollout(k, True)
+    def generator(self):
+        x0, ctx, t, n, xt = self.rollout(True)
         with torch.no_grad():
             y = x0.detach()
             fake = xt - over(t) * velocity(self.fake, xt, t, ctx)
@@ -168,13 +175,13 @@ class Matching:
         self.stat[0] += grad.abs().mean(); self.stat[1] += anchor.detach()
 
 
-def match(st, teacher, te, ids, cfg, start, seconds, out, batch=64, follows=2, lr=4e-5, compile=True):
+def match(st, teacher, te, ids, cfg, start, seconds, out, batch=64, follows=2, lr=2e-5, compile=True):
     """Stage 2 within `seconds`."""
     st.flat.load(st.flat.ema.clone()); st.flat.m.zero_(); st.flat.v.zero_(); st.flat.count.zero_()
     budget = Budget(seconds)
     mt = Matching(st, teacher, te, ids, cfg, start, batch, compile)
     st.flat.set(0, 1); mt.flat.set(0, 1)
-    gen, fol = [Graphed(lambda k=k: mt.generator(k)) for k in range(4)], [Graphed(lambda k=k: mt.follow(k)) for k in range(4)]
+    gen, fol = Graphed(mt.generator), Graphed(mt.follow)
     adam = Graphed(lambda: st.flat.update(lr * 10, lr, weight_decay=0., betas=(.5, .95)))
     adam_fake = Graphed(lambda: mt.flat.update(0, 2e-4, betas=(.5, .95)))
     mt.stat.zero_(); st.errors()
@@ -182,11 +189,11 @@ def match(st, teacher, te, ids, cfg, start, seconds, out, batch=64, follows=2, l
     i = 0
     while (p := budget.advance()) < 1:
         mt.flat.set(1, 0)
-        for j in range(follows):
-            fol[(i + j) % 4](); mt.flat.all_reduce(); adam_fake()
-        if i >= 10:
+        for _ in range(follows):
+            fol(); mt.flat.all_reduce(); adam_fake()
+        if i >= 20:
             st.flat.set(trapezoid(p, warm=.05, hold=.5), .97)
-            gen[i % 4](); st.flat.all_reduce(); adam()
+            gen(); st.flat.all_reduce(); adam()
         i += 1
         if i % 50 == 0:
             s = mt.stat.tolist()
@@ -198,11 +205,39 @@ def match(st, teacher, te, ids, cfg, start, seconds, out, batch=64, follows=2, l
 
 def distill(ids, base, out, dev, traj_seconds, ode_seconds, dmd_seconds, cfg=2.5, tokens=TOKENS, compile=True):
     """All stages; writes {out}_ode.pt and, when dmd_seconds > 0, {out}_dmd.pt."""
+    st, teacher, te = prepare(ids, base, base, dev, traj_seconds, cfg, tokens, compile)
+    regress(st, ode_seconds, f"{out}_ode.pt")
+    if dmd_seconds > 0: match(st, teacher, te, ids, cfg, base, dmd_seconds, f"{out}_dmd.pt", batch=dmd_batch(tokens), compile=compile)
+
+
+def dmd_batch(tokens): return max(4, batch_of(SQUARE, 9, tokens) // 2)
+
+
+def prepare(ids, base, start, dev, traj_seconds, cfg, tokens, compile):
+    """The student that begins as `start`, its teacher and text encoder, with fresh trajectories."""
     Graphed.new_pool()
     torch.manual_seed(21 + rank())
     teacher, te = load_models(base, dev)
     if compile: compile_blocks(teacher)
     T = Trajectories(teacher, te, ids, cfg, tokens).collect(traj_seconds)
-    st = Student(dev, base, te, T, tokens, compile)
-    regress(st, ode_seconds, f"{out}_ode.pt")
-    if dmd_seconds > 0: match(st, teacher, te, ids, cfg, base, dmd_seconds, f"{out}_dmd.pt", batch=max(4, batch_of(SQUARE, 9, tokens) // 2), compile=compile)
+    return Student(dev, start, te, T, tokens, compile), teacher, te
+
+
+def main():
+    """Distribution matching alone, from finished checkpoints."""
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--work", default="work")
+    ap.add_argument("--seconds", type=float, default=60)
+    ap.add_argument("--traj-seconds", type=float, default=10)
+    ap.add_argument("--cfg", type=float, default=2.5)
+    ap.add_argument("--tokens", type=int, default=TOKENS)
+    ap.add_argument("--no-compile", action="store_true")
+    a = ap.parse_args()
+    dev, base = dist_init(), f"{a.work}/base.pt"
+    scenes = world.sample_scenes(8192, torch.Generator().manual_seed(4321 + rank()), hard=world.HARD_SHARE)
+    ids = captions.caption_ids(scenes, 2, 17 + rank()).to(dev)
+    st, teacher, te = prepare(ids, base, f"{a.work}/student_ode.pt", dev, a.traj_seconds, a.cfg, a.tokens, not a.no_compile)
+    match(st, teacher, te, ids, a.cfg, base, a.seconds, f"{a.work}/student_dmd.pt", batch=dmd_batch(a.tokens), compile=not a.no_compile)
+
+
+if __name__ == "__main__": main()

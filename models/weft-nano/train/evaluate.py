@@ -28,6 +28,10 @@ PROMPTS = ["a large shiny red ball bounces on a checkered floor at sunset, the c
            "a large glossy orange torus approaches the camera on the sea on a cloudy day", "a tiny polished white pyramid spins while a big cyan cylinder rises in a meadow at sunset",
            "a big matte pink sphere grows in the desert under the stars, the camera zooms out", "a large shiny black cube rolls left on checkered tiles under grey clouds, static camera"]
 
+EDGES = ["a large matte red cube rolls left on snow in daylight", "a large shiny blue cube spins on a checkered floor at sunset", "a small matte yellow cube bounces on grass under a blue sky",
+         "a large glossy green cube stands still on sand, the camera orbits right", "a large shiny white pyramid stands still on grass in daylight", "a large matte orange cone shrinks on snow at night",
+         "a large matte purple cube circles around a small white pyramid on sand", "a large shiny white ball bounces on water at sunset"]     # what showed its faults first
+
 
 def frechet(a, b):
     """Fréchet distance of two feature sets [n, d]."""
@@ -45,6 +49,13 @@ def interval(right):
 def dynamic_degree(frames):
     """Mean absolute difference of consecutive frames, grey levels."""
     return sum((b[:, 1:].float() - b[:, :-1].float()).abs().mean().item() * len(b) for b in frames.split(32)) / len(frames)
+
+
+def pulse(frames):
+    """Mean change of a frame at the borders of latents (frames 4i to 4i+1) against inside them; 1 is even motion."""
+    change = sum((b[:, 1:].float() - b[:, :-1].float()).abs().mean((0, 2, 3, 4)) * len(b) for b in frames.split(32))
+    border = torch.arange(len(change), device=change.device) % 4 == 0
+    return (change[border].mean() / change[~border].mean()).item()
 
 
 def int8_stored(module, group=64):
@@ -88,7 +99,7 @@ class Evaluation:
         self.renders = render.render_frames(world.pack(self.scenes))
 
     def score(self, name, frames):
-        """Accuracy per head, the mean of the six main ones with its interval, Fréchet distance, dynamic degree."""
+        """Accuracy per head, the mean of the six main ones with its interval, Fréchet distance, dynamic degree, pulse."""
         t0 = time.time()
         said, feats = verdicts(self.judge, frames)
         right = {k: said[k] == self.labels[k][:len(frames)] for k in HEADS}
@@ -96,7 +107,7 @@ class Evaluation:
         pair = self.scenes["two"][:len(frames)]
         row = {k: round(100 * right[k].float().mean().item(), 2) for k in MAIN}
         row |= {"partner": round(50 * (right["shape2"] & right["colour2"])[pair].float().mean().item() * 2, 2), "mean": round(100 * mean.mean().item(), 2),
-                "mean_ci": round(100 * interval(mean), 2), "frechet": round(frechet(feats, self.reference), 2), "dynamic": round(dynamic_degree(frames), 3)}
+                "mean_ci": round(100 * interval(mean), 2), "frechet": round(frechet(feats, self.reference), 2), "dynamic": round(dynamic_degree(frames), 3), "pulse": round(pulse(frames), 3)}
         row["ci"] = {k: round(100 * interval(right[k]), 2) for k in MAIN}
         self.rows[name] = row
         print(f"[{rank()}] {name}: " + " ".join(f"{k} {v}" for k, v in row.items() if k != "ci"), f"({time.time() - t0:.0f}s)", flush=True)
@@ -127,6 +138,7 @@ def plan(ev, work, ae, cfg, quick):
     last = names[-1]
     for k in (2, 1): jobs.append((f"{k}", lambda k=k: (ev.score(f"{last}, {k} steps", frames(student(last), sigmas=few[k])), draw(student(last), f"{last}_{k}steps", sigmas=few[k]))))
     jobs.append(("int8", lambda: ev.score(f"{last}, 4 steps, int8", frames(tuple(map(int8_stored, student(last))), sigmas=few[4]))))
+    jobs.append(("edges", lambda: draw(student(last), f"{last}_edges", texts=EDGES, sigmas=few[4])))
     jobs.append(("wide", lambda: draw(student(last), f"{last}_wide", (112, 192), sigmas=few[4])))
     def long(L):
         m, t = student(last), 4 * L - 3
@@ -137,21 +149,22 @@ def plan(ev, work, ae, cfg, quick):
     return jobs
 
 
-def evaluate(work, dev, n=512, judge_seconds=60, cfg=2.5, quick=False):
-    """Run the plan; rank 0 writes scores.json."""
+def evaluate(work, dev, n=512, judge_seconds=60, cfg=2.5, quick=False, only=None, name="scores"):
+    """Run the plan, or the jobs in `only`; rank 0 writes {name}.json."""
     os.makedirs(f"{work}/samples", exist_ok=True)
     ev, ae = Evaluation(work, dev, n, judge_seconds), load_ae(f"{work}/ae.pt", dev)
-    for i, (name, job) in enumerate(plan(ev, work, ae, cfg, quick)):
+    jobs = [(label, job) for label, job in plan(ev, work, ae, cfg, quick) if only is None or label in only]
+    for i, (label, job) in enumerate(jobs):
         if i % processes() != rank(): continue
         try: job()
-        except Exception as e: print(f"evaluation of {name} failed: {type(e).__name__}: {e}", flush=True)
-        with open(f"{work}/scores{rank()}.json", "w") as f: json.dump(ev.rows, f)
+        except Exception as e: print(f"evaluation of {label} failed: {type(e).__name__}: {e}", flush=True)
+        with open(f"{work}/{name}{rank()}.json", "w") as f: json.dump(ev.rows, f)
     barrier()
     if rank() == 0:
         rows = {}
         for r in range(processes()):
-            with open(f"{work}/scores{r}.json") as f: rows |= json.load(f)
-        with open(f"{work}/scores.json", "w") as f: json.dump(rows, f, indent=1)
+            with open(f"{work}/{name}{r}.json") as f: rows |= json.load(f)
+        with open(f"{work}/{name}.json", "w") as f: json.dump(rows, f, indent=1)
     log("evaluation done")
 
 
@@ -162,5 +175,7 @@ if __name__ == "__main__":
     ap.add_argument("--judge-seconds", type=float, default=60)
     ap.add_argument("--cfg", type=float, default=2.5)
     ap.add_argument("--quick", action="store_true")
+    ap.add_argument("--only", help="jobs of the plan, by comma: codec, renders, through, base, student_ode, student_dmd, 2, 1, int8, edges, wide, long13, long17, long33")
+    ap.add_argument("--name", default="scores", help="of the JSON file")
     a = ap.parse_args()
-    evaluate(a.work, dist_init(), a.n, a.judge_seconds, a.cfg, a.quick)
+    evaluate(a.work, dist_init(), a.n, a.judge_seconds, a.cfg, a.quick, a.only and a.only.split(","), a.name)

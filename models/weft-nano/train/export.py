@@ -91,12 +91,12 @@ def main():
     ap.add_argument("--work", default="work")
     ap.add_argument("--out", default="work/weft-nano")
     ap.add_argument("--cfg", type=float, default=2.5, help="default guidance of the base model")
+    ap.add_argument("--student", default="student_ode", help="or student_dmd, if the evaluation says that it is better")
     ap.add_argument("--decoder", action="store_true", help="only the decoder has changed")
     a = ap.parse_args()
     if a.decoder: return renew_decoder(a.out, load_ae(f"{a.work}/ae.pt", "cpu"))
-    sharpened = f"{a.work}/student_dmd.pt"
     (base, te), ae = load_models(f"{a.work}/base.pt", "cpu"), load_ae(f"{a.work}/ae.pt", "cpu")
-    student, _ = load_models(sharpened if os.path.exists(sharpened) else f"{a.work}/student_ode.pt", "cpu")
+    student, _ = load_models(f"{a.work}/{a.student}.pt", "cpu")
     write_model(a.out, base, student, te, ae, a.cfg)
     write_reference(a.out, base, student, te, ae, a.cfg)
 

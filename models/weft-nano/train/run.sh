@@ -1,34 +1,101 @@
 #!/bin/bash
-# One run of train.py that keeps what it made: budgets are arguments of train.py, results go to $OUT in parts of 16 MB,
-# packed anew whenever a stage has written its checkpoint, so that an interrupted run loses only the stage it was in.
-#   OUT=... bash run.sh LIMIT_SECONDS [train.py arguments];   cat $OUT/w.* | tar xz
-# $KEPT (.cache/weft-train) in the repository's root may hold a compile cache (ic.txz), judge.pt and checkpoints to go on from.
+# The whole recipe in the background of a machine with two GPUs that is worked on in short calls and keeps nothing.
+#   bash run.sh start          copies the code to $WORK and begins: GPU 1 trains the autoencoder, GPU 0 stays free for others
+#   bash run.sh free           GPU 0 may be used from now on (else it is taken a minute after the autoencoder is done)
+#   bash run.sh wait SECONDS STAGE   follows the logs until STAGE is done or has failed: rehearsal ae judge train dmd all
+#   OUT=... bash run.sh collect core|students|all    what exists now, ae.pt first: at most 8 files below 16 MB
+# Budgets in seconds: AE_SECONDS, JUDGE_SECONDS, TRAIN_SECONDS (encoding to student), DMD_SECONDS (0: none). $WORK is
+# /tmp/weft-work; unpack with `cat core.* | tar xz`.
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/weft-compiled}
-cd "$(dirname "$0")" || exit 1
-work=${WORK:-/tmp/weft-work} kept=../../../${KEPT:-.cache/weft-train}
-mkdir -p "$work" "$TORCHINDUCTOR_CACHE_DIR"
-[ -f $kept/ic.txz ] && tar xJf $kept/ic.txz -C "$TORCHINDUCTOR_CACHE_DIR" --strip-components=1
-cp -n $kept/*.pt "$work/" 2>/dev/null
+export WORK=${WORK:-/tmp/weft-work}
+work=$WORK
 
-pack() (
-  cd "$work" && rm -rf pack && mkdir pack || exit
-  tar cf - $(ls -d ./*.json samples ae.pt judge.pt $(ls student_dmd.pt student_ode.pt 2>/dev/null | head -n 1) base.pt 2>/dev/null) |
-    gzip -1 | split -b 15900000 -a 1 - pack/w.
-  rm -f "$OUT"/w.* && mv pack/w.* "$OUT/"
-)
-watch() {
-  touch -d @0 "$work/packed"
-  while sleep 5; do
-    [ -n "$(find "$work" -maxdepth 1 -name '*.pt' -newer "$work/packed")" ] && touch "$work/packed" && sleep 3 && pack
-  done
+say() { echo "$(date +%T) $*" | tee -a "$work/logs/run.log"; }
+
+# stage NAME GPUS COMMAND...: runs it with a log and leaves done.NAME or failed.NAME
+stage() {
+  local name=$1 gpus=$2 begun=$SECONDS; shift 2
+  say "$name begins"
+  if CUDA_VISIBLE_DEVICES=$gpus "$@" > "$work/logs/$name.log" 2>&1; then touch "$work/done.$name"; else touch "$work/failed.$name"; fi
+  say "$name $(cd "$work" && ls done.$name failed.$name 2>/dev/null) after $((SECONDS - begun)) s"
+  [ -f "$work/done.$name" ]
 }
-watch & watcher=$!
 
-limit=$1; shift; : > "$OUT/train.log"
-timeout -k 10 "$limit" torchrun --nproc_per_node="${GPUS:-$(nvidia-smi -L | wc -l)}" train.py --work "$work" "$@" > "$OUT/train.log" 2>&1 &
-training=$!
-tail -n +1 -f --pid=$training "$OUT/train.log" | cut -c1-400
-wait $training; echo "train.py ended with $?"
-kill $watcher 2>/dev/null; wait $watcher 2>/dev/null
-pack
-ls -la "$OUT"
+# Everything once in miniature beside the autoencoder: fills the compile cache and shows mistakes while there is time.
+rehearse() (
+  small=$work/rehearsal; mkdir -p "$small"
+  python3 train.py --work "$small" --square 128 --wide 128 --pool 64 --ae-seconds 2 --latents-seconds 4 --base-seconds 2 --traj-seconds 1 --ode-seconds 2 --dmd-seconds 0 --stages ae,base,student &&
+  python3 distill.py --work "$small" --seconds 2 --traj-seconds 1 &&
+  python3 evaluate.py --work "$small" --n 8 --judge-seconds 3
+)
+
+good_decoder() { python3 -c "import json,sys; a=json.load(open('$work/ae.json')); sys.exit(a['psnr'] < 35.3 or a['worst'] < 29.3)"; }
+
+pipeline() {
+  cd "$work/code" || exit 1
+  stage ae 1 python3 train.py --work "$work" --stages ae --ae-seconds "${AE_SECONDS:-345}" --pool 8192 & ae=$!
+  stage rehearsal 1 timeout 330 nice -n 5 bash "$work/code/run.sh" rehearse & rehearsal=$!
+  until [ -f "$work/free" ]; do
+    sleep 1
+    [ ! -f "$work/done.ae" ] && [ ! -f "$work/failed.ae" ] || { waited=$((${waited:-0} + 1)); [ $waited -lt 60 ] || break; }
+  done
+  stage judge 0 python3 judge.py --seconds "${JUDGE_SECONDS:-45}" --out "$work/judge.pt" & judge=$!
+  wait $ae
+  [ -f "$work/ae.pt" ] || { say "no autoencoder, nothing to go on with"; touch "$work/failed.all"; exit 1; }
+  kill -0 $rehearsal 2>/dev/null && say "the rehearsal is still running"
+  stage train 0,1 torchrun --nproc_per_node=2 train.py --work "$work" --stages base,student --total-seconds "${TRAIN_SECONDS:-480}" \
+    --latents-seconds 120 --traj-seconds 20 --ode-seconds 55 --dmd-seconds 0
+  wait $judge
+  [ -f "$work/student_ode.pt" ] || say "no student: what exists is evaluated"
+  if good_decoder; then sharpen & else stage decoder 1 python3 train.py --work "$work" --stages decoder --decoder-seconds 100 --pool 8192; fi
+  stage evaluate 0 python3 evaluate.py --work "$work"
+  wait
+  touch "$work/done.all"; say "all done"
+}
+
+# Distribution matching on GPU 1, judged into its own file, while GPU 0 evaluates the rest.
+sharpen() {
+  [ "${DMD_SECONDS:-60}" != 0 ] && [ -f "$work/student_ode.pt" ] || return
+  stage dmd 1 timeout 240 python3 distill.py --work "$work/sharpened" --seconds "${DMD_SECONDS:-60}" || return
+  stage evaluate_dmd 1 python3 evaluate.py --work "$work/sharpened" --only student_dmd,2,1,int8,edges --name scores_dmd
+  cp "$work"/sharpened/student_dmd.pt "$work"/sharpened/scores_dmd.json "$work/"; cp "$work"/sharpened/samples/student_dmd* "$work/samples/"
+}
+
+follow() {
+  for ((i = 1; i <= $1; i++)); do
+    ls "$work/done.$2" "$work/failed.$2" "$work/failed.all" 2>/dev/null && break
+    [ $((i % 20)) = 0 ] && find "$work/logs" -name '*.log' -newermt '20 seconds ago' -exec tail -q -n 1 {} + | cut -c1-300
+    sleep 1
+  done
+  grep -hE "begins|after|held-out|ceiling|done|latents|trajectories|mean [0-9]|psnr|diverg|Error|fail" "$work"/logs/*.log | grep -v "autoencoder step" | cut -c1-330 | tail -n 70
+}
+
+collect() {
+  local files
+  cd "$work" || exit 1
+  cp ae.pt judge.pt "$OUT/" 2>/dev/null
+  case $1 in
+    core) files=$(ls base.pt base.pt.part 2>/dev/null | head -n 1) ;;
+    students) files="student_ode.pt student_dmd.pt" ;;
+    all) files="base.pt student_ode.pt" ;;
+  esac
+  tar czf - --ignore-failed-read $(ls -d $files ./*.json samples logs 2>/dev/null) | split -b 15900000 -a 1 - "$OUT/$1."
+  ls -la "$OUT"
+}
+
+mkdir -p "$work/logs"
+case $1 in
+  start)
+    rm -f "$work"/done.* "$work"/failed.* "$work/free"
+    mkdir -p "$work/code" "$TORCHINDUCTOR_CACHE_DIR" "$work/sharpened"
+    cp "$(dirname "$0")"/* "$work/code/"
+    for f in ae judge base student_ode; do ln -sf "$work/$f.pt" "$work/sharpened/$f.pt"; done
+    setsid nohup bash "$work/code/run.sh" pipeline > "$work/logs/pipeline.log" 2>&1 < /dev/null &
+    ;;
+  pipeline) pipeline ;;
+  rehearse) cd "$work/code" && rehearse ;;
+  free) touch "$work/free" ;;
+  wait) follow "$2" "$3" ;;
+  collect) collect "$2" ;;
+  *) sed -n 2,8p "$0" ;;
+esac

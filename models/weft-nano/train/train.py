@@ -18,7 +18,7 @@ from train_autoencoder import report, train_autoencoder
 from train_transformer import TOKENS, train_transformer
 
 
-OVERHEAD = 65                          # seconds: capturing the teacher's graphs and the evaluation itself
+OVERHEAD = 25, 40                      # seconds: capturing the graphs of teacher and student; the evaluation itself
 
 
 def main():
@@ -56,7 +56,7 @@ def main():
     if missing("base", "base"):
         latents = data.encode(load_ae(path("ae"), dev), dev, a.latents_seconds, fast)
         if a.total_seconds:
-            rest = a.traj_seconds + a.ode_seconds + a.dmd_seconds + a.judge_seconds + OVERHEAD
+            rest = a.traj_seconds + a.ode_seconds + a.dmd_seconds + OVERHEAD[0] + (a.judge_seconds + OVERHEAD[1] if "evaluate" in todo else 0)
             a.base_seconds = max(30., a.total_seconds - elapsed() - rest)
             log(f"{a.base_seconds:.0f} s for the base model")
         train_transformer(latents, a.base_seconds, path("base"), dev, a.tokens, fast)

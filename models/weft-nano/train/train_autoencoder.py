@@ -1,6 +1,7 @@
 """Autoencoder training in three parts of one wall-clock budget: both halves with live latent statistics, both with
 frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder. The last part can be
 run again on its own (`start`): latents stay what they are, so transformers trained on them go on fitting."""
+import json
 import math
 import time
 
@@ -12,7 +13,7 @@ import world
 from autoencoder import LATENT, VideoAE, initialise, load_ae, encode_latents, decode_latents
 from common import Budget, Flat, Graphed, Guard, barrier, log, mean_over_ranks, rank, trapezoid
 
-LIVE, FROZEN = .5, .78             # shares of the budget at which statistics freeze and the encoder is finished
+LIVE, FROZEN = .48, .72             # shares of the budget at which statistics freeze and the encoder is finished
 CLIP = 17
 MUON, ADAM = 2e-3, 1e-3            # learning rates; a Muon rate of 4e-3 diverges with this decoder
 
@@ -25,16 +26,16 @@ def pixel_loss(y, x, mask):
     y, x = y.float(), x.float()
     g = x.mean(2, keepdim=True)
     edge = F.pad(difference(g, 4).abs(), (0, 1)) + F.pad(difference(g, 3).abs(), (0, 0, 0, 1))
-    w = 1 + 1.5 * mask.float() + 1.5 * (4 * edge).clamp(max=1)
+    w = 1 + 1.5 * mask.float() + 2 * (6 * edge).clamp(max=1)
     d = y - x
     moving = torch.maximum(w[:, 1:], w[:, :-1])          # all four frames of a latent must move, not only at its border
-    sharp = difference(d, 4).abs().mean() + difference(d, 3).abs().mean() + (moving * difference(d, 1).abs()).mean()
+    sharp = (w[..., 1:] * difference(d, 4).abs()).mean() + (w[..., 1:, :] * difference(d, 3).abs()).mean() + (moving * difference(d, 1).abs()).mean()
     return (w * d.abs()).mean() + 4 * (w * d.square()).mean() + .5 * sharp, d.square().mean()
 
 
 def render_pool(n, gen, dev, frames=33):
     """uint8 [n, frames, 4, 128, 128]: colour and object coverage."""
-    return torch.cat([render.render_frames(world.pack(world.sample_scenes(min(256, n - i), gen, dev), frames), mask=True) for i in range(0, n, 256)])
+    return torch.cat([render.render_frames(world.pack(world.sample_scenes(min(256, n - i), gen, dev, world.HARD_SHARE), frames), mask=True) for i in range(0, n, 256)])
 
 
 class Trainer:
@@ -107,6 +108,11 @@ class Trainer:
         self.fixed.encoder.load_state_dict(sd)
         self.dec.ema.copy_(self.dec.master)                # the average starts again with the latents that count
 
+    def save(self, out):
+        """The finished encoder and the average of the decoder so far."""
+        kept = {f"encoder.{k}": v for k, v in self.fixed.encoder.state_dict().items()} | {f"decoder.{k}": v for k, v in self.dec.state().items()}
+        if rank() == 0: torch.save({k: v.half().cpu() for k, v in kept.items()}, out)
+
     @torch.no_grad()
     def load(self, sd):
         """A finished autoencoder whose decoder is to be trained on."""
@@ -150,10 +156,9 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
             mse, n = tr.stat.tolist()
             if guard.check(mse / n) and (step % 250 == 0 or step == 50): log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * math.log10(mse / n):.2f}")
             tr.stat.zero_()
+            if part == 2 and step % 1000 == 0: tr.save(out)            # usable from here on, whatever happens
     if part < 2: tr.finish_encoder()
-    if rank() == 0:
-        kept = {f"encoder.{k}": v for k, v in tr.fixed.encoder.state_dict().items()} | {f"decoder.{k}": v for k, v in tr.dec.state().items()}
-        torch.save({k: v.half().cpu() for k, v in kept.items()}, out)
+    tr.save(out)
     barrier()
     log(f"autoencoder done, {step} steps, {1000 * (time.time() - t0) / max(1, step):.1f} ms each")
 
@@ -172,8 +177,10 @@ def held_out(ae, dev, n=64, frames=33, size=(128, 128)):
 
 
 def report(out, dev):
-    """Log held-out quality of a saved autoencoder."""
+    """Log held-out quality of a saved autoencoder and write it beside it as JSON."""
     ae = load_ae(out, dev)
     psnr, mean, std, _ = held_out(ae, dev)
+    if rank() == 0:
+        with open(out.removesuffix(".pt") + ".json", "w") as f: json.dump({"psnr": psnr.mean().item(), "worst": psnr.min().item()}, f)
     log(f"held-out psnr {psnr.mean():.2f} (worst {psnr.min():.2f}); latent mean |{mean.abs().max():.3f}| std {std.min():.3f}..{std.max():.3f}")
     return ae

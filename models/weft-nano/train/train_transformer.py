@@ -46,11 +46,14 @@ class Trainer:
         self.flat.backward(loss)
         self.stat[shape] += torch.stack([loss.detach(), torch.ones_like(loss)])
 
+    def save(self, out):
+        if rank() == 0: save_weights(out, dit=self.flat.state("0."), te=self.flat.state("1."))
+
     def update(self): self.flat.update(2e-3, 1e-3, weight_decay=.05, betas=(.9, .98))
 
 
 def train_transformer(data, seconds, out, dev, tokens=TOKENS, compile=True, every=100):
-    """Train within `seconds` and save the averaged weights."""
+    """Train within `seconds` and save the averaged weights; on the way, every 2000 steps, to `out` with `.part` appended."""
     Graphed.new_pool()
     budget = Budget(seconds)
     tr = Trainer(dev, data, tokens, compile)
@@ -71,6 +74,7 @@ def train_transformer(data, seconds, out, dev, tokens=TOKENS, compile=True, ever
             ok = guard.check(sum(a for a, _ in s) / sum(n for _, n in s))
             if ok and (step % (5 * every) == 0 or step == every): log(f"transformer step {step} p {p:.2f} loss", " ".join(f"{size[1]}x{4 * L - 3}: {a / max(1, n):.4f}" for (size, L), (a, n) in zip(SHAPES, s)))
             tr.stat.zero_()
-    if rank() == 0: save_weights(out, dit=tr.flat.state("0."), te=tr.flat.state("1."))
+            if step % (20 * every) == 0: tr.save(out + ".part")
+    tr.save(out)
     barrier()
     log(f"transformer done, {step} steps")

@@ -23,17 +23,21 @@ GROUNDS = ["grass", "sand", "snow", "checkered", "water"]
 SKIES = ["day", "sunset", "night", "overcast"]
 CAMERAS = ["static", "orbits left", "orbits right", "zooms in", "zooms out", "pans left", "pans right"]
 LIGHTS = [(.45, .85, .45), (-.75, .52, .42), (.45, .80, .40), (.15, 1., .25)]
+HARD_SHARE, HARD = .2, (1, 1, 5)                       # training scenes: this share of shapes is drawn again, cubes before pyramids
 REST_HEIGHT = [1.0, .83, .89, .92, 1.0, .87]          # centre above the floor, in radii, per shape
 HALF_WIDTH = [1.0, .83, .73, .80, 1.0, .80]           # how far a pushed shape reaches sideways, in radii
 
 
-def sample_scenes(n, gen=None, device="cpu"):
-    """Random attributes of n scenes as a dict of tensors; columns 0 and 1 are object slots, slot 0 is named first."""
+def sample_scenes(n, gen=None, device="cpu", hard=0.):
+    """Random attributes of n scenes as a dict of tensors; columns 0 and 1 are object slots, slot 0 is named first.
+
+    `hard`: share of objects drawn anew among the shapes with straight edges, which take longest to learn."""
     def r(hi, *s): return torch.randint(hi, (n, *s), generator=gen)
     def u(*s): return torch.rand(n, *s, generator=gen)
     two = u() < .36
     shape, colour, size, shiny = r(6, 2), r(10, 2), r(2, 2), r(2, 2)
     colour[:, 1] = torch.where(colour[:, 1] == colour[:, 0], (colour[:, 1] + 1 + r(9)) % 10, colour[:, 1])
+    if hard: shape = torch.where(u(2) < hard, torch.tensor(HARD)[r(len(HARD), 2)], shape)
     still = torch.full((n,), REST_STILL)
     single = torch.stack([r(11), still], 1)
     pair = torch.tensor(PAIR_MOTIONS)[r(len(PAIR_MOTIONS), 2)]
