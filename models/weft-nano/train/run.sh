@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore TORCHINDUCTOR_CACHE_DIR=${TORCHI
 export WORK=${WORK:-/tmp/weft-work}
 work=$WORK
 
-say() { echo "$(date +%T) $*" | tee -a "$work/logs/run.log"; }
+say() { echo "$(date +%T) $*" >> "$work/logs/run.log"; }
 
 # stage NAME GPUS COMMAND...: runs it with a log and leaves done.NAME or failed.NAME
 stage() {
@@ -63,7 +63,7 @@ sharpen() {
 
 follow() {
   for ((i = 1; i <= $1; i++)); do
-    ls "$work/done.$2" "$work/failed.$2" "$work/failed.all" 2>/dev/null && break
+    [ -f "$work/done.$2" ] || [ -f "$work/failed.$2" ] || [ -f "$work/failed.all" ] && break
     [ $((i % 20)) = 0 ] && find "$work/logs" -name '*.log' -newermt '20 seconds ago' -exec tail -q -n 1 {} + | cut -c1-300
     sleep 1
   done
