@@ -5,6 +5,7 @@ import { InputError } from "../errors.ts";
 import type { PayloadType } from "../parallel/key_codec.ts";
 import type { DenoiserOptions } from "../pipelines/denoiser.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
+import type { VideoSpec } from "../video/video_format.ts";
 import type { RenderRun } from "./render_request.ts";
 
 /** One render, for a worker. */
@@ -14,25 +15,56 @@ export interface WorkerJob extends Pick<RenderRun, "model" | "weights" | "arithm
   readonly payload: PayloadType;
 }
 
+/** The segments of one render, for a worker. */
+export interface WorkerSegmentsJob extends Pick<
+  RenderRun,
+  "model" | "vae" | "weights" | "arithmetic" | "maxMemory"
+> {
+  readonly spec: VideoSpec;
+}
+
+/** With which ticket a worker comes for which work. */
+export const TICKETS = { clips: "worker", segments: "segments" } as const;
+
 /** Variable in which a worker process gets its job's token; arguments could be read by everybody on the machine. */
 export const TOKEN_VARIABLE = "WEFT_JOB_TOKEN";
 
-const jobSchema = v.object({
+const runSchema = v.object({
   model: v.string(),
   weights: v.optional(v.picklist(["stored", "f32", "f16", "int8"])),
   arithmetic: v.optional(v.picklist(["f32", "f16"])),
   maxMemory: v.optional(v.number()),
+});
+
+const jobSchema = v.object({
+  ...runSchema.entries,
   payload: v.picklist(["f32", "f16", "int8"]),
   // Both were checked by the coordinator's own pipeline, and are again by this worker's.
   settings: v.custom<RenderSettings>((value) => typeof value === "object" && value !== null),
   embeds: v.custom<DenoiserOptions["embeds"]>((value) => typeof value === "object" && value !== null),
 });
 
+const segmentsSchema = v.object({
+  ...runSchema.entries,
+  vae: v.optional(v.string()),
+  // Checked before every encoding.
+  spec: v.custom<VideoSpec>((value) => typeof value === "object" && value !== null),
+});
+
 /** Checks what came over the wire. */
 export function parseWorkerJob(job: unknown): WorkerJob {
-  const parsed = v.safeParse(jobSchema, job);
-  if (parsed.success) return parsed.output;
+  return parsed(jobSchema, job);
+}
+
+/** As `parseWorkerJob`. */
+export function parseSegmentsJob(job: unknown): WorkerSegmentsJob {
+  return parsed(segmentsSchema, job);
+}
+
+function parsed<T>(schema: v.GenericSchema<unknown, T>, job: unknown): T {
+  const result = v.safeParse(schema, job);
+  if (result.success) return result.output;
   throw new InputError(
-    `The coordinator sent a job without a valid ${v.getDotPath(parsed.issues[0]) ?? "form"}.`,
+    `The coordinator sent a job without a valid ${v.getDotPath(result.issues[0]) ?? "form"}.`,
   );
 }

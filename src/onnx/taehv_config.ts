@@ -37,6 +37,31 @@ export function framesPerLatent(config: TaehvDecoderConfig): number {
   return config.timeFactors.reduce((product, factor) => product * factor, 1);
 }
 
+/**
+ * Latent frames after which a decoder that began in the middle of a video, with empty memories, remembers what one that
+ * saw all of it does, bit for bit. A MemBlock looks one frame back, so behind each of them one more frame at its rate is
+ * wrong: 8 latent frames for frames that double after the second and the third stage.
+ */
+export function memoryFrames({ timeFactors }: Pick<TaehvDecoderConfig, "timeFactors">): number {
+  let wrong = 0; // first frames of a block's input that are wrong, at its rate
+  let rate = 1; // frames of a latent frame
+  let latentFrames = 0;
+  for (const factor of timeFactors) {
+    for (let block = 0; block < BLOCKS_PER_STAGE; block++) {
+      latentFrames = Math.max(latentFrames, Math.ceil((wrong + 1) / rate));
+      wrong++;
+    }
+    wrong *= factor;
+    rate *= factor;
+  }
+  return latentFrames;
+}
+
+const BLOCKS_PER_STAGE = 3;
+
+/** The most that `memoryFrames` can be. */
+export const MOST_MEMORY_FRAMES = memoryFrames({ timeFactors: [1, 1, 1] });
+
 /** Pixels along a side that one latent pixel becomes. */
 export function spatialScale(config: TaehvDecoderConfig): number {
   return config.spaceFactors.reduce((product, factor) => product * factor, config.patchSize);

@@ -153,11 +153,14 @@ export class TaehvDecoder {
     });
   }
 
-  /** Goes back to the start of a video. */
-  reset(): Promise<void> {
+  /**
+   * Goes back to the start of a video; or to a later latent frame, with empty memories: frames are right again after
+   * `memoryFrames` latent frames.
+   */
+  reset(latentFrame = 0): Promise<void> {
     return this.#queue.run(async () => {
       this.#replaceMemories(this.#zeros());
-      this.#latentFramesDecoded = 0;
+      this.#latentFramesDecoded = latentFrame;
     });
   }
 

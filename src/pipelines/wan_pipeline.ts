@@ -201,6 +201,19 @@ export class WanPipeline {
     return { ...parts, transformer: await this.#loadTransformer(folder, parts.config, { signal, onEvent }) };
   }
 
+  /** The decoder for latents of a size, for those who decode by themselves; the next size's replaces it. */
+  async openDecoder(latentHeight: number, latentWidth: number, signal?: AbortSignal): Promise<TaehvDecoder> {
+    const key = `${latentHeight}x${latentWidth}`;
+    if (this.#decoder?.key === key) return this.#decoder.decoder;
+    await this.#decoder?.decoder.dispose();
+    this.#decoder = undefined;
+    const ort = await this.#engine.openOrt();
+    const options = { decoder: this.#options.decoder, latentHeight, latentWidth, signal };
+    const decoder = await openDecoder(this.files, ort, options);
+    this.#decoder = { key, decoder };
+    return decoder;
+  }
+
   /**
    * Stage 3: latents to frames, streamed. A device lost in the middle is opened again once; frames given before are
    * decoded again, but not given again.
@@ -224,7 +237,7 @@ export class WanPipeline {
     let done = 0;
     for (let isRetry = false; done < total; isRetry = true) {
       try {
-        const decoder = await this.#openDecoder(latentHeight, latentWidth, signal);
+        const decoder = await this.openDecoder(latentHeight, latentWidth, signal);
         let index = 0;
         for await (const decoded of decodeWith(decoder, latents, signal)) {
           if (index++ < done) continue;
@@ -324,18 +337,6 @@ export class WanPipeline {
   ): Promise<void> {
     const checkpoint = await openCheckpoint(this.files.source, settings.transformerFolder, { signal });
     this.#engine.checkMemory(settings, { config, checkpoint });
-  }
-
-  async #openDecoder(latentHeight: number, latentWidth: number, signal?: AbortSignal): Promise<TaehvDecoder> {
-    const key = `${latentHeight}x${latentWidth}`;
-    if (this.#decoder?.key === key) return this.#decoder.decoder;
-    await this.#decoder?.decoder.dispose();
-    this.#decoder = undefined;
-    const ort = await this.#engine.openOrt();
-    const options = { decoder: this.#options.decoder, latentHeight, latentWidth, signal };
-    const decoder = await openDecoder(this.files, ort, options);
-    this.#decoder = { key, decoder };
-    return decoder;
   }
 
   /** Opens the engine again when `error` came of a lost device; throws what was behind it otherwise. */
