@@ -145,7 +145,7 @@ function addRunOptions(command: Command): void {
     )
     .option("--max-memory <size>", 'most GPU memory to use, such as "8GiB"', byteSize)
     .option("--profile", "GPU time by kernel")
-    .option("--workers <n>", "denoise on n processes, each with a part of the frames", wholeNumber)
+    .option("--workers <n>", "compute on n processes, each with a part of the frames", wholeNumber)
     .addOption(
       new Option("--exchange <type>", "how workers send each other keys and values (default: f16)").choices([
         "f32",

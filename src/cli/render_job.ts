@@ -1,17 +1,12 @@
-// One video from its plan to its files: denoise, decode, encode, write; and the dump beside it.
+// One video from its plan to its files: denoise, write, and the dump beside it.
 
-import { basename } from "node:path";
 import type { Latents } from "../pipelines/decode_latents.ts";
 import type { PipelineEvent, Stage } from "../pipelines/events.ts";
-import { renderMetadata } from "../pipelines/render_metadata.ts";
 import type { Denoised, WanPipeline } from "../pipelines/wan_pipeline.ts";
 import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
-import type { FrameBatch } from "../video/frame_batch.ts";
-import { createVideoEncoder, type VideoEncoder } from "../video/video_encoder.ts";
-import { writeFileAtomically } from "./atomic_file.ts";
 import { Dump } from "./dump.ts";
-import { VERSION } from "./package_files.ts";
 import { createPreviewFile } from "./preview_file.ts";
+import { fileMetadata, writeVideo } from "./render_file.ts";
 import type { JobPlan } from "./render_plan.ts";
 import type { WorkersReport } from "./render_workers.ts";
 import type { WorkersRun } from "./workers_option.ts";
@@ -22,7 +17,7 @@ export interface JobContext {
   readonly ffmpeg: FfmpegRuntime;
   readonly signal: AbortSignal;
   readonly preview: boolean;
-  /** Who takes the denoising steps; default the pipeline. */
+  /** Who denoises and, where it can be shared, decodes; default the pipeline. */
   readonly workers?: WorkersRun | undefined;
   readonly onEvent: (event: PipelineEvent) => void;
 }
@@ -42,8 +37,16 @@ export interface JobResult {
   readonly workers?: WorkersReport | undefined;
 }
 
-/** Runs a job. Throws what its stages throw; no file is left half written. */
+/** Runs a job. Throws what its stages throw; no file is left half written, and no worker runs on. */
 export async function renderJob(plan: JobPlan, context: JobContext): Promise<JobResult> {
+  try {
+    return await denoiseAndWrite(plan, context);
+  } finally {
+    context.workers?.end();
+  }
+}
+
+async function denoiseAndWrite(plan: JobPlan, context: JobContext): Promise<JobResult> {
   const { settings, output, noise } = plan;
   const { pipeline, ffmpeg, signal, workers } = context;
   const clock = createStageClock();
@@ -71,7 +74,9 @@ export async function renderJob(plan: JobPlan, context: JobContext): Promise<Job
 
   const toFiles = { ...context, onEvent };
   const outputBytes =
-    output === undefined ? undefined : await writeVideo(output, { plan, denoised, dump }, toFiles);
+    output === undefined
+      ? undefined
+      : await writeVideo(output, { plan, latents: denoised.latents, dump }, toFiles);
   if (plan.dump !== undefined) await dump?.write(plan.dump.path, dumpMetadata(plan, pipeline), signal);
   return {
     settings,
@@ -98,70 +103,8 @@ async function addDenoised(
   }
 }
 
-async function writeVideo(
-  { path, format, crf }: NonNullable<JobPlan["output"]>,
-  { plan, denoised, dump }: { plan: JobPlan; denoised: Denoised; dump: Dump | undefined },
-  context: JobContext,
-): Promise<number> {
-  const { pipeline, ffmpeg: runtime, signal, onEvent } = context;
-  const { width, height, fps, numFrames: total } = plan.settings;
-  const encoder = createVideoEncoder({
-    format,
-    width,
-    height,
-    fps,
-    crf,
-    runtime,
-    metadata: metadataOf(plan, pipeline),
-    onProgress: (done) => onEvent({ type: "progress", stage: "encode_video", done, total, unit: "frames" }),
-  });
-  await decodeInto(encoder, { latents: denoised.latents, dump }, context);
-  onEvent({ type: "stage", stage: "encode_video" });
-  return await writeFileAtomically(path, [await encoder.finish(signal)], signal);
-}
-
-async function decodeInto(
-  encoder: VideoEncoder,
-  { latents, dump }: { latents: Latents; dump: Dump | undefined },
-  { pipeline, signal, onEvent }: JobContext,
-): Promise<void> {
-  if (dump === undefined) {
-    for await (const frames of pipeline.decode(latents, { signal, onEvent })) await encode(frames);
-    return;
-  }
-  for await (const { frames, video } of pipeline.decodeFloat(latents, { signal, onEvent })) {
-    dump.addFrames(video, frames);
-    await encode(frames);
-  }
-
-  async function encode(frames: FrameBatch): Promise<void> {
-    await encoder.write(frames, signal);
-    await breathe();
-  }
-}
-
-/** onnxruntime's wasm provider blocks the thread; between frames signals and timers get their turn. */
-async function breathe(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** What goes into the file's comment. */
-function metadataOf(
-  { settings, attention, noiseFile }: JobPlan,
-  { files, engine }: WanPipeline,
-): Record<string, unknown> {
-  const metadata = renderMetadata(settings, {
-    version: VERSION,
-    model: files.source.location,
-    modelHash: files.hash,
-    engine,
-    attention: attention?.name,
-  });
-  return noiseFile === undefined ? metadata : { ...metadata, seed: null, noise: basename(noiseFile) };
-}
-
 function dumpMetadata(plan: JobPlan, pipeline: WanPipeline): Record<string, string> {
-  return { format: "pt", weft: JSON.stringify(metadataOf(plan, pipeline)) };
+  return { format: "pt", weft: JSON.stringify(fileMetadata(plan, pipeline)) };
 }
 
 /** Adds up the wall time of the stages that events announce. */

@@ -1,6 +1,5 @@
 // The denoising steps of a render over worker processes of this host.
 
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import { full } from "../attention/plan_constructors.ts";
@@ -9,15 +8,12 @@ import type { CoordinatorEvent } from "../parallel/coordinator_events.ts";
 import { type ExchangeTotals, predictedBytes, sumExchanges } from "../parallel/exchange_totals.ts";
 import { framePairs } from "../parallel/frame_pairs.ts";
 import type { PayloadType } from "../parallel/key_codec.ts";
-import { openPortServer, type PortServer } from "../parallel/socket_port_node.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { DenoiseWork } from "../pipelines/step_parts.ts";
-import { openHardware } from "./adapter_node.ts";
-import { cpuEnvironment, cpuThreads } from "./engine_option.ts";
 import { isUrl } from "./render_plan.ts";
 import type { RenderRun } from "./render_request.ts";
-import { swiftshaderEnvironment } from "./swiftshader_node.ts";
-import { TOKEN_VARIABLE, type WorkerJob } from "./worker_job.ts";
+import type { WorkerJob, WorkerModel } from "./worker_job.ts";
+import { WorkerProcesses } from "./worker_processes.ts";
 
 /** How many workers, and what they tell. */
 export interface WorkersOptions {
@@ -26,6 +22,8 @@ export interface WorkersOptions {
   readonly count: number;
   readonly payload: PayloadType;
   readonly onEvent: (event: CoordinatorEvent) => void;
+  /** Gets the processes once they are started, to end them. */
+  readonly onStart: (processes: WorkerProcesses) => void;
 }
 
 /** What the workers came to. */
@@ -37,15 +35,14 @@ export interface WorkersReport extends ExchangeTotals {
 /** Clips shorter than this are not worth a worker. */
 const MIN_FRAMES = 2;
 
-/** Takes all steps of the work on worker processes, and ends them. */
+/** Takes all steps of the work on worker processes, which live on. */
 export async function denoiseOnWorkers(
   work: DenoiseWork,
   options: WorkersOptions,
 ): Promise<{ latents: Float32Array; report: WorkersReport }> {
-  const { run, settings, count, payload, onEvent } = options;
+  const { run, settings, count, payload, onEvent, onStart } = options;
   const { loop, start, shape, config, video } = work;
   const token = randomUUID();
-  const server = await openPortServer(token);
   const events: CoordinatorEvent[] = [];
   const size = pairsSize(work);
   const coordinator = new Coordinator({
@@ -71,23 +68,21 @@ export async function denoiseOnWorkers(
     },
     signal: loop.signal,
   });
-  server.acceptAll("worker", (port) => coordinator.add(port));
-  const children = await startChildren(server, token, count);
-  try {
-    const { slots } = await Promise.race([coordinator.run(), allGone(children)]);
-    const latents = slots.get("sample") ?? new Float32Array();
-    return { latents, report: reportOf(events, { ...work, ...size, payload }) };
-  } finally {
-    for (const child of children) endChild(child);
-    server.close();
-  }
+  const processes = await WorkerProcesses.start(count, token, (port) => coordinator.add(port));
+  onStart(processes);
+  const { slots } = await Promise.race([coordinator.run(), processes.allGone()]);
+  const latents = slots.get("sample") ?? new Float32Array();
+  return { latents, report: reportOf(events, { ...work, ...size, payload }) };
 }
 
-function jobOf(
-  { model, weights, arithmetic, maxMemory }: RenderRun,
-  rest: Pick<WorkerJob, "settings" | "embeds" | "payload">,
-): WorkerJob {
-  return { model: isUrl(model) ? model : resolve(model), weights, arithmetic, maxMemory, ...rest };
+function jobOf(run: RenderRun, rest: Pick<WorkerJob, "settings" | "embeds" | "payload">): WorkerJob {
+  return { ...modelOf(run), ...rest };
+}
+
+/** The model as another process of this host finds it. */
+export function modelOf({ model, vae, weights, arithmetic, maxMemory }: RenderRun): WorkerModel {
+  const files = { model: isUrl(model) ? model : resolve(model), vae: vae && resolve(vae) };
+  return { ...files, weights, arithmetic, maxMemory };
 }
 
 function pairsSize({ config, video: { size } }: DenoiseWork): {
@@ -102,46 +97,6 @@ function pairsSize({ config, video: { size } }: DenoiseWork): {
     heads: config.num_attention_heads,
   };
 }
-
-async function startChildren(server: PortServer, token: string, count: number): Promise<ChildProcess[]> {
-  const env = { ...process.env, ...(await workerEnvironment(count)), [TOKEN_VARIABLE]: token };
-  const [script = ""] = process.argv.slice(1);
-  const children = Array.from({ length: count }, (_, index) => {
-    const args = ["worker", "--join", server.address, "--name", `worker ${index + 1}`];
-    return spawn(process.execPath, [...process.execArgv, script, ...args], {
-      // Read by a driver that shows one of several cards (tests/bench/vulkan_filter.c); nobody else knows it.
-      env: { ...env, WEFT_GPU_INDEX: String(index) },
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-  });
-  process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
-  return children;
-}
-
-/** Workers compute on what this process computes on; on the CPU they share its cores. */
-async function workerEnvironment(count: number): Promise<Record<string, string>> {
-  const threads = cpuThreads();
-  if (threads !== undefined) return cpuEnvironment(threads / count);
-  return (await openHardware()) === undefined ? await swiftshaderEnvironment() : {};
-}
-
-/** Rejects when no worker process is left that could still join. */
-async function allGone(children: readonly ChildProcess[]): Promise<never> {
-  await Promise.all(
-    children.map((child) => new Promise((resolvePromise) => child.once("exit", resolvePromise))),
-  );
-  throw new Error("All worker processes have ended; what they said is above.");
-}
-
-/** A worker ends by itself when its job does; one that hangs is ended. */
-function endChild(child: ChildProcess): void {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const timeout = setTimeout(() => child.kill("SIGKILL"), END_MS);
-  child.once("exit", () => clearTimeout(timeout));
-  timeout.unref();
-}
-
-const END_MS = 2000;
 
 function reportOf(
   events: readonly CoordinatorEvent[],

@@ -8,18 +8,18 @@ import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoSpec } from "../video/video_format.ts";
 import type { RenderRun } from "./render_request.ts";
 
+/** The model and how it is held. */
+export type WorkerModel = Pick<RenderRun, "model" | "vae" | "weights" | "arithmetic" | "maxMemory">;
+
 /** One render, for a worker. */
-export interface WorkerJob extends Pick<RenderRun, "model" | "weights" | "arithmetic" | "maxMemory"> {
+export interface WorkerJob extends WorkerModel {
   readonly settings: RenderSettings;
   readonly embeds: DenoiserOptions["embeds"];
   readonly payload: PayloadType;
 }
 
 /** The segments of one render, for a worker. */
-export interface WorkerSegmentsJob extends Pick<
-  RenderRun,
-  "model" | "vae" | "weights" | "arithmetic" | "maxMemory"
-> {
+export interface WorkerSegmentsJob extends WorkerModel {
   readonly spec: VideoSpec;
 }
 
@@ -29,15 +29,16 @@ export const TICKETS = { clips: "worker", segments: "segments" } as const;
 /** Variable in which a worker process gets its job's token; arguments could be read by everybody on the machine. */
 export const TOKEN_VARIABLE = "WEFT_JOB_TOKEN";
 
-const runSchema = v.object({
+const modelSchema = v.object({
   model: v.string(),
+  vae: v.optional(v.string()),
   weights: v.optional(v.picklist(["stored", "f32", "f16", "int8"])),
   arithmetic: v.optional(v.picklist(["f32", "f16"])),
   maxMemory: v.optional(v.number()),
 });
 
 const jobSchema = v.object({
-  ...runSchema.entries,
+  ...modelSchema.entries,
   payload: v.picklist(["f32", "f16", "int8"]),
   // Both were checked by the coordinator's own pipeline, and are again by this worker's.
   settings: v.custom<RenderSettings>((value) => typeof value === "object" && value !== null),
@@ -45,8 +46,7 @@ const jobSchema = v.object({
 });
 
 const segmentsSchema = v.object({
-  ...runSchema.entries,
-  vae: v.optional(v.string()),
+  ...modelSchema.entries,
   // Checked before every encoding.
   spec: v.custom<VideoSpec>((value) => typeof value === "object" && value !== null),
 });

@@ -10,7 +10,7 @@ import { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { createNodeFfmpeg } from "../video/ffmpeg_node.ts";
 import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
 import { decoderFile, modelSource } from "./render_plan.ts";
-import { parseSegmentsJob, parseWorkerJob, type WorkerSegmentsJob } from "./worker_job.ts";
+import { parseSegmentsJob, parseWorkerJob, type WorkerModel } from "./worker_job.ts";
 
 /** What a worker computes on. */
 export type WorkerHost =
@@ -68,14 +68,12 @@ export class WorkerSession {
   }
 
   /** All jobs of a session are of one render, so they name one model. */
-  #open(job: Omit<WorkerSegmentsJob, "spec">): Promise<WanPipeline> {
+  #open(job: WorkerModel): Promise<WanPipeline> {
     const host = this.#host;
     this.#pipeline ??= WanPipeline.open({
       source: modelSource(job.model),
       openGpu:
-        host.type === "webgpu"
-          ? () => Gpu.open({ gpu: host.gpu, memoryCapBytes: job.maxMemory })
-          : undefined,
+        host.type === "webgpu" ? () => Gpu.open({ gpu: host.gpu, memoryCapBytes: job.maxMemory }) : undefined,
       openOrt: (target) =>
         openOrtInNode(
           host.type === "webgpu" || target.provider !== "wasm"
@@ -89,7 +87,7 @@ export class WorkerSession {
     return this.#pipeline;
   }
 
-  #dtype({ arithmetic }: Pick<WorkerSegmentsJob, "arithmetic">): "f32" | "f16" {
+  #dtype({ arithmetic }: WorkerModel): "f32" | "f16" {
     if (this.#host.type === "onnx") return "f32";
     return arithmetic ?? (this.#host.capabilities.f16 ? "f16" : "f32");
   }

@@ -5,12 +5,19 @@ import { InputError } from "../errors.ts";
 import type { CoordinatorEvent } from "../parallel/coordinator_events.ts";
 import type { PayloadType } from "../parallel/key_codec.ts";
 import { Trace } from "../parallel/trace.ts";
+import { NoWorkerLeftError } from "../parallel/segment_pool.ts";
+import type { Latents } from "../pipelines/decode_latents.ts";
 import type { PipelineEvent } from "../pipelines/events.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { DenoiseWork } from "../pipelines/step_parts.ts";
+import { segmentFrames, segmentRanges } from "../pipelines/video_segments.ts";
+import type { VideoSegment } from "../video/segments.ts";
+import type { VideoSpec } from "../video/video_format.ts";
 import { requireFolderOf } from "./atomic_file.ts";
 import type { RenderRun, WorkersWish } from "./render_request.ts";
-import { denoiseOnWorkers, type WorkersReport } from "./render_workers.ts";
+import { denoiseOnWorkers, modelOf, type WorkersReport } from "./render_workers.ts";
+import type { WorkerSegmentsJob } from "./worker_job.ts";
+import type { WorkerProcesses } from "./worker_processes.ts";
 
 /** The command line's options. */
 export interface WorkersFlags {
@@ -40,12 +47,20 @@ export async function checkWorkers({ workers, host, preview }: RenderRun): Promi
   if (workers.trace !== undefined) await requireFolderOf(workers.trace);
 }
 
-/** One render on workers: runs its steps, and tells afterwards. */
+/** What segments are made for. */
+interface SegmentsOptions {
+  readonly spec: VideoSpec;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: PipelineEvent) => void;
+}
+
+/** One render on workers: runs its steps, decodes and encodes, and tells of it. Ends with `end`. */
 export class WorkersRun {
   readonly #run: RenderRun;
   readonly #settings: RenderSettings;
   readonly #onEvent: (event: PipelineEvent) => void;
   #report: WorkersReport | undefined;
+  #processes: WorkerProcesses | undefined;
 
   constructor(run: RenderRun, settings: RenderSettings, onEvent: (event: PipelineEvent) => void) {
     this.#run = run;
@@ -75,7 +90,8 @@ export class WorkersRun {
     };
     const { count, payload } = workers;
     try {
-      const options = { run: this.#run, settings: this.#settings, count, payload, onEvent };
+      const onStart = (processes: WorkerProcesses): void => void (this.#processes = processes);
+      const options = { run: this.#run, settings: this.#settings, count, payload, onEvent, onStart };
       const { latents, report } = await denoiseOnWorkers(work, options);
       this.#report = report;
       this.#onEvent({ type: "notice", message: wordsForReport(report) });
@@ -83,6 +99,45 @@ export class WorkersRun {
     } finally {
       if (workers.trace !== undefined) await writeFile(workers.trace, trace.toJson());
     }
+  }
+
+  /**
+   * Decodes and encodes the video; undefined when it is a single segment, or no worker is left. The segments are those
+   * that one process makes, byte for byte.
+   */
+  async makeSegments(
+    latents: Latents,
+    { spec, signal, onEvent }: SegmentsOptions,
+  ): Promise<VideoSegment[] | undefined> {
+    const ranges = segmentRanges(latents.shape[1], spec);
+    const pool = this.#processes?.segments;
+    if (pool === undefined || ranges.length < 2) return undefined;
+    const say = (message: string): void => onEvent({ type: "notice", message });
+    const total = this.#settings.numFrames;
+    const lengths = ranges.map(segmentFrames);
+    onEvent({ type: "stage", stage: "decode" });
+    try {
+      return await pool.make({
+        job: { ...modelOf(this.#run), spec } satisfies WorkerSegmentsJob,
+        ranges,
+        latents,
+        onProgress: (made) => {
+          const done = made.reduce((sum, index) => sum + (lengths[index] ?? 0), 0);
+          onEvent({ type: "progress", stage: "decode", done, total, unit: "frames" });
+        },
+        onLost: (worker, reason) => say(`${worker} was lost while decoding: ${reason}.`),
+        signal,
+      });
+    } catch (error) {
+      if (!(error instanceof NoWorkerLeftError)) throw error;
+      say("No worker is left: this process decodes the video.");
+      return undefined;
+    }
+  }
+
+  /** Ends the workers. */
+  end(): void {
+    this.#processes?.end();
   }
 }
 

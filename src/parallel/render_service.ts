@@ -15,6 +15,7 @@ import { readModelAttention, withLongVideoPlan } from "../pipelines/model_attent
 import { readModelHeads } from "../pipelines/model_heads.ts";
 import { renderMetadata } from "../pipelines/render_metadata.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
+import { segmentFrames, segmentRanges } from "../pipelines/video_segments.ts";
 import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
 import { createVideoEncoder, type VideoEncoder } from "../video/video_encoder.ts";
@@ -166,6 +167,8 @@ class RenderService implements RenderServiceApi {
     const clock = new StageClock();
     const onEvent = (event: ServiceEvent): void => {
       if (event.type === "stage") clock.begin(event.stage);
+      // Segments are encoded while later frames are decoded; that is one stage to whoever watches.
+      if (event.type === "progress" && event.stage !== clock.stage) return;
       job.onEvent(event);
     };
     const model = await this.#currentModel(onEvent);
@@ -201,7 +204,7 @@ class RenderService implements RenderServiceApi {
 
   /** The video's encoder and, when asked for, the contact sheet's. */
   #createEncoders(model: LoadedModel, settings: RenderSettings, { request, onEvent }: Job): VideoEncoder[] {
-    const { width, height, fps, numFrames } = settings;
+    const { width, height, fps, numFrames, numLatentFrames } = settings;
     const { version, ffmpeg: runtime } = this.#parts;
     const metadata = renderMetadata(settings, {
       version,
@@ -210,7 +213,8 @@ class RenderService implements RenderServiceApi {
       engine: model.pipeline.engine,
       attention: request.attentionName,
     });
-    const spec = { width, height, fps, metadata, runtime };
+    const lengths = segmentRanges(numLatentFrames, { width, height }).map(segmentFrames);
+    const spec = { width, height, fps, metadata, runtime, segmentFrames: lengths };
     const video = createVideoEncoder({
       ...spec,
       format: request.format,
@@ -241,6 +245,11 @@ class StageClock {
   readonly #start = performance.now();
   readonly #stages: Partial<Record<Stage, number>> = {};
   #current: { stage: Stage; since: number } | undefined;
+
+  /** The one under way. */
+  get stage(): Stage | undefined {
+    return this.#current?.stage;
+  }
 
   begin(stage: Stage): void {
     this.#close();

@@ -20,8 +20,8 @@ export interface SegmentsJob {
   readonly latents: Latents;
   /** How long a worker may make no progress before it counts as hung. @default 60 000 */
   readonly stallMs?: number | undefined;
-  /** Called with the number of segments that are made. */
-  readonly onProgress?: ((segments: number) => void) | undefined;
+  /** Called with the segments that are made whenever one is. */
+  readonly onProgress?: ((made: readonly number[]) => void) | undefined;
   readonly onLost?: ((worker: string, reason: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -153,7 +153,9 @@ export class SegmentPool {
     for (let count = 1; count <= TASKS_AT_A_TIME; count++) {
       for (const member of ready) {
         if (member.tasks.size >= count || (count > 1 && making.schedule.free < ready.length)) continue;
-        const others = ready.flatMap(({ last }) => (last === undefined || last === member.last ? [] : [last]));
+        const others = ready.flatMap(({ last }) =>
+          last === undefined || last === member.last ? [] : [last],
+        );
         const index = making.schedule.take(member.last, others);
         if (index === undefined) return;
         this.#give(member, making, index);
@@ -236,7 +238,7 @@ class Making {
 
   put(index: number, segment: VideoSegment): void {
     this.#made.set(index, segment);
-    this.job.onProgress?.(this.#made.size);
+    this.job.onProgress?.([...this.#made.keys()]);
     const all = this.job.ranges.map((_, each) => this.#made.get(each));
     const made = all.filter((each) => each !== undefined);
     if (made.length === all.length) this.#resolve(made);
@@ -246,7 +248,6 @@ class Making {
     const failures = (this.#failures.get(index) ?? 0) + 1;
     this.#failures.set(index, failures);
     if (failures < MAX_FAILURES) this.schedule.giveBack(index);
-    else
-      this.reject(new Error(`Segment ${index + 1} failed ${failures} times; the last time: ${reason}`));
+    else this.reject(new Error(`Segment ${index + 1} failed ${failures} times; the last time: ${reason}`));
   }
 }

@@ -58,7 +58,9 @@ export function createSegmentMaker(
     const { range, latents, from } = task;
     const first = position === range.start ? range.start : firstNeeded(range.start, decoder.config);
     if (from > first) {
-      throw new Error(`The segment from ${range.start} on needs latent frames from ${first}, not from ${from}.`);
+      throw new Error(
+        `The segment from ${range.start} on needs latent frames from ${first}, not from ${from}.`,
+      );
     }
     if (first !== position) await decoder.reset(first);
     position = undefined; // unless all goes well

@@ -37,11 +37,12 @@ export interface VideoEncoder {
 /** Makes an encoder. Throws InputError when the options cannot work. An abort or failure leaves it unusable. */
 export function createVideoEncoder(options: VideoEncoderOptions): VideoEncoder {
   checkSpec(options);
-  const { segmentFrames = Math.max(1, Math.floor(MAX_SEGMENT_BYTES / (options.width * options.height * 4))) } =
-    options;
+  const {
+    segmentFrames = Math.max(1, Math.floor(MAX_SEGMENT_BYTES / (options.width * options.height * 4))),
+  } = options;
   const lengths = typeof segmentFrames === "number" ? [segmentFrames] : segmentFrames;
   if (lengths.length === 0 || lengths.some((length) => !(Number.isInteger(length) && length > 0))) {
-    throw new InputError(`segmentFrames is ${segmentFrames}: it must be whole numbers above zero.`);
+    throw new InputError(`segmentFrames is ${lengths.join()}: it must be whole numbers above zero.`);
   }
   return new SegmentingEncoder(options, lengths);
 }

@@ -1,8 +1,12 @@
 // `weft render --workers`: real processes, one of which is killed, give the latents of one process.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openCheckpointFile } from "../../../src/weights/checkpoint.ts";
+import { createNodeFfmpeg } from "../../../src/video/ffmpeg_node.ts";
+import { probe } from "../../../src/video/inspect.ts";
+import { readFrames } from "../../../src/video/read_frames.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { relativeL2 } from "../../reference/compare.ts";
 import { fixturePath } from "../../reference/fixture_tensors.ts";
@@ -121,6 +125,63 @@ test.runIf(process.platform === "linux")("a worker process that is killed costs 
   expect(workers).toHaveLength(2);
   await new Promise((resolve) => setTimeout(resolve, 1000));
   expect(workers.filter(isRunning)).toEqual([]);
+});
+
+describe("a video of two segments", () => {
+  const LONG = ["render", "a red ball bounces on grass", "--model", fixturePath("wan_tiny")].concat(
+    "--frames 69 --height 64 --width 64 --steps 1 --seed 7 --max-sequence-length 32".split(" "),
+    "--engine onnx --attention dual-scope:2,2 --quiet --vae".split(" "),
+    fixturePath("taehv_tiny/taehv.safetensors"),
+  );
+  const WORKERS = ["--workers", "2", "--exchange", "f32"];
+  const ffmpeg = createNodeFfmpeg();
+  afterAll(() => ffmpeg.dispose());
+
+  async function framesOf(name: string): Promise<Uint8Array[]> {
+    const frames: Uint8Array[] = [];
+    const bytes = await readFile(join(folder, name));
+    for await (const { data } of readFrames(ffmpeg, bytes)) frames.push(data.slice());
+    return frames;
+  }
+
+  test("is one process's, frame by frame", async () => {
+    for (const [name, workers] of [
+      ["one.mp4", []],
+      ["two.mp4", WORKERS],
+    ] as const) {
+      const args = [...LONG, ...workers, "--out", name];
+      expect(await runWeft(folder, args)).toMatchObject({ code: 0, stderr: "" });
+    }
+    const file = await readFile(join(folder, "two.mp4"));
+    expect(probe(file)).toMatchObject({ frames: 69, duration: 69 / 16 });
+    const [mine, theirs] = [await framesOf("two.mp4"), await framesOf("one.mp4")].map((each) =>
+      Buffer.concat(each),
+    );
+    expect(mine).toHaveLength(69 * 64 * 64 * 4);
+    // Latents differ in their last bits, hence a few pixels by a level before encoding.
+    expect(relativeL2(Float32Array.from(mine!), Float32Array.from(theirs!))).toBeLessThan(1e-3);
+  });
+
+  test.runIf(process.platform === "linux")(
+    "a worker that is killed while decoding costs nothing but time: the same file",
+    async () => {
+      let victim: number | undefined;
+      const talking = LONG.filter((arg) => arg !== "--quiet");
+      const { code, stderr } = await runWeft(folder, [...talking, ...WORKERS, "--out", "killed.mp4"], {
+        onStderr: (text, child) => {
+          if (victim !== undefined || !text.includes("decoding")) return;
+          victim = workersOf(child.pid!).at(-1);
+          if (victim !== undefined) process.kill(victim, "SIGKILL");
+        },
+      });
+      expect(code, stderr).toBe(0);
+      expect(stderr).toMatch(/worker \d was lost while decoding: it has gone\./);
+      const [killed, two] = await Promise.all(
+        ["killed.mp4", "two.mp4"].map((name) => readFile(join(folder, name))),
+      );
+      expect(Buffer.compare(killed!, two!)).toBe(0);
+    },
+  );
 });
 
 describe("what workers cannot do is refused", () => {

@@ -90,7 +90,7 @@ describe("a video", () => {
   test.each([1, 2, 3, 4, 12])("over %d workers", async (count) => {
     const workers = Array.from({ length: count }, (_, i) => fakeWorker(`worker ${i}`));
     const done: number[] = [];
-    const { segments } = await makeWith(workers, { onProgress: (made) => void done.push(made) });
+    const { segments } = await makeWith(workers, { onProgress: (made) => void done.push(made.length) });
     expect(segments).toEqual(EXPECTED);
     expect(done).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
     expect(workers.flatMap(({ given }) => given)).toHaveLength(8);
@@ -100,7 +100,9 @@ describe("a video", () => {
   test("workers go on where they ended", async () => {
     const workers = ["one", "other"].map((name) => fakeWorker(name));
     await makeWith(workers);
-    const jumps = workers.flatMap(({ given }) => given.filter((start, i) => i > 0 && start !== given[i - 1]! + 3));
+    const jumps = workers.flatMap(({ given }) =>
+      given.filter((start, i) => i > 0 && start !== given[i - 1]! + 3),
+    );
     expect(jumps.length).toBeLessThanOrEqual(1);
   });
 
@@ -108,7 +110,10 @@ describe("a video", () => {
     const controller = new AbortController();
     const reason = new Error("stop");
     const signals: AbortSignal[] = [];
-    const make = (_task: SegmentTask, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<never> => {
+    const make = (
+      _task: SegmentTask,
+      { signal }: { signal?: AbortSignal | undefined } = {},
+    ): Promise<never> => {
       signals.push(signal!);
       controller.abort(reason);
       return never;

@@ -20,7 +20,10 @@ const CHECKPOINT = memoryCheckpoint(
 );
 const FRAMES = 35;
 const SHAPE = [3, FRAMES, 2, 4] as const;
-const LATENTS: Latents = { data: normalNumbers(SHAPE.reduce((a, b) => a * b), 4), shape: SHAPE };
+const LATENTS: Latents = {
+  data: normalNumbers(3 * FRAMES * 2 * 4, 4),
+  shape: SHAPE,
+};
 const SPEC = { width: 32, height: 16, fps: 16 };
 
 function openDecoder(config?: TaehvConfigJson): Promise<TaehvDecoder> {
