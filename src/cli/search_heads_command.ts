@@ -9,6 +9,7 @@ import { DEFAULT_SOFTNESS } from "../guiders/head_selection.ts";
 import { ENGINE_WISHES, type EngineWish } from "../pipelines/engine.ts";
 import { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { Gpu } from "../gpu/gpu.ts";
+import { readableJson } from "../util/readable_json.ts";
 import { requireFolderOf, writeFileAtomically } from "./atomic_file.ts";
 import { openComputeHost } from "./engine_option.ts";
 import type { EvaluationTools } from "./eval_video.ts";
@@ -157,7 +158,7 @@ async function search({ prompts, flags, host, signal }: SearchJob): Promise<void
     const plan = await planHeadSearch(prompts, { flags, pipeline, hasJudge: judge !== undefined, signal });
     const result = await runHeadSearch(plan, { pipeline, judge, out: flags.out, progress, signal });
     const content = headSearchJson(plan.setup, result, flags.softnessAfter);
-    const text = JSON.stringify(content, undefined, 1);
+    const text = readableJson(content);
     await writeFileAtomically(flags.out, [new TextEncoder().encode(`${text}\n`)]);
     progress.say(headSearchTable(result, plan.setup.objective));
     process.stdout.write(flags.json ? `${text}\n` : `${flags.out}\n`);

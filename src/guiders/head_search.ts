@@ -2,6 +2,8 @@
 // tried together with those that are, on the same prompts and seeds, and the best few join them. The search itself:
 // what a trial is worth is the caller's to say, and trials it knows already it may answer at once.
 
+import { WorkPool } from "../util/work_pool.ts";
+
 /** One attention head. */
 export interface Head {
   readonly layer: number;
@@ -32,6 +34,8 @@ export interface HeadSearchOptions {
   readonly schedule: "full" | "halving";
   /** What a trial is worth; more is better. */
   readonly judge: (trial: HeadTrial) => Promise<number>;
+  /** Trials at once: judges on several graphics cards or processes. @default 1 */
+  readonly concurrency?: number | undefined;
   readonly onCandidate?: ((candidate: Candidate, progress: SearchProgress) => void) | undefined;
 }
 
@@ -120,15 +124,14 @@ async function searchRound(pool: readonly Head[], options: RoundOptions): Promis
       left.unshift(...candidates.slice(kept));
       candidates = candidates.slice(0, kept);
     }
-    const tried: Candidate[] = [];
-    for (const { layer, head, scores: before } of candidates) {
+    const tried = candidates.map(async ({ layer, head, scores: before }): Promise<Candidate> => {
       const heads = [...chosen, { layer, head }];
       const scores = [...before, ...(await judgeSamples(heads, { from: before.length, to }, judge))];
       const candidate = { layer, head, scores, mean: meanOf(scores) };
-      tried.push(candidate);
       onCandidate?.(candidate, { round, ...progress() });
-    }
-    candidates = tried.toSorted((a, b) => b.mean - a.mean);
+      return candidate;
+    });
+    candidates = (await Promise.all(tried)).toSorted((a, b) => b.mean - a.mean);
   }
   const best = candidates.slice(0, topK).map(({ layer, head }) => ({ layer, head }));
   return { baseline, candidates: [...candidates, ...left], chosen: best };
@@ -139,13 +142,8 @@ async function judgeSamples(
   { from, to }: { readonly from: number; readonly to: number },
   judge: HeadSearchOptions["judge"],
 ): Promise<number[]> {
-  const scores: number[] = [];
-  for (let sample = from; sample < to; sample++) {
-    const score = await judge({ heads, sample });
-    if (!Number.isFinite(score)) throw new Error(`The objective of sample ${sample} is ${score}, no number.`);
-    scores.push(score);
-  }
-  return scores;
+  const samples = Array.from({ length: to - from }, (_, i) => from + i);
+  return await Promise.all(samples.map((sample) => judge({ heads, sample })));
 }
 
 /** Samples that have been seen after each stage: M / 2^s, ..., M / 2, M. */
@@ -158,18 +156,22 @@ function survivors(candidates: number, topK: number): number {
   return Math.min(candidates, Math.max(topK, Math.ceil(candidates / 2)));
 }
 
-/** The options with a judge that counts. */
+/** The options with a judge that counts, checks, and works on a few trials at once. */
 function countTrials(options: HeadSearchOptions): {
   readonly options: HeadSearchOptions & Pick<RoundOptions, "progress">;
   readonly done: () => number;
 } {
   let done = 0;
   const total = numTrials(options);
-  const judge = async (trial: HeadTrial): Promise<number> => {
-    const score = await options.judge(trial);
-    done++;
-    return score;
-  };
+  const pool = new WorkPool(options.concurrency ?? 1);
+  const judge = (trial: HeadTrial): Promise<number> =>
+    pool.run(async () => {
+      const score = await options.judge(trial);
+      if (!Number.isFinite(score))
+        throw new Error(`The objective of sample ${trial.sample} is ${score}, no number.`);
+      done++;
+      return score;
+    });
   return { options: { ...options, judge, progress: () => ({ done, total }) }, done: () => done };
 }
 

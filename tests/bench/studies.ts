@@ -1,7 +1,7 @@
 // Studies: benches with arguments of their own, which answer a question rather than time a kernel.
 import { benchClips, clipWorker } from "./clips.ts";
 import { holdMemory, probePins } from "./gpu_pinning.ts";
-import { guidanceQuality } from "./guidance_quality.ts";
+import { guidanceStudy } from "./guidance/main.ts";
 import { guidedStepsOnCpu, guidedStepsOnGpu } from "./guided_step.ts";
 import { longVideos } from "./long_video.ts";
 import { searchedMasks } from "./searched.ts";
@@ -33,9 +33,9 @@ export const STUDIES: readonly Study[] = [
   },
   {
     name: "guidance",
-    usage: "steps cpu|gpu, or quality heads=FILE out=DIR",
+    usage: "steps cpu|gpu, or study out=DIR [phases=student,base,coherence,times] [seconds=300] …",
     description:
-      "what a guided step costs, and what guidance does to videos (guided_step.ts, guidance_quality.ts)",
+      "what a guided step costs (guided_step.ts), and what guidance does to videos (guidance/main.ts)",
     run: guidance,
   },
   {
@@ -55,7 +55,7 @@ export const STUDIES: readonly Study[] = [
 ];
 
 async function guidance([mode = "", ...args]: readonly string[]): Promise<void> {
-  if (mode === "quality") return await guidanceQuality(args);
+  if (mode !== "steps") return await guidanceStudy(mode, args);
   printTable("guided steps", args[0] === "cpu" ? await guidedStepsOnCpu() : await guidedStepsOnGpu());
 }
 

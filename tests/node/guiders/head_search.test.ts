@@ -7,6 +7,7 @@ import {
   numTrials,
   searchHeads,
 } from "../../../src/guiders/head_search.ts";
+import { nextTask } from "../../../src/util/next_task.ts";
 import { randomNumbers } from "../../reference/random.ts";
 
 const LAYERS = 4;
@@ -81,7 +82,12 @@ describe("searchHeads()", () => {
 
   test("tells every candidate, and how far it is", async () => {
     const told: number[] = [];
+    const judge = async (trial: HeadTrial): Promise<number> => {
+      await nextTask();
+      return worth(trial);
+    };
     const search = options({
+      judge,
       onCandidate: (_candidate, { round, done, total }) => {
         expect([round, total]).toEqual([0, 36]);
         told.push(done);
@@ -89,6 +95,32 @@ describe("searchHeads()", () => {
     });
     await searchHeads(search);
     expect(told).toEqual(Array.from({ length: 16 }, (_, i) => 4 + 2 * i));
+  });
+
+  test("judges as many trials at once as are wanted, with the same result", async () => {
+    let [running, most] = [0, 0];
+    const judge = async (trial: HeadTrial): Promise<number> => {
+      most = Math.max(most, ++running);
+      await nextTask();
+      running--;
+      return worth(trial);
+    };
+    const inTurn = await searchHeads(options({ rounds: 2 }));
+    expect(await searchHeads(options({ rounds: 2, judge, concurrency: 5 }))).toEqual(inTurn);
+    expect(most).toBe(5);
+  });
+
+  test("begins no trial after one that failed", async () => {
+    const begun: number[] = [];
+    const judge = async ({ heads, sample }: HeadTrial): Promise<number> => {
+      begun.push(sample);
+      await nextTask();
+      if (heads.length > 0) throw new Error("lost");
+      return 0;
+    };
+    await expect(searchHeads(options({ judge, concurrency: 3 }))).rejects.toThrow("lost");
+    await nextTask();
+    expect(begun).toHaveLength(2 + 3); // the baseline, and those under way
   });
 
   test("refuses a judgement that is no number", async () => {

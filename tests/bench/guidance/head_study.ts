@@ -1,0 +1,215 @@
+// Heads of a transformer searched for by an objective, every candidate on every prompt, and the same search by successive
+// halving, which finds most of its videos in the store: does it end at the same heads, and what would it have saved?
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  headSearchJson,
+  headSearchTable,
+  type HeadSearchSetup,
+} from "../../../src/cli/head_search_report.ts";
+import {
+  type Head,
+  type HeadSearchOptions,
+  type HeadSearchResult,
+  searchHeads,
+} from "../../../src/guiders/head_search.ts";
+import { type HeadSelection, perturbationOf } from "../../../src/guiders/head_selection.ts";
+import { objectiveValue, parseObjective } from "../../../src/metrics/objective.ts";
+import { rankCorrelation } from "../../../src/metrics/rank_correlation.ts";
+import { readableJson } from "../../../src/util/readable_json.ts";
+import { promptOf, seedOf } from "./prompts.ts";
+import type { TrialGuidance, Values } from "./trial.ts";
+import { OutOfTime } from "./trial_farm.ts";
+import type { Study } from "./study.ts";
+
+/** A search. */
+export interface HeadStudyOptions {
+  /** Of the file that is written. */
+  readonly name: string;
+  readonly objective: string;
+  /** Without SoftPAG. */
+  readonly guidance: TrialGuidance;
+  readonly rounds: number;
+  readonly top: number;
+  /** Scale and u of the search. */
+  readonly scale: number;
+  readonly softness: number;
+}
+
+/** Objectives that are asked for in passing: how far two halves of the prompts rank the heads alike, from the same videos. */
+const ALSO_RANKED = [
+  "total",
+  "sharpness",
+  "flicker",
+  "flow",
+  "fastFlow",
+  "loopScore",
+  "shape",
+  "motion",
+  "camera",
+];
+
+/** Heads, and what the search was. */
+export interface HeadStudyRow {
+  readonly name: string;
+  readonly objective: string;
+  readonly rounds: number;
+  readonly trials: number;
+  readonly heads: string;
+  /** The objective before every round, and with all heads. */
+  readonly scores: string;
+  readonly halvingHeads: string;
+  readonly halvingTrials: number | undefined;
+  /** With the heads that halving chose. */
+  readonly halvingScore: number | undefined;
+}
+
+/** Searches round by round, so that what is there when time is over counts. Rejects with `OutOfTime` before the first. */
+export async function studyHeads(
+  study: Study,
+  options: HeadStudyOptions,
+): Promise<{ selection: HeadSelection; row: HeadStudyRow }> {
+  const search = searchOf(study, options);
+  let result: HeadSearchResult | undefined;
+  let halving: HeadSearchResult | undefined;
+  try {
+    for (let rounds = 1; rounds <= options.rounds; rounds++)
+      result = await searchHeads({ ...search, rounds });
+    halving = await searchHeads({ ...search, rounds: options.rounds, schedule: "halving" });
+  } catch (error) {
+    if (!(error instanceof OutOfTime) || result === undefined) throw error;
+    console.log(`${options.name}: time was over after ${result.rounds.length} rounds`);
+  }
+  if (result === undefined) throw new Error(`The search ${options.name} has no rounds.`);
+  const softnessAfter = 0.5;
+  const content = headSearchJson(setupOf(study, options), result, softnessAfter);
+  writeFileSync(
+    join(study.out, `${options.name}.json`),
+    `${readableJson(JSON.parse(JSON.stringify(content, compact)))}\n`,
+  );
+  console.log(`\n${options.name}\n${headSearchTable(result, options.objective)}`);
+  console.table([await halvesOfFirstRound(study, options, search.pool)]);
+  return {
+    selection: { heads: result.heads, softness: softnessAfter },
+    row: rowOf(options, result, halving),
+  };
+}
+
+function searchOf(study: Study, { objective, guidance, ...options }: HeadStudyOptions): HeadSearchOptions {
+  const terms = parseObjective(objective);
+  return {
+    pool: study.pool,
+    rounds: options.rounds,
+    topK: options.top,
+    samples: study.samples,
+    schedule: "full",
+    concurrency: Infinity,
+    judge: async ({ heads, sample }) =>
+      objectiveValue(terms, await study.measure(withHeads(guidance, heads, options), sample)),
+  };
+}
+
+function withHeads(
+  guidance: TrialGuidance,
+  heads: readonly Head[],
+  { scale, softness }: Pick<HeadStudyOptions, "scale" | "softness">,
+): TrialGuidance {
+  if (heads.length === 0) return guidance;
+  return { ...guidance, perturbed: { scale, perturbation: perturbationOf({ heads }, softness) } };
+}
+
+function setupOf(study: Study, options: HeadStudyOptions): HeadSearchSetup {
+  const { weights, steps, cfg } = options.guidance;
+  const { files } = study;
+  const isBase = weights === "base";
+  return {
+    model: "weft-nano",
+    modelHash: files.hash ?? null,
+    transformer: isBase ? "transformer" : (files.settings.fewstep?.folder ?? "transformer"),
+    frames: study.numFrames,
+    height: files.settings.height,
+    width: files.settings.width,
+    steps:
+      steps ?? (isBase ? files.settings.numInferenceSteps : (files.settings.fewstep?.sigmas.length ?? 1) - 1),
+    guidance: cfg ?? 1,
+    objective: options.objective,
+    softpag: options.scale,
+    softness: options.softness,
+    schedule: "full",
+    samples: Array.from({ length: study.samples }, (_, i) => ({ prompt: promptOf(i), seed: seedOf(i) })),
+  };
+}
+
+/** What four digits say is enough of a score. */
+function compact(_key: string, value: unknown): unknown {
+  return typeof value === "number" ? Number(value.toPrecision(4)) : value;
+}
+
+function rowOf(
+  { name, objective }: HeadStudyOptions,
+  result: HeadSearchResult,
+  halving: HeadSearchResult | undefined,
+): HeadStudyRow {
+  const scores = [...result.rounds.map(({ baseline }) => baseline), result.final].map((values) =>
+    digits(mean(values)),
+  );
+  return {
+    name,
+    objective,
+    rounds: result.rounds.length,
+    trials: result.trials,
+    heads: textOf(result.heads),
+    scores: scores.join(" "),
+    halvingHeads: halving ? textOf(halving.heads) : "",
+    halvingTrials: halving?.trials,
+    halvingScore: halving && Number(digits(mean(halving.final))),
+  };
+}
+
+/** Rank correlation of the even with the odd prompts over all heads alone, by measure. */
+async function halvesOfFirstRound(
+  study: Study,
+  { guidance, objective, ...options }: HeadStudyOptions,
+  pool: readonly Head[],
+): Promise<Record<string, string>> {
+  const byHead: Values[][] = [];
+  for (const head of pool) {
+    const samples = Array.from({ length: study.samples }, (_, sample) => sample);
+    byHead.push(
+      await Promise.all(samples.map((sample) => study.measure(withHeads(guidance, [head], options), sample))),
+    );
+  }
+  const row: Record<string, string> = {};
+  for (const name of [objective, ...ALSO_RANKED]) {
+    const terms = parseObjective(name);
+    const halves = [0, 1].map((parity) =>
+      byHead.map((values) =>
+        mean(
+          values
+            .filter((each, i) => i % 2 === parity && isKnown(terms, each))
+            .map((each) => objectiveValue(terms, each)),
+        ),
+      ),
+    );
+    const rho = rankCorrelation(halves[0] ?? [], halves[1] ?? []);
+    row[name] = rho === null ? "-" : rho.toFixed(2);
+  }
+  return row;
+}
+
+/** Attributes that a prompt says nothing of have no value. */
+function isKnown(terms: ReturnType<typeof parseObjective>, values: Values): boolean {
+  return terms.every(({ measure }) => values[measure] !== undefined);
+}
+
+function textOf(heads: readonly Head[]): string {
+  return heads.map(({ layer, head }) => `${layer}.${head}`).join(",");
+}
+
+function mean(values: readonly number[]): number {
+  return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function digits(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}

@@ -1,0 +1,114 @@
+// A process that renders and measures trials for trial_farm.ts: the model is loaded once, and what is asked for comes over
+// the process's own channel. Nothing is encoded.
+import { beginScore } from "../../../src/cli/eval_video.ts";
+import { measuredValues } from "../../../src/cli/eval_table.ts";
+import { startDawn } from "../../../src/cli/dawn_node.ts";
+import { Gpu } from "../../../src/gpu/gpu.ts";
+import { VideoMeter } from "../../../src/metrics/video_meter.ts";
+import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
+import { openScorer } from "../../../src/onnx/scorer.ts";
+import type { Latents } from "../../../src/pipelines/decode_latents.ts";
+import { WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
+import type { FrameBatch } from "../../../src/video/frame_batch.ts";
+import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
+import { promptOf } from "./prompts.ts";
+import { denoiseTogether } from "./render_together.ts";
+import type { Trial, Values } from "./trial.ts";
+
+/** What the farm sends: trials that share a group. */
+export interface TrialRequest {
+  readonly trials: readonly Trial[];
+}
+
+/** What comes back: first `ready`, then an answer to every request. */
+export type TrialAnswer =
+  | { readonly type: "ready" }
+  | { readonly type: "values"; readonly values: readonly Values[] }
+  | { readonly type: "failed"; readonly message: string };
+
+interface Tools {
+  readonly pipeline: WanPipeline;
+  readonly judge: Parameters<typeof beginScore>[1]["judge"];
+}
+
+/** Serves until the farm closes the channel. */
+export async function runTrialWorker([model = "", engine = "webgpu"]: readonly string[]): Promise<void> {
+  const tools = await openTools(model, engine);
+  const answer = (message: TrialAnswer): void => void process.send?.(message);
+  process.on("message", ({ trials }: TrialRequest) => {
+    measureTrials(tools, trials).then(
+      (values) => answer({ type: "values", values }),
+      (error: unknown) =>
+        answer({ type: "failed", message: error instanceof Error ? (error.stack ?? "") : String(error) }),
+    );
+  });
+  answer({ type: "ready" });
+  await new Promise((resolve) => process.once("disconnect", resolve));
+}
+
+async function openTools(model: string, engine: string): Promise<Tools> {
+  const source = openFolderSource(model);
+  const pipeline = await WanPipeline.open({
+    source,
+    openGpu: engine === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
+    openOrt: openOrtInNode,
+  });
+  const scorer = await openScorer(source, () => openOrtInNode({ provider: "wasm", numThreads: 1 }));
+  return { pipeline, judge: scorer ? { scorer, tokenizer: pipeline.files.tokenizer } : undefined };
+}
+
+async function measureTrials(tools: Tools, trials: readonly Trial[]): Promise<Values[]> {
+  const start = performance.now();
+  const videos = await denoiseTogether(tools.pipeline, trials);
+  const denoising = (performance.now() - start) / 1000 / trials.length;
+  const values: Values[] = [];
+  for (const [index, trial] of trials.entries()) {
+    const latents = videos[index];
+    if (latents) values.push(rounded({ ...(await measure(tools, trial, latents)), denoising }));
+  }
+  return values;
+}
+
+/** The measures of a video; `late`: the judge's total over the last of the clips that it can look at. */
+async function measure(
+  { pipeline, judge }: Tools,
+  { prompt, numFrames }: Trial,
+  latents: Latents,
+): Promise<Record<string, number>> {
+  const text = promptOf(prompt);
+  const meter = new VideoMeter();
+  const score = beginScore(text, { judge });
+  const late = beginScore(text, { judge });
+  const firstLate = numFrames - (judge?.scorer.clipFrames ?? 0);
+  let [frame, decoding] = [0, 0];
+  let before = performance.now();
+  for await (const batch of pipeline.decode(latents)) {
+    decoding += performance.now() - before;
+    meter.write(batch);
+    await score?.write(batch);
+    await late?.write(framesFrom(batch, firstLate - frame));
+    frame += batch.numFrames;
+    before = performance.now();
+  }
+  const scored = score?.finish();
+  const last = firstLate > 0 ? late?.finish()?.total : undefined;
+  const measured = measuredValues({
+    file: "",
+    prompt: text,
+    metrics: meter.finish(),
+    ...(scored && { score: scored }),
+  });
+  return { ...measured, ...(last !== undefined && { late: last }), decoding: decoding / 1000 };
+}
+
+/** The batch without its first `count` frames. */
+function framesFrom({ width, height, numFrames, data }: FrameBatch, count: number): FrameBatch {
+  const dropped = Math.max(0, Math.min(count, numFrames));
+  return { width, height, numFrames: numFrames - dropped, data: data.subarray(4 * width * height * dropped) };
+}
+
+function rounded(values: Record<string, number>): Values {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [name, Number(value.toPrecision(6))]),
+  );
+}
