@@ -15,6 +15,7 @@ import type {
   RenderServiceApi,
   ServiceDescription,
   ServiceEvent,
+  UnfinishedJob,
 } from "./render_protocol.ts";
 
 /** A worker, a MessagePort, or anything with their methods. */
@@ -24,12 +25,20 @@ export type Endpoint = Comlink.Endpoint;
 export interface RenderClient {
   describe(): Promise<ServiceDescription>;
   load(modelUrl: string, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary>;
-  render(
-    request: Omit<RenderRequest, "jobId">,
-    options?: { readonly signal?: AbortSignal; readonly onEvent?: (event: ServiceEvent) => void },
-  ): Promise<RenderResult>;
+  render(request: Omit<RenderRequest, "jobId">, options?: RenderCall): Promise<RenderResult>;
+  unfinished(onEvent?: (event: ServiceEvent) => void): Promise<UnfinishedJob[]>;
+  resume(jobId: string, options?: Omit<RenderCall, "jobId">): Promise<RenderResult>;
+  forget(jobId: string): Promise<void>;
   cachedBytes(): Promise<number>;
   purgeCache(): Promise<void>;
+}
+
+/** How to watch and stop a render. */
+export interface RenderCall {
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: ((event: ServiceEvent) => void) | undefined;
+  /** Names the job. @default a new name */
+  readonly jobId?: string | undefined;
 }
 
 /** On the worker's side a call of a proxied callback answers with a promise. */
@@ -41,19 +50,25 @@ export function exposeRenderService(service: RenderServiceApi, endpoint?: Endpoi
     describe: () => service.describe(),
     load: (modelUrl, onEvent) => withCallback(onEvent, (listener) => service.load(modelUrl, listener)),
     render: (request, onEvent) =>
-      withCallback(onEvent, async (listener) => {
-        const result = await service.render(request, listener);
-        const arrays = [result.file, result.contactSheet].filter((array) => array !== undefined);
-        return Comlink.transfer(
-          result,
-          arrays.map(({ buffer }) => buffer as ArrayBuffer),
-        );
-      }),
+      withCallback(onEvent, async (listener) => moved(await service.render(request, listener))),
+    resume: (jobId, onEvent) =>
+      withCallback(onEvent, async (listener) => moved(await service.resume(jobId, listener))),
+    unfinished: (onEvent) => withCallback(onEvent, (listener) => service.unfinished(listener)),
+    forget: (jobId) => service.forget(jobId),
     cancel: (jobId) => service.cancel(jobId),
     cachedBytes: () => service.cachedBytes(),
     purgeCache: () => service.purgeCache(),
   };
   Comlink.expose(exposed, endpoint);
+}
+
+/** Moves a result's files instead of copying them. */
+function moved(result: RenderResult): RenderResult {
+  const arrays = [result.file, result.contactSheet].filter((array) => array !== undefined);
+  return Comlink.transfer(
+    result,
+    arrays.map(({ buffer }) => buffer as ArrayBuffer),
+  );
 }
 
 /**
@@ -70,20 +85,29 @@ export function connectRenderService(endpoint: Endpoint, failed: Promise<never>)
       throw restoreError(error);
     }
   };
+  const cancellable = async (
+    jobId: string,
+    signal: AbortSignal | undefined,
+    call: () => Promise<RenderResult>,
+  ): Promise<RenderResult> => {
+    signal?.throwIfAborted();
+    const cancel = (): void => void remote.cancel(jobId);
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      return await answer(call());
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  };
   return {
     describe: () => answer(remote.describe()),
     load: (modelUrl, onEvent = ignore) => answer(remote.load(modelUrl, Comlink.proxy(onEvent))),
-    async render(request, { signal, onEvent = ignore } = {}) {
-      signal?.throwIfAborted();
-      const jobId = crypto.randomUUID();
-      const cancel = (): void => void remote.cancel(jobId);
-      signal?.addEventListener("abort", cancel, { once: true });
-      try {
-        return await answer(remote.render({ ...request, jobId }, Comlink.proxy(onEvent)));
-      } finally {
-        signal?.removeEventListener("abort", cancel);
-      }
-    },
+    render: (request, { signal, onEvent = ignore, jobId = crypto.randomUUID() } = {}) =>
+      cancellable(jobId, signal, () => remote.render({ ...request, jobId }, Comlink.proxy(onEvent))),
+    resume: (jobId, { signal, onEvent = ignore } = {}) =>
+      cancellable(jobId, signal, () => remote.resume(jobId, Comlink.proxy(onEvent))),
+    unfinished: (onEvent = ignore) => answer(remote.unfinished(Comlink.proxy(onEvent))),
+    forget: (jobId) => answer(remote.forget(jobId)),
     cachedBytes: () => answer(remote.cachedBytes()),
     purgeCache: () => answer(remote.purgeCache()),
   };

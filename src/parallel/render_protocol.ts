@@ -57,6 +57,22 @@ export interface RenderRequest extends RenderOptions {
   readonly preview?: boolean;
   /** Make a PNG with up to 16 of the frames. */
   readonly contactSheet?: boolean;
+  /** Keep the state after every step, so that `resume` can go on after a reload. */
+  readonly keep?: boolean;
+}
+
+/** A render that was kept and has not ended. */
+export interface UnfinishedJob {
+  readonly id: string;
+  readonly prompt: string;
+  readonly modelUrl: string;
+  /** Milliseconds since 1970. */
+  readonly beganAt: number;
+  /** Steps done. */
+  readonly step: number;
+  readonly numSteps: number;
+  /** Some tab is at work on it. */
+  readonly isRunning: boolean;
 }
 
 /** What a running job or load says: progress at most ten times a second. */
@@ -83,6 +99,12 @@ export interface RenderServiceApi {
   load(modelUrl: string, onEvent: (event: ServiceEvent) => void): Promise<ModelSummary>;
   /** One job at a time. Rejects with an AbortError after `cancel`. */
   render(request: RenderRequest, onEvent: (event: ServiceEvent) => void): Promise<RenderResult>;
+  /** The kept renders that have not ended, newest first. */
+  unfinished(onEvent: (event: ServiceEvent) => void): Promise<UnfinishedJob[]>;
+  /** Goes on with a kept render of the loaded model; otherwise as `render`, and cancelled by the same id. */
+  resume(jobId: string, onEvent: (event: ServiceEvent) => void): Promise<RenderResult>;
+  /** Deletes a kept render. */
+  forget(jobId: string): Promise<void>;
   /** Stops the job of this name; without effect when it is over. */
   cancel(jobId: string): void;
   /** Bytes of all cached models. */

@@ -10,6 +10,7 @@ import {
   type EngineWish,
   preferredEngine,
 } from "../pipelines/engine.ts";
+import type { Latents } from "../pipelines/decode_latents.ts";
 import type { Stage } from "../pipelines/events.ts";
 import { readModelAttention, withLongVideoPlan } from "../pipelines/model_attention.ts";
 import { readModelHeads } from "../pipelines/model_heads.ts";
@@ -23,7 +24,9 @@ import type { VideoFormat } from "../video/video_format.ts";
 import type { FileSource } from "../weights/file_source.ts";
 import { measureOpfs, purgeOpfs } from "../weights/opfs_source.ts";
 import { throttleEvents } from "./event_throttle.ts";
+import type { JobRecord, OpenedJob } from "./job_store.ts";
 import { type ModelStore, openModelStore } from "./model_store.ts";
+import type { KeptRender, RenderKeeper } from "./render_keeper.ts";
 import type {
   ModelSummary,
   RenderRequest,
@@ -31,6 +34,7 @@ import type {
   RenderServiceApi,
   ServiceDescription,
   ServiceEvent,
+  UnfinishedJob,
 } from "./render_protocol.ts";
 
 /** What the service needs of a pipeline. */
@@ -49,6 +53,8 @@ export interface RenderServiceParts {
   readonly version: string;
   /** @default a URL with a cache in OPFS */
   readonly openStore?: (modelUrl: string, onNotice: (message: string) => void) => Promise<ModelStore>;
+  /** Keeps renders that ask for it. @default none are kept */
+  readonly keeper?: RenderKeeper | undefined;
 }
 
 type Listener = (event: ServiceEvent) => void;
@@ -61,6 +67,8 @@ interface LoadedModel {
 
 interface Job {
   readonly request: RenderRequest;
+  /** What it goes on from. */
+  readonly opened?: OpenedJob | undefined;
   readonly signal: AbortSignal;
   readonly onEvent: Listener;
 }
@@ -117,11 +125,30 @@ class RenderService implements RenderServiceApi {
   }
 
   async render(request: RenderRequest, onEvent: Listener): Promise<RenderResult> {
+    return await this.#run({ request }, onEvent);
+  }
+
+  async resume(jobId: string, onEvent: Listener): Promise<RenderResult> {
+    const opened = await this.#parts.keeper?.read(jobId);
+    if (opened === undefined) throw new InputError("Renders are not kept here: start it again.");
+    return await this.#run({ request: { ...opened.record.request, jobId }, opened }, onEvent);
+  }
+
+  async unfinished(onEvent: Listener): Promise<UnfinishedJob[]> {
+    const onNotice = (message: string): void => onEvent({ type: "notice", message });
+    return (await this.#parts.keeper?.list(onNotice)) ?? [];
+  }
+
+  async forget(jobId: string): Promise<void> {
+    await this.#parts.keeper?.forget(jobId);
+  }
+
+  async #run(job: Pick<Job, "request" | "opened">, onEvent: Listener): Promise<RenderResult> {
     if (this.#running !== undefined) throw busy();
     const controller = new AbortController();
-    this.#running = { jobId: request.jobId, controller };
+    this.#running = { jobId: job.request.jobId, controller };
     try {
-      return await this.#render({ request, signal: controller.signal, onEvent: throttleEvents(onEvent) });
+      return await this.#render({ ...job, signal: controller.signal, onEvent: throttleEvents(onEvent) });
     } catch (error) {
       if (error instanceof DeviceLostError) await this.#closeModel();
       throw error;
@@ -175,17 +202,37 @@ class RenderService implements RenderServiceApi {
     const { store, pipeline } = model;
     const settings = await withLongVideoPlan(pipeline.resolve(request), pipeline.files, signal);
     for (const message of settings.notices) onEvent({ type: "notice", message });
-    await store.download(settings.transformerFolder, {
-      settings: pipeline.files.settings,
-      signal,
-      onProgress: (done, total) => onEvent({ type: "download", done, total }),
-    });
-    const { latents } = await pipeline.denoise(settings, {
-      signal,
-      onEvent,
-      preview: request.preview ?? false,
-    });
-    const encoders = this.#createEncoders(model, settings, { request, signal, onEvent });
+    const kept = await this.#keep({ ...job, onEvent }, model, settings);
+    try {
+      await store.download(settings.transformerFolder, {
+        settings: pipeline.files.settings,
+        signal,
+        onProgress: (done, total) => onEvent({ type: "download", done, total }),
+      });
+      const { latents } = await pipeline.denoise(settings, {
+        signal,
+        onEvent,
+        preview: request.preview ?? false,
+        onStep: kept?.onStep,
+        resume: job.opened?.state,
+      });
+      const files = await this.#encode(latents, { model, settings, job: { ...job, onEvent } });
+      await kept?.end();
+      return { ...files, settings, seconds: clock.end(), modelHash: pipeline.files.hash };
+    } catch (error) {
+      await kept?.end(error);
+      throw error;
+    }
+  }
+
+  /** Decodes the frames and writes them, and the contact sheet when asked for. */
+  async #encode(
+    latents: Latents,
+    { model, settings, job }: { model: LoadedModel; settings: RenderSettings; job: Job },
+  ): Promise<Pick<RenderResult, "file" | "mimeType" | "contactSheet">> {
+    const { request, signal, onEvent } = job;
+    const { pipeline } = model;
+    const encoders = this.#createEncoders(model, settings, job);
     try {
       for await (const batch of pipeline.decode(latents, { signal, onEvent })) {
         for (const encoder of encoders) await encoder.write(batch, signal);
@@ -194,12 +241,33 @@ class RenderService implements RenderServiceApi {
       const files: Uint8Array[] = [];
       for (const encoder of encoders) files.push(await encoder.finish(signal));
       const [file = new Uint8Array(), contactSheet] = files;
-      const mimeType = MIME_TYPES[request.format];
-      const modelHash = pipeline.files.hash;
-      return { file, mimeType, settings, contactSheet, seconds: clock.end(), modelHash };
+      return { file, mimeType: MIME_TYPES[request.format], contactSheet };
     } finally {
       for (const encoder of encoders) encoder.dispose();
     }
+  }
+
+  /** Begins to keep a render that asks for it. */
+  async #keep(
+    { request, opened, onEvent }: Job,
+    model: LoadedModel,
+    settings: RenderSettings,
+  ): Promise<KeptRender | undefined> {
+    const { keeper } = this.#parts;
+    if (keeper === undefined || request.keep !== true) return undefined;
+    const { jobId: id, ...wishes } = request;
+    const record: JobRecord = opened?.record ?? {
+      id,
+      beganAt: Date.now(),
+      modelUrl: model.url,
+      modelHash: model.pipeline.files.hash,
+      request: { ...wishes, seed: settings.seed },
+      numSteps: settings.numInferenceSteps,
+    };
+    if (record.modelUrl !== model.url || record.modelHash !== model.pipeline.files.hash) {
+      throw new InputError("The model is another one since this render began: start it again.");
+    }
+    return await keeper.open(record, (message) => onEvent({ type: "notice", message }));
   }
 
   /** The video's encoder and, when asked for, the contact sheet's. */

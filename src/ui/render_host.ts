@@ -1,7 +1,7 @@
 // The worker that renders, with its lifetime: started when needed, ended and started again when it does not answer a
 // cancel in time. Everything else is parallel/render_endpoint.ts.
-import { connectRenderService, type RenderClient } from "../parallel/render_endpoint.ts";
-import type { ModelSummary, ServiceEvent } from "../parallel/render_protocol.ts";
+import { connectRenderService, type RenderCall, type RenderClient } from "../parallel/render_endpoint.ts";
+import type { ModelSummary, RenderResult, ServiceEvent } from "../parallel/render_protocol.ts";
 
 /** A cancelled job that still runs after this is ended with its worker: a long step on a slow adapter cannot hear. */
 const CANCEL_GRACE_MS = 1500;
@@ -10,6 +10,7 @@ interface Started {
   readonly worker: Worker;
   readonly client: RenderClient;
   readonly fail: (reason: unknown) => void;
+  hasModel: boolean;
 }
 
 /** A `RenderClient` that survives its worker. */
@@ -26,33 +27,55 @@ export class RenderHost implements RenderClient {
   describe: RenderClient["describe"] = () => this.#client().describe();
   cachedBytes: RenderClient["cachedBytes"] = () => this.#client().cachedBytes();
   purgeCache: RenderClient["purgeCache"] = () => this.#client().purgeCache();
+  unfinished: RenderClient["unfinished"] = (onEvent) => this.#client().unfinished(onEvent);
+  forget: RenderClient["forget"] = (jobId) => this.#client().forget(jobId);
 
   async load(modelUrl: string, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary> {
-    const summary = await this.#client().load(modelUrl, onEvent);
+    this.#started ??= this.#start();
+    const started = this.#started;
+    const summary = await started.client.load(modelUrl, onEvent);
+    started.hasModel = true;
     this.#modelUrl = modelUrl;
     return summary;
   }
 
-  render: RenderClient["render"] = async (request, options = {}) => {
-    const { signal, onEvent } = options;
-    const isFresh = this.#started === undefined;
+  render: RenderClient["render"] = (request, options = {}) => {
+    const { jobId = crypto.randomUUID() } = options;
+    return this.#attend({ jobId, isKept: request.keep === true }, options, (client) =>
+      client.render(request, { ...options, jobId }),
+    );
+  };
+
+  resume: RenderClient["resume"] = (jobId, options = {}) =>
+    this.#attend({ jobId, isKept: true }, options, (client) => client.resume(jobId, options));
+
+  /** Runs a job; a cancel that the worker does not hear ends the worker, and what was kept of the job. */
+  async #attend(
+    { jobId, isKept }: { readonly jobId: string; readonly isKept: boolean },
+    { signal, onEvent }: RenderCall,
+    call: (client: RenderClient) => Promise<RenderResult>,
+  ): Promise<RenderResult> {
     const client = this.#client();
-    if (isFresh && this.#modelUrl !== undefined) await client.load(this.#modelUrl, onEvent);
+    if (this.#started?.hasModel === false && this.#modelUrl !== undefined) {
+      await this.load(this.#modelUrl, onEvent);
+    }
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let isStopped = false;
     const startTimer = (): void => {
-      timer = setTimeout(
-        () => this.#stop(new DOMException("The render was cancelled.", "AbortError")),
-        CANCEL_GRACE_MS,
-      );
+      timer = setTimeout(() => {
+        isStopped = true;
+        this.#stop(new DOMException("The render was cancelled.", "AbortError"));
+      }, CANCEL_GRACE_MS);
     };
     signal?.addEventListener("abort", startTimer, { once: true });
     try {
-      return await client.render(request, options);
+      return await call(client);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", startTimer);
+      if (isStopped && isKept) await this.forget(jobId);
     }
-  };
+  }
 
   #client(): RenderClient {
     this.#started ??= this.#start();
@@ -71,7 +94,7 @@ export class RenderHost implements RenderClient {
     worker.addEventListener("error", (event) => {
       this.#stop(new Error(`the render worker stopped: ${event.message || "its script did not load"}`));
     });
-    return { worker, client: connectRenderService(worker, failed), fail };
+    return { worker, client: connectRenderService(worker, failed), fail, hasModel: false };
   }
 
   /** Ends the worker; whoever waits for it gets `reason`. The next call starts a fresh one. */

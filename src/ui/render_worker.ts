@@ -4,6 +4,7 @@ import { version } from "../../package.json";
 import { Gpu } from "../gpu/gpu.ts";
 import { openOrtInBrowser } from "../onnx/ort_runtime_browser.ts";
 import { exposeRenderService } from "../parallel/render_endpoint.ts";
+import { RenderKeeper } from "../parallel/render_keeper.ts";
 import { createRenderService } from "../parallel/render_service.ts";
 import { ENGINE_WISHES } from "../pipelines/engine.ts";
 import { WanPipeline } from "../pipelines/wan_pipeline.ts";
@@ -19,5 +20,6 @@ const service = createRenderService({
   engine: ENGINE_WISHES.find((wish) => self.name.endsWith(` ${wish}`)),
   ffmpeg: createBrowserFfmpeg(),
   version,
+  keeper: "storage" in navigator ? new RenderKeeper() : undefined, // not in an insecure context
 });
 exposeRenderService(service);

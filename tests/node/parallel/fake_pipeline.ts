@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { openModel } from "../../../src/pipelines/model_files.ts";
 import type { RenderSettings } from "../../../src/pipelines/render_options.ts";
 import { resolveSettings } from "../../../src/pipelines/resolve_settings.ts";
+import type { DenoiseJob } from "../../../src/pipelines/wan_pipeline.ts";
 import type { ServicePipeline } from "../../../src/parallel/render_service.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 
@@ -12,7 +13,11 @@ const MODEL = fileURLToPath(new URL("../../../models/weft-nano", import.meta.url
 /** What a test may watch and change. */
 export interface FakePipeline extends ServicePipeline {
   /** Replaces the denoising; the default returns at once. */
-  onDenoise: (settings: RenderSettings, signal: AbortSignal | undefined) => Promise<void>;
+  onDenoise: (
+    settings: RenderSettings,
+    signal: AbortSignal | undefined,
+    job: Pick<DenoiseJob, "onStep" | "resume">,
+  ) => Promise<void>;
   disposed: boolean;
 }
 
@@ -26,12 +31,12 @@ export async function createFakePipeline(): Promise<FakePipeline> {
     disposed: false,
     onDenoise: () => Promise.resolve(),
     resolve: (options) => resolveSettings(options, files.settings),
-    async denoise(settings, { signal, onEvent, preview } = {}) {
+    async denoise(settings, { signal, onEvent, preview, onStep, resume } = {}) {
       onEvent?.({ type: "stage", stage: "denoise" });
       if (preview) {
         onEvent?.({ type: "preview", step: 1, steps: 4, width: 1, height: 1, frames: [new Uint8Array(4)] });
       }
-      await fake.onDenoise(settings, signal);
+      await fake.onDenoise(settings, signal, { onStep, resume });
       const shape = [16, settings.numLatentFrames, settings.height / 8, settings.width / 8] as const;
       const prompt = {
         data: new Float32Array(),
