@@ -39,7 +39,7 @@ export class RenderKeeper {
     return await Promise.all(
       kept.map(async ({ record, step }) => ({
         id: record.id,
-        prompt: record.request.prompt,
+        request: record.request,
         modelUrl: record.modelUrl,
         beganAt: record.beganAt,
         step,

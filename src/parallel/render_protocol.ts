@@ -64,7 +64,7 @@ export interface RenderRequest extends RenderOptions {
 /** A render that was kept and has not ended. */
 export interface UnfinishedJob {
   readonly id: string;
-  readonly prompt: string;
+  readonly request: Omit<RenderRequest, "jobId">;
   readonly modelUrl: string;
   /** Milliseconds since 1970. */
   readonly beganAt: number;

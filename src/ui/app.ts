@@ -1,21 +1,24 @@
 // The page: what happens between the visitor, the worker and the views.
-import type { ModelSummary, RenderResult, ServiceEvent } from "../parallel/render_protocol.ts";
+import type { RenderCall } from "../parallel/render_endpoint.ts";
+import type { ModelSummary, RenderResult, ServiceEvent, UnfinishedJob } from "../parallel/render_protocol.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import { showCapability } from "./capability_view.ts";
 import { chooseAttention } from "./attention_choice.ts";
 import { createAttentionView } from "./attention_view.ts";
 import { explainError } from "./explain_error.ts";
 import { type FinishedVideo, keepResult } from "./finished_video.ts";
-import { type FormValues, presetsOf, toRequest } from "./form_values.ts";
+import { type FormValues, presetsOf, toRequest, valuesOfRequest } from "./form_values.ts";
 import { createGuidanceView } from "./guidance_view.ts";
 import { createHistory } from "./history_view.ts";
 import { createMessages } from "./messages.ts";
 import { showModel, showModelError } from "./model_view.ts";
 import { ProgressView } from "./progress_view.ts";
+import { forgetJob, jobBeforeReload, rememberJob } from "./own_job.ts";
 import { createRenderForm } from "./render_form.ts";
 import type { RenderHost } from "./render_host.ts";
 import { hideResult, showResult } from "./result_view.ts";
 import { createScreen } from "./screen.ts";
+import { hideUnfinished, showUnfinished } from "./unfinished_view.ts";
 import { scaleSeconds, type StageSeconds, type Work } from "./time_left.ts";
 
 /** What the page needs from outside. */
@@ -69,6 +72,7 @@ class App {
       await this.#showModel();
       this.#form.setModel(this.#summary, presetsOf(query));
       this.#form.setState("ready");
+      await this.#offerUnfinished(jobBeforeReload());
     } catch (error) {
       const sentence = explainError(error) ?? "The page was stopped while it started: reload it.";
       showModelError("Not opened.");
@@ -78,9 +82,48 @@ class App {
 
   async #generate(): Promise<void> {
     const values = this.#form.read();
+    const jobId = crypto.randomUUID();
+    rememberJob(jobId);
+    await this.#run(values, true, ({ signal, onEvent }) =>
+      this.#options.host.render(this.#request(values), { jobId, signal, onEvent }),
+    );
+  }
+
+  /** Shows what can be gone on with; the job `own` is gone on with at once. */
+  async #offerUnfinished(own?: string): Promise<void> {
+    const { host, modelUrl } = this.#options;
+    const all = await host.unfinished((event) => this.#see(event));
+    const jobs = all.filter((job) => job.modelUrl === modelUrl);
+    const cutOff = jobs.find(({ id, isRunning }) => id === own && !isRunning);
+    if (cutOff) return await this.#resume(cutOff);
+    showUnfinished(jobs, {
+      onResume: (job) => void this.#resume(job).catch(this.#report),
+      onDiscard: (job) => void this.#discard(job).catch(this.#report),
+    });
+  }
+
+  async #resume(job: UnfinishedJob): Promise<void> {
+    if (this.#summary === undefined) return;
+    this.#form.fill(valuesOfRequest(job.request, this.#summary.settings));
+    rememberJob(job.id);
+    await this.#run(this.#form.read(), false, (call) => this.#options.host.resume(job.id, call));
+  }
+
+  async #discard({ id }: UnfinishedJob): Promise<void> {
+    await this.#options.host.forget(id);
+    await this.#offerUnfinished();
+  }
+
+  /** `isWhole`: all steps are taken here, so that it tells how long a render takes. */
+  async #run(
+    values: FormValues,
+    isWhole: boolean,
+    call: (options: RenderCall) => Promise<RenderResult>,
+  ): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
     this.#messages.clear();
+    hideUnfinished();
     this.#form.setState("rendering");
     this.#screen.setShape(values.width, values.height);
     this.#screen.empty("Threading the loom…");
@@ -91,10 +134,8 @@ class App {
       const onEvent = (event: ServiceEvent): void => {
         if (!abort.signal.aborted) this.#see(event);
       };
-      const result = await this.#options.host.render(this.#request(values), {
-        signal: abort.signal,
-        onEvent,
-      });
+      const result = await call({ signal: abort.signal, onEvent });
+      if (isWhole) this.#last = { work: workOf(result.settings), seconds: result.seconds.stages };
       this.#finish(result, values.attention);
       ending = "The video is finished.";
     } catch (error) {
@@ -106,15 +147,18 @@ class App {
       this.#showPrevious(sentence === undefined ? "Cancelled." : "No video this time.");
     } finally {
       this.#abort = undefined;
+      forgetJob();
       this.#progress.end(ending);
       await this.#refreshModel();
       this.#form.setState("ready");
+      await this.#offerUnfinished().catch(this.#report);
     }
   }
 
   #request(values: FormValues): ReturnType<typeof toRequest> {
     const attention = this.#summary && chooseAttention(values, this.#summary).requested;
-    return { ...toRequest(values), ...(attention && { attention }) };
+    const named = attention && { attention, attentionName: values.attention };
+    return { ...toRequest(values), keep: true, ...named };
   }
 
   #showChoices(values: FormValues): void {
@@ -146,7 +190,6 @@ class App {
 
   #finish(result: RenderResult, attention: string): void {
     const video = keepResult(result, attention);
-    this.#last = { work: workOf(result.settings), seconds: result.seconds.stages };
     this.#history.add(video);
     this.#open(video);
   }

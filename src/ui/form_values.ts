@@ -12,6 +12,7 @@ import {
 import type { RenderRequest } from "../parallel/render_protocol.ts";
 import type { ModelSettings } from "../pipelines/model_index.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
+import { resolveSettings } from "../pipelines/resolve_settings.ts";
 import type { VideoFormat } from "../video/video_format.ts";
 
 /** What the form holds. NaN stands for a number field with something else in it. */
@@ -134,6 +135,16 @@ export function valuesOf(settings: RenderSettings): Partial<FormValues> {
   const base = { negativePrompt, numInferenceSteps, guidanceScale };
   const video = { prompt, variant, numFrames, width, height, seed, fps, softpag: 0 };
   return { ...video, ...guided, ...(variant === "base" ? base : {}) };
+}
+
+/** What the form held for a request that was kept. Throws `InputError` for one that the model does not take. */
+export function valuesOfRequest(
+  request: Omit<RenderRequest, "jobId">,
+  model: ModelSettings,
+): Partial<FormValues> {
+  const { format, attention, attentionName } = request;
+  const choice = attention === undefined ? "auto" : (attentionName ?? "auto");
+  return { ...valuesOf(resolveSettings(request, model)), format, attention: choice };
 }
 
 /** What an address such as `?prompt=…&frames=17&seed=7` presets; unknown and malformed parts are ignored. */

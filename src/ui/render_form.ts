@@ -12,6 +12,8 @@ export interface RenderForm {
   /** Fills in a model's choices and defaults, with `presets` on top. */
   setModel(model: AttentionModel, presets: Partial<FormValues>): void;
   read(): FormValues;
+  /** Fills in values; the others stay. */
+  fill(values: Partial<FormValues>): void;
   /** Puts the settings of a finished video back, its seed too. */
   restore(settings: RenderSettings, attention: string): void;
   setState(state: "unavailable" | "ready" | "rendering"): void;
@@ -69,6 +71,7 @@ export function createRenderForm({ onGenerate, onCancel, onChange }: FormActions
       write({ ...defaultValues(next), prompt, ...presets, ...(known ? {} : { attention: "auto" }) });
     },
     read: () => readFields(fields),
+    fill: write,
     restore(settings, attention) {
       write({ ...valuesOf(settings), attention });
       fields.settings.open = true;

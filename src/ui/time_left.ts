@@ -28,6 +28,8 @@ export class TimeLeft {
   readonly #expected: StageSeconds;
   #stage: Stage | undefined;
   #began = 0;
+  /** Done before this stage began: a render that goes on where another tab stopped. */
+  #base: number | undefined;
   #fraction = 0;
   #fractionAt = 0;
   #denoiseSeconds: number | undefined;
@@ -40,12 +42,14 @@ export class TimeLeft {
   /** Takes note of an event. */
   see(event: ServiceEvent, now: number): void {
     if (event.type === "stage") {
-      if (this.#stage === "denoise") this.#denoiseSeconds = now - this.#began;
+      if (this.#stage === "denoise") this.#denoiseSeconds = (now - this.#began) / (1 - (this.#base ?? 0));
       this.#stage = event.stage;
       this.#began = now;
+      this.#base = undefined;
       this.#fraction = 0;
       this.#fractionAt = now;
     } else if (event.type === "progress" && event.stage === this.#stage && event.total > 0) {
+      this.#base ??= event.stage === "denoise" ? Math.max(0, Math.ceil(event.done) - 1) / event.total : 0;
       this.#fraction = Math.min(1, event.done / event.total);
       this.#fractionAt = now;
     }
@@ -57,7 +61,7 @@ export class TimeLeft {
     const whole = this.#stageSeconds(now);
     if (whole === undefined) return undefined;
     const denoise = this.#stage === "denoise" ? whole : this.#denoiseSeconds;
-    let left = Math.max(0, whole - (now - this.#began));
+    let left = Math.max(0, whole * (1 - (this.#base ?? 0)) - (now - this.#began));
     for (const stage of STAGES.slice(STAGES.indexOf(this.#stage) + 1)) {
       const { start, share } = USUAL_COST[stage] ?? { start: 0, share: 0 };
       const expected = this.#expected[stage] ?? (denoise === undefined ? undefined : start + share * denoise);
@@ -80,7 +84,8 @@ export class TimeLeft {
   #stageSeconds(now: number): number | undefined {
     if (this.#stage === undefined) return undefined;
     const elapsed = this.#fractionAt - this.#began;
-    if (this.#fraction > 0.01 && elapsed > 0) return elapsed / this.#fraction;
+    const done = this.#fraction - (this.#base ?? 0);
+    if (done > 0.01 && elapsed > 0) return elapsed / done;
     const expected = this.#expected[this.#stage];
     return expected === undefined ? undefined : Math.max(expected, now - this.#began);
   }

@@ -1,46 +1,33 @@
 // The built page in headless Chromium, served as `weft serve` serves it: what a visitor sees, starts, stops and takes
 // away. Videos are tiny, as there is no GPU here. With WEFT_SCREENSHOTS=FOLDER it also takes pictures.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { readFile } from "node:fs/promises";
 import type { Browser, Page } from "playwright-core";
-import { build } from "vite";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createStaticServer } from "../../src/cli/static_server.ts";
 import type { ScriptedWeft } from "../../src/ui/scripted.ts";
 import { probe, readMetadata } from "../../src/video/inspect.ts";
 import { launchChromium } from "./chromium.ts";
+import { ready, screenshots, type ServedPage, servePage } from "./served_page.ts";
 
 declare const weft: ScriptedWeft;
 
-const SCREENSHOTS = process.env["WEFT_SCREENSHOTS"];
 const TINY = "frames=5&width=64&height=64&seed=7";
 
 const problems: string[] = [];
-let folder: string;
-let server: Server;
+let served: ServedPage;
 let browser: Browser;
 let page: Page;
 let address: string;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "weft-page-"));
-  const root = fileURLToPath(new URL("../../", import.meta.url));
-  await build({ root, logLevel: "error", build: { outDir: folder, emptyOutDir: true } });
-  server = createStaticServer({ "/": folder, "/models/": join(root, "models") });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  served = await servePage();
+  address = served.address;
   browser = await launchChromium();
   page = await openPage(`${address}?${TINY}&prompt=a+red+ball+bounces+on+grass`);
 });
 
 afterAll(async () => {
   await browser?.close();
-  server?.close();
-  await rm(folder, { recursive: true, force: true });
+  await served?.close();
 });
 
 test("the page says what it will compute with and what it will download", async () => {
@@ -217,7 +204,7 @@ test("attention is chosen with its density, its mask is looked at by keyboard, a
   await page.click("#generate");
   await page.waitForSelector("#result:not([hidden])", { timeout: 120_000 });
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
-  expect(readMetadata(await readFile(await download.path()))).toMatchObject({ attention: "tile_2" });
+  expect(readMetadata(await readFile(await download.path()))).toMatchObject({ attention: "tile:2" });
   await page.selectOption("#attention", "full");
   await page.click("#again");
   expect(await page.inputValue("#attention")).toBe("tile:2");
@@ -299,10 +286,6 @@ async function openPage(url: string, { isBroken = false } = {}): Promise<Page> {
   return opened;
 }
 
-async function ready(where: Page): Promise<void> {
-  await where.waitForSelector("#generate:not([disabled])", { timeout: 60_000 });
-}
-
 /** Different colours of the preview canvas. */
 async function colours(where: Page): Promise<number> {
   return await where.evaluate(() => {
@@ -310,20 +293,4 @@ async function colours(where: Page): Promise<number> {
     const pixels = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
     return new Set(new Uint32Array(new Uint8Array(pixels).buffer)).size;
   });
-}
-
-async function screenshots(where: Page, name: string): Promise<void> {
-  if (SCREENSHOTS === undefined) return;
-  for (const colorScheme of ["light", "dark"] as const) {
-    for (const width of [1280, 380]) {
-      await where.emulateMedia({ colorScheme });
-      await where.setViewportSize({ width, height: 860 });
-      await where.screenshot({
-        path: join(SCREENSHOTS, `${name}_${width}_${colorScheme}.png`),
-        fullPage: true,
-        animations: "disabled",
-      });
-    }
-  }
-  await where.setViewportSize({ width: 1280, height: 860 });
 }

@@ -77,7 +77,7 @@ test("after a reload a render is offered with its step, goes on from there with 
   expect(await service.unfinished(none)).toEqual([
     {
       id: "job",
-      prompt: "a red ball",
+      request: expect.objectContaining({ prompt: "a red ball", numFrames: 5, seed: expect.any(Number) }),
       modelUrl: MODEL,
       beganAt: expect.any(Number),
       step: 2,

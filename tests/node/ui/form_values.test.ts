@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { full } from "../../../src/attention/plan_constructors.ts";
 import { parseModelIndex } from "../../../src/pipelines/model_index.ts";
 import { resolveSettings } from "../../../src/pipelines/resolve_settings.ts";
 import { EXAMPLES } from "../../../src/ui/examples.ts";
@@ -9,6 +10,7 @@ import {
   presetsOf,
   sizeChoices,
   toRequest,
+  valuesOfRequest,
 } from "../../../src/ui/form_values.ts";
 
 const MODEL = new URL("../../../models/weft-nano/", import.meta.url);
@@ -35,6 +37,23 @@ test("guided sampling sends guidance, steps and negative prompt; fast sampling s
   expect(fast).not.toHaveProperty("guidanceScale");
   expect(fast).not.toHaveProperty("numInferenceSteps");
   expect(fast).not.toHaveProperty("negativePrompt");
+});
+
+test("a kept request fills the form so that it asks for the same again", () => {
+  const values = {
+    ...defaultValues(nano),
+    prompt: "a red ball",
+    seed: 9,
+    numFrames: 17,
+    format: "gif",
+  } as const;
+  for (const variant of ["fewstep", "base"] as const) {
+    const asked = { ...values, variant, softpag: 2, heads: "4.0,7" };
+    const back = { ...defaultValues(nano), ...valuesOfRequest(toRequest(asked), nano) };
+    expect(back).toEqual(asked);
+  }
+  const named = { ...toRequest(values), attention: full(), attentionName: "full" };
+  expect(valuesOfRequest(named, nano).attention).toBe("full");
 });
 
 test("a model without a student starts with guided sampling", () => {

@@ -35,6 +35,18 @@ describe("a first render", () => {
   });
 });
 
+test("a render that goes on from its third step is timed by the steps it still takes", () => {
+  const timeLeft = new TimeLeft();
+  timeLeft.see(stage("denoise"), 0);
+  timeLeft.see(progress("denoise", 2.5, 4), 5);
+  expect(timeLeft.overall).toBeCloseTo(0.08 + (0.75 - 0.08) * 0.625);
+  // 10 s a step, of two steps; had all been taken here, 40 s of them.
+  expect(timeLeft.secondsLeft(5)).toBeCloseTo(15 + (2 + 12) + (1 + 4));
+  timeLeft.see(stage("decode"), 20);
+  timeLeft.see(progress("decode", 3, 9), 26);
+  expect(timeLeft.secondsLeft(26)).toBeCloseTo(12 + 5);
+});
+
 test("a later render is told from the start", () => {
   const measured = { load: 1, encode_prompt: 1, denoise: 40, decode: 10, encode_video: 2 };
   const expected = scaleSeconds(measured, { pixels: 100, steps: 4 }, { pixels: 50, steps: 8 });
