@@ -24,14 +24,6 @@ export async function takeLock(
   });
 }
 
-/** Resolves when nobody holds the lock, at once when nobody does. Rejects with the signal's reason. */
-export async function whenUnlocked(
-  name: string,
-  { signal, locks = navigator.locks }: { readonly signal: AbortSignal; readonly locks?: Locks },
-): Promise<void> {
-  await locks.request(name, { mode: "shared", signal }, () => undefined);
-}
-
 /** Whether somebody holds the lock. */
 export async function isLocked(name: string, locks: Locks = navigator.locks): Promise<boolean> {
   const { held = [] } = await locks.query();
