@@ -5,18 +5,21 @@ import { type Attribute, type GraphBuilder, type Value } from "./graph_builder.t
 
 const CONTRIB = "com.microsoft";
 
-/** A layer's input names, f32; they are declared when they are first asked for. */
+/** A layer's input names; they are declared when they are first asked for. */
 export class WeightInputs {
   readonly #graph: GraphBuilder;
+  readonly #dataType: "float32" | "float16";
   readonly #values = new Map<string, Value>();
 
-  constructor(graph: GraphBuilder) {
+  /** @param dataType default f32 */
+  constructor(graph: GraphBuilder, dataType: "float32" | "float16" = "float32") {
     this.#graph = graph;
+    this.#dataType = dataType;
   }
 
   /** The weight of that name; its shape is the caller's business when it feeds it. */
   at(name: string, dims: readonly (number | string)[]): Value {
-    const known = this.#values.get(name) ?? this.#graph.input(name, "float32", dims);
+    const known = this.#values.get(name) ?? this.#graph.input(name, this.#dataType, dims);
     this.#values.set(name, known);
     return known;
   }

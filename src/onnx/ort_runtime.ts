@@ -42,8 +42,14 @@ export interface OrtSessionOptions {
 export interface OrtSession {
   /** What `run` must be fed, no more and no less. */
   readonly inputNames: readonly string[];
-  /** Runs once; gives the outputs named. Rejects with onnxruntime's message when a feed does not fit the model. */
-  run(feeds: Readonly<Record<string, Tensor>>, fetches: readonly string[]): Promise<Record<string, Tensor>>;
+  /**
+   * Runs once; gives the outputs named, or writes them into the tensors given (GPU buffers). Rejects with onnxruntime's
+   * message when a feed does not fit the model.
+   */
+  run(
+    feeds: Readonly<Record<string, Tensor>>,
+    fetches: readonly string[] | Readonly<Record<string, Tensor>>,
+  ): Promise<Record<string, Tensor>>;
   /** Frees the model; it cannot run any more. */
   release(): Promise<void>;
 }
@@ -112,6 +118,14 @@ export class OrtRuntime {
     return data instanceof Float32Array
       ? new this.#ort.Tensor("float32", data, dims)
       : new this.#ort.Tensor("int64", data, dims);
+  }
+
+  /** A tensor over a GPU buffer of the target's device, which stays the caller's. */
+  gpuTensor(
+    buffer: GPUBuffer,
+    { dataType, dims }: { dataType: "float32" | "float16" | "uint8"; dims: readonly number[] },
+  ): Tensor {
+    return this.#ort.Tensor.fromGpuBuffer(buffer, { dataType, dims });
   }
 }
 

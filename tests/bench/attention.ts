@@ -67,31 +67,63 @@ export async function benchAttention(run: BenchRun): Promise<void> {
   });
 }
 
+/** Attention with its operands, ready to be recorded any number of times. */
+export interface PreparedAttention {
+  /** [tokens, heads * headDim], as k and v. */
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  /** Records it. */
+  readonly record: (recorder: Recorder) => Tensor;
+  readonly dispose: () => void;
+}
+
+/** Makes random operands for a kernel. */
+export async function prepareAttention(
+  gpu: Gpu,
+  { frames, tokensPerFrame, heads, headDim }: AttentionShape,
+  { variant, dtype }: AttentionKernel,
+): Promise<PreparedAttention> {
+  const shape = [frames * tokensPerFrame, heads * headDim];
+  const random = async (label: string, seed: number): Promise<Tensor> =>
+    await randomTensor(gpu, { label, dtype, shape }, { seed, scale: 1.7 });
+  const [q, k, v] = [await random("q", 1), await random("k", 2), await random("v", 3)];
+  const tiles = uploadTileLists(gpu, fullTileLists(frames, tokensPerFrame), "bench");
+  return {
+    q,
+    k,
+    v,
+    record: (recorder) => {
+      const { out, lse } = attention(recorder, { q, k, v, tiles, heads, variant });
+      recorder.release(lse.buffer);
+      return out;
+    },
+    dispose: () => {
+      for (const tensor of [q, k, v]) freeTensor(gpu, tensor);
+      freeTileLists(gpu, tiles);
+      gpu.memory.trim();
+    },
+  };
+}
+
 async function timeAttention(
   gpu: Gpu,
   shape: AttentionShape,
   { variant, dtype, repetitions }: AttentionKernel & { readonly repetitions: number },
 ): Promise<BenchRow> {
-  const { frames, tokensPerFrame, heads, headDim } = shape;
-  const tokens = frames * tokensPerFrame;
-  const random = async (label: string, seed: number): Promise<Tensor> =>
-    await randomTensor(gpu, { label, dtype, shape: [tokens, heads * headDim] }, { seed, scale: 1.7 });
-  const [q, k, v] = [await random("q", 1), await random("k", 2), await random("v", 3)];
-  const tiles = uploadTileLists(gpu, fullTileLists(frames, tokensPerFrame), "bench");
+  const { q, k, v, record, dispose } = await prepareAttention(gpu, shape, { variant, dtype });
   const launch = async (): Promise<Tensor> => {
     const recorder = new Recorder(gpu, "attention");
-    const { out } = attention(recorder, { q, k, v, tiles, heads, variant });
+    const out = record(recorder);
     recorder.keep(out.buffer);
     await recorder.submit();
     return out;
   };
   const out = await launch();
-  const relativeError = await sampleError(gpu, { q, k, v, out }, shape);
+  const relativeError = await attentionError(gpu, { q, k, v, out }, shape);
   freeTensor(gpu, out);
   const milliseconds = await medianGpuTime(gpu, repetitions, async () => freeTensor(gpu, await launch()));
-  for (const tensor of [q, k, v]) freeTensor(gpu, tensor);
-  freeTileLists(gpu, tiles);
-  gpu.memory.trim();
+  dispose();
   return {
     work: attentionWork(shape),
     by: "weft",
@@ -100,13 +132,18 @@ async function timeAttention(
     clock: "gpu",
     milliseconds,
     repetitions,
-    teraflops: (4 * tokens ** 2 * heads * headDim) / milliseconds / 1e9,
+    teraflops: attentionFlops(shape) / milliseconds / 1e9,
     relativeError,
   };
 }
 
-/** Over 6 rows, each of another head. */
-async function sampleError(
+/** Multiplications and additions of both products. */
+export function attentionFlops({ frames, tokensPerFrame, heads, headDim }: AttentionShape): number {
+  return 4 * (frames * tokensPerFrame) ** 2 * heads * headDim;
+}
+
+/** Relative error of `out` against f64, over 6 rows, each of another head. */
+export async function attentionError(
   gpu: Gpu,
   tensors: { q: Tensor; k: Tensor; v: Tensor; out: Tensor },
   { heads, headDim }: AttentionShape,

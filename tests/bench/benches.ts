@@ -5,6 +5,7 @@ import { benchForward, benchProfile } from "./forward.ts";
 import { benchLinear } from "./linear.ts";
 import { benchMasks, type MaskBenchRow } from "./masks.ts";
 import { benchNanoForward, benchRender } from "./nano.ts";
+import { benchPeers } from "./peers/peers.ts";
 
 /** A named bench. */
 export interface Bench {
@@ -61,6 +62,13 @@ export const BENCHES: readonly Bench[] = [
     seconds: { webgpu: 15, onnx: 40 },
     isDefault: true,
     measure: benchRender,
+  },
+  {
+    name: "peers",
+    description: "onnxruntime-web's WebGPU kernels on the same device and operands, beside ours",
+    seconds: { webgpu: 150 },
+    isDefault: true,
+    measure: benchPeers,
   },
 ];
 

@@ -20,7 +20,9 @@ export interface ForwardCase {
   readonly numFrames: number;
   readonly height: number;
   readonly width: number;
-  readonly plan: readonly [name: string, plan: AttentionPlan];
+  /** As `--attention` names it. */
+  readonly planName: string;
+  readonly plan: AttentionPlan;
 }
 
 /** The arithmetic and how weights are stored. */
@@ -29,14 +31,14 @@ interface ForwardKind {
   readonly storage: "f16" | "int8";
 }
 
-const DENSE = ["full", full()] as const;
+const DENSE = { planName: "full", plan: full() };
 const LARGE = { height: 480, width: 832 };
 const CASES: readonly ForwardCase[] = [
-  { ...LARGE, numFrames: 33, plan: DENSE },
-  { ...LARGE, numFrames: 81, plan: DENSE },
-  { ...LARGE, numFrames: 81, plan: ["tile:4", tile(4)] },
+  { ...LARGE, numFrames: 33, ...DENSE },
+  { ...LARGE, numFrames: 81, ...DENSE },
+  { ...LARGE, numFrames: 81, planName: "tile:4", plan: tile(4) },
 ];
-const TINY: readonly ForwardCase[] = [{ numFrames: 5, height: 32, width: 32, plan: DENSE }];
+const TINY: readonly ForwardCase[] = [{ numFrames: 5, height: 32, width: 32, ...DENSE }];
 
 const KINDS: readonly ForwardKind[] = [
   { dtype: "f16", storage: "f16" },
@@ -80,10 +82,10 @@ export async function benchForward(run: BenchRun): Promise<void> {
 /** Name of the work. */
 export function forwardWork(
   config: WanTransformerConfig,
-  { numFrames, height, width, plan }: ForwardCase,
+  { numFrames, height, width, planName }: Omit<ForwardCase, "plan">,
 ): string {
   const model = config === WAN_1_3B ? "1.3B" : "small model";
-  return `forward ${model}, ${numFrames} frames ${height}x${width}, ${plan[0]}`;
+  return `forward ${model}, ${numFrames} frames ${height}x${width}, ${planName}`;
 }
 
 interface ForwardRun {
@@ -130,7 +132,7 @@ async function timeForward(
     milliseconds,
     repetitions,
     // Of a sparse plan the arithmetic that it leaves out is not counted as done.
-    teraflops: size.plan[0] === "full" ? forwardFlops(model.config, tokens) / milliseconds / 1e9 : undefined,
+    teraflops: size.planName === "full" ? forwardFlops(model.config, tokens) / milliseconds / 1e9 : undefined,
     details: {
       tokens,
       "peak GB": (peakBytes / 1e9).toFixed(2),
@@ -149,7 +151,7 @@ async function preparePass(
   { numFrames, height, width, plan }: ForwardCase,
 ): Promise<{ pass: (recorder: Recorder) => Tensor; tokens: number; dispose: () => void }> {
   const size = { numLatentFrames: (numFrames - 1) / 4 + 1, latentHeight: height / 8, latentWidth: width / 8 };
-  const geometry = model.createGeometry(size, plan[1]);
+  const geometry = model.createGeometry(size, plan);
   const numTokens = 40;
   const data = Float32Array.from({ length: numTokens * model.config.text_dim }, (_, i) => 0.1 * Math.sin(i));
   const text = await model.createTextContext({ data, numTokens, maxSequenceLength: 512 }, geometry);
@@ -218,7 +220,7 @@ export async function benchProfile(run: BenchRun): Promise<void> {
 }
 
 /** Linear layers and self-attention; cross-attention to a short text is not counted. */
-function forwardFlops(config: WanTransformerConfig, tokens: number): number {
+export function forwardFlops(config: WanTransformerConfig, tokens: number): number {
   const { num_layers: layers, ffn_dim: ffn } = config;
   const dim = innerDim(config);
   return layers * (2 * tokens * (6 * dim * dim + 2 * dim * ffn) + 4 * tokens * tokens * dim);

@@ -67,29 +67,56 @@ export async function benchLinear(run: BenchRun): Promise<void> {
   });
 }
 
+/** A linear layer with its operands, ready to be recorded any number of times. */
+export interface PreparedLinear {
+  /** [m, k]. */
+  readonly x: Tensor;
+  /** [n, k], f16. */
+  readonly w: Tensor;
+  /** Records it; y [m, n]. */
+  readonly record: (recorder: Recorder) => Tensor;
+  readonly dispose: () => void;
+}
+
+/** Makes random operands for a kernel. */
+export async function prepareLinear(
+  gpu: Gpu,
+  [m, n, k]: LinearShape,
+  { variant, dtype }: LinearKernel,
+): Promise<PreparedLinear> {
+  const x = await randomTensor(gpu, { label: "x", dtype, shape: [m, k] }, { seed: 1, scale: 1 });
+  const w = await randomTensor(gpu, { label: "w", dtype: "f16", shape: [n, k] }, { seed: 2, scale: 0.05 });
+  const bias = uploadTensor(gpu, { label: "b", dtype: "f32", shape: [n] }, new Float32Array(n));
+  const weights = { label: "linear", n, k, weight: { storage: "f16", data: w }, bias } as const;
+  return {
+    x,
+    w,
+    record: (recorder) => linear(recorder, x, weights, { variant, dtype }),
+    dispose: () => {
+      for (const tensor of [x, w, bias]) freeTensor(gpu, tensor);
+      gpu.memory.trim();
+    },
+  };
+}
+
 async function timeLinear(
   gpu: Gpu,
   shape: LinearShape,
   { variant, dtype, repetitions }: LinearKernel & { readonly repetitions: number },
 ): Promise<BenchRow> {
-  const [m, n, k] = shape;
-  const x = await randomTensor(gpu, { label: "x", dtype, shape: [m, k] }, { seed: 1, scale: 1 });
-  const data = await randomTensor(gpu, { label: "w", dtype: "f16", shape: [n, k] }, { seed: 2, scale: 0.05 });
-  const bias = uploadTensor(gpu, { label: "b", dtype: "f32", shape: [n] }, new Float32Array(n));
-  const weights = { label: "linear", n, k, weight: { storage: "f16", data }, bias } as const;
+  const { x, w, record, dispose } = await prepareLinear(gpu, shape, { variant, dtype });
   const launch = async (): Promise<Tensor> => {
     const recorder = new Recorder(gpu, "linear");
-    const y = linear(recorder, x, weights, { variant, dtype });
+    const y = record(recorder);
     recorder.keep(y.buffer);
     await recorder.submit();
     return y;
   };
   const y = await launch();
-  const relativeError = await sampleError(gpu, y, { x, w: data });
+  const relativeError = await linearError(gpu, y, { x, w: await readTensor(gpu, w) });
   freeTensor(gpu, y);
   const milliseconds = await medianGpuTime(gpu, repetitions, async () => freeTensor(gpu, await launch()));
-  for (const tensor of [x, data, bias]) freeTensor(gpu, tensor);
-  gpu.memory.trim();
+  dispose();
   return {
     work: linearWork(shape),
     by: "weft",
@@ -98,16 +125,24 @@ async function timeLinear(
     clock: "gpu",
     milliseconds,
     repetitions,
-    teraflops: (2 * m * n * k) / milliseconds / 1e9,
+    teraflops: linearFlops(shape) / milliseconds / 1e9,
     relativeError,
   };
 }
 
-/** Over 64 columns of each of 8 rows. */
-async function sampleError(gpu: Gpu, y: Tensor, { x, w }: { x: Tensor; w: Tensor }): Promise<number> {
+/** Multiplications and additions. */
+export function linearFlops([m, n, k]: LinearShape): number {
+  return 2 * m * n * k;
+}
+
+/** Relative error of y = x w^T against f64, w [n, k], over 64 columns of each of 8 rows. */
+export async function linearError(
+  gpu: Gpu,
+  y: Tensor,
+  { x, w }: { x: Tensor; w: Float32Array },
+): Promise<number> {
   const [m = 0, n = 0] = y.shape;
   const [, k = 0] = x.shape;
-  const ws = await readTensor(gpu, w);
   let difference = 0;
   let norm = 0;
   for (let sample = 0; sample < 8; sample++) {
@@ -115,7 +150,7 @@ async function sampleError(gpu: Gpu, y: Tensor, { x, w }: { x: Tensor; w: Tensor
     const [out, xs] = [await readRow(gpu, y, row), await readRow(gpu, x, row)];
     for (let column = sample; column < n; column += Math.ceil(n / 64)) {
       let sum = 0;
-      for (let c = 0; c < k; c++) sum += (xs[c] ?? NaN) * (ws[column * k + c] ?? NaN);
+      for (let c = 0; c < k; c++) sum += (xs[c] ?? NaN) * (w[column * k + c] ?? NaN);
       difference += ((out[column] ?? NaN) - sum) ** 2;
       norm += sum ** 2;
     }

@@ -107,8 +107,14 @@ async function deviceName(engine: BenchEngine): Promise<string> {
 }
 
 function readPeers(file: string): BenchTable[] {
-  const { tables } = JSON.parse(readFileSync(file, "utf8")) as BenchReport;
-  return tables.map((table) => ({ ...table, bench: `PyTorch: ${table.bench}` }));
+  const { machine, tables } = JSON.parse(readFileSync(file, "utf8")) as BenchReport;
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  const note = `${machine.device}; ${versions.join(", ")}; ${machine.date}.`;
+  return tables.map((table) => ({
+    ...table,
+    bench: `PyTorch: ${table.bench}`,
+    notes: [...table.notes, note],
+  }));
 }
 
 function atLeastOne(text: string): number {
