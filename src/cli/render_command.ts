@@ -22,7 +22,7 @@ import { readPrompts } from "./prompts_file.ts";
 import { checkRequest } from "./render_plan.ts";
 import type { RenderJob, RenderRequest, RenderRun } from "./render_request.ts";
 import { runRender } from "./render_run.ts";
-import { checkWorkers, type WorkersFlags, workersWish } from "./workers_option.ts";
+import { addWorkersOptions, checkWorkers, type WorkersFlags, workersWish } from "./workers_option.ts";
 
 /** Options of the command line: those of a job without its prompt, those of a run, and where jobs are. */
 type RenderFlags = Omit<RenderJob, "prompt" | "laterPrompts"> &
@@ -144,16 +144,9 @@ function addRunOptions(command: Command): void {
       ]),
     )
     .option("--max-memory <size>", 'most GPU memory to use, such as "8GiB"', byteSize)
-    .option("--profile", "GPU time by kernel")
-    .option("--workers <n>", "compute on n processes, each with a part of the frames", wholeNumber)
-    .addOption(
-      new Option("--exchange <type>", "how workers send each other keys and values (default: f16)").choices([
-        "f32",
-        "f16",
-        "int8",
-      ]),
-    )
-    .option("--trace <file>", "write the workers' timeline (JSON; opens in ui.perfetto.dev)")
+    .option("--profile", "GPU time by kernel");
+  addWorkersOptions(command);
+  command
     .optionsGroup("Output:")
     .option("--json", "print one JSON object on stdout")
     .option("--quiet", "no progress on stderr");
@@ -175,6 +168,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     profile,
     workers,
     exchange,
+    guidanceWorkers,
     trace,
     ...ofJobs
   } = flags;
@@ -188,7 +182,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     weights,
     arithmetic,
     maxMemory,
-    workers: workersWish({ workers, exchange, trace }),
+    workers: workersWish({ workers, exchange, guidanceWorkers, trace }),
     preview: preview ?? false,
     json: json ?? false,
     quiet: quiet ?? false,

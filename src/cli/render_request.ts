@@ -52,6 +52,8 @@ export interface WorkersWish {
   readonly count: number;
   /** How keys and values travel. */
   readonly payload: PayloadType;
+  /** Workers that share the forward passes of guided steps; default what is predicted to be fastest. */
+  readonly guidanceWorkers: number | undefined;
   /** File for the timeline. */
   readonly trace: string | undefined;
 }

@@ -1,6 +1,7 @@
 // `--workers` and what goes with it: checked, run, traced, and put into words.
 
 import { writeFile } from "node:fs/promises";
+import { type Command, Option } from "commander";
 import { InputError } from "../errors.ts";
 import type { CoordinatorEvent } from "../parallel/coordinator_events.ts";
 import type { PayloadType } from "../parallel/key_codec.ts";
@@ -14,6 +15,7 @@ import { segmentFrames, segmentRanges } from "../pipelines/video_segments.ts";
 import type { VideoSegment } from "../video/segments.ts";
 import type { VideoSpec } from "../video/video_format.ts";
 import { requireFolderOf } from "./atomic_file.ts";
+import { wholeNumber } from "./option_values.ts";
 import type { RenderRun, WorkersWish } from "./render_request.ts";
 import { denoiseOnWorkers, modelOf, type WorkersReport } from "./render_workers.ts";
 import type { WorkerSegmentsJob } from "./worker_job.ts";
@@ -23,20 +25,47 @@ import type { WorkerProcesses } from "./worker_processes.ts";
 export interface WorkersFlags {
   readonly workers?: number | undefined;
   readonly exchange?: PayloadType | undefined;
+  readonly guidanceWorkers?: number | undefined;
   readonly trace?: string | undefined;
 }
 
+/** Adds the options to `render`. */
+export function addWorkersOptions(command: Command): void {
+  command
+    .optionsGroup("Workers:")
+    .option("--workers <n>", "compute on n processes, which share frames and guidance", wholeNumber)
+    .option(
+      "--guidance-workers <n>",
+      "of them, how many share the passes of guided steps (default: what is fastest)",
+      wholeNumber,
+    )
+    .addOption(
+      new Option("--exchange <type>", "how workers send each other keys and values (default: f16)").choices([
+        "f32",
+        "f16",
+        "int8",
+      ]),
+    )
+    .option("--trace <file>", "write the workers' timeline (JSON; opens in ui.perfetto.dev)");
+}
+
 /** Options to a wish; undefined without `--workers`. Throws `InputError`. */
-export function workersWish({ workers, exchange, trace }: WorkersFlags): WorkersWish | undefined {
+export function workersWish(flags: WorkersFlags): WorkersWish | undefined {
+  const { workers, exchange, guidanceWorkers, trace } = flags;
   if (workers === undefined) {
-    for (const [name, value] of Object.entries({ "--exchange": exchange, "--trace": trace })) {
-      if (value !== undefined)
-        throw new InputError(`${name} needs --workers N, whose exchanges it is about.`);
+    const others = { "--exchange": exchange, "--guidance-workers": guidanceWorkers, "--trace": trace };
+    for (const [name, value] of Object.entries(others)) {
+      if (value !== undefined) throw new InputError(`${name} needs --workers N, which it is about.`);
     }
     return undefined;
   }
   if (workers < 1) throw new InputError(`--workers must be at least 1, not ${workers}.`);
-  return { count: workers, payload: exchange ?? "f16", trace };
+  if (guidanceWorkers !== undefined && (guidanceWorkers < 1 || guidanceWorkers > workers)) {
+    throw new InputError(
+      `--guidance-workers must be from 1 to the ${workers} of --workers, not ${guidanceWorkers}.`,
+    );
+  }
+  return { count: workers, payload: exchange ?? "f16", guidanceWorkers, trace };
 }
 
 /** Refuses what workers cannot do. Throws `InputError`. */
@@ -88,10 +117,9 @@ export class WorkersRun {
       const message = wordsFor(event);
       if (message !== undefined) this.#onEvent({ type: "notice", message });
     };
-    const { count, payload } = workers;
     try {
       const onStart = (processes: WorkerProcesses): void => void (this.#processes = processes);
-      const options = { run: this.#run, settings: this.#settings, count, payload, onEvent, onStart };
+      const options = { run: this.#run, settings: this.#settings, wish: workers, onEvent, onStart };
       const { latents, report } = await denoiseOnWorkers(work, options);
       this.#report = report;
       this.#onEvent({ type: "notice", message: wordsForReport(report) });
@@ -151,7 +179,10 @@ function wordsFor(event: CoordinatorEvent): string | undefined {
     case "repeated":
       return `Step ${event.step + 1} is repeated: ${event.reason}`;
     case "shared": {
-      const clips = event.clips.map(({ worker, start, end }) => `${worker} ${start} to ${end - 1}`);
+      const clips = event.clips.map(
+        ({ worker, start, end, passes }) =>
+          `${worker} ${start} to ${end - 1}${passes ? ` (${passes.join(", ")})` : ""}`,
+      );
       return `Latent frames from step ${event.step + 1} on: ${clips.join(", ")}.`;
     }
     case "stepped":

@@ -45,8 +45,8 @@ export interface WanTransformerOptions extends WeightLoaderOptions {
 
 /**
  * The hidden states in front of a block, f32 [tokens, D], which passes over the same latents, timestep and text share up
- * to the first block that differs. Given: a copy, a temporary of the recording. Taken: the pass begins with them, and
- * releases them.
+ * to the first block that differs. Given: a copy, a temporary of the recording; of a clip, kept. Taken: the pass begins
+ * with them, and releases them.
  */
 export type SharedStart =
   | { readonly kind: "give"; readonly block: number; readonly give: (hiddenStates: Tensor) => void }
@@ -75,7 +75,7 @@ export interface ForwardInputs {
 }
 
 /** Inputs of one forward pass over a clip. */
-export interface ClipForwardInputs extends Omit<ForwardInputs, "probe" | "seeAttention" | "start"> {
+export interface ClipForwardInputs extends Omit<ForwardInputs, "probe" | "seeAttention"> {
   readonly exchange: ContextExchange;
   readonly signal?: AbortSignal | undefined;
 }
@@ -197,14 +197,22 @@ export class WanTransformer3DModel {
     inputs: ClipForwardInputs,
   ): SplitWork<{ velocity: Tensor; finished: Promise<void> }> {
     const { latents, geometry, text, timestep, step = 0, exchange } = inputs;
-    const { attention = geometry.attention, skippedBlocks = [] } = inputs;
+    const { attention = geometry.attention, skippedBlocks = [], start } = inputs;
+    if (start?.kind === "take") segments.recorder.adopt(start.hiddenStates.buffer);
     const { temb, timestepProj } = this.#embedTimestep(segments.recorder, timestep, ignore);
-    let hiddenStates = this.#embedPatches(segments.recorder, latents, ignore);
+    let hiddenStates =
+      start?.kind === "take" ? start.hiddenStates : this.#embedPatches(segments.recorder, latents, ignore);
     const { config } = this;
     const shared = { config, geometry, text, timestepProj, ones: this.#weights.ones, dtype: this.#dtype };
     const context = { ...shared, probe: ignore };
     const alive = [temb, timestepProj];
     for (const [index, weights] of this.#weights.blocks.entries()) {
+      if (start?.kind === "take" && index < start.block) continue;
+      if (start?.kind === "give" && index === start.block) {
+        const copy = copyTensor(segments.recorder, hiddenStates);
+        segments.recorder.keep(copy.buffer);
+        start.give(copy);
+      }
       if (skippedBlocks.includes(index)) continue;
       const moment = { layer: index, step, timestep };
       const block = { index, weights, context, attention, moment, exchange, alive };

@@ -37,14 +37,13 @@ export function createClipComputer(transformer: EngineTransformer, render: ClipR
       payload,
     },
     speed,
-    async run({ partition, clip, start, exchange, onStep, signal }) {
-      const frames = partition[clip];
-      if (frames === undefined) throw new Error(`There is no clip ${clip}.`);
-      const part = { clip: frames, exchangeOf: exchange.forPass.bind(exchange) };
+    async run({ clip, start, exchange, sharing, onStep, signal }) {
+      const part = { clip, exchangeOf: exchange.forPass.bind(exchange) };
       await transformer.withDenoiser({ ...video, part, signal }, (denoiser) =>
         denoise(denoiser, start, {
           scheduler,
           guider,
+          sharing,
           signal,
           wantsPreview: false,
           onProgress: () => undefined,

@@ -14,7 +14,15 @@ import {
   type PayloadType,
   travelType,
 } from "./key_codec.ts";
+import {
+  addStatistics,
+  type Delivery,
+  deliveryTimes,
+  type ExchangeStatistics,
+  NO_EXCHANGE,
+} from "./exchange_statistics.ts";
 import { KeyMailbox } from "./key_mailbox.ts";
+import { wallClock } from "./wall_clock.ts";
 
 /** Keys and values of some frames of one layer, from one clip to another. */
 export interface KeysMessage {
@@ -58,24 +66,14 @@ export interface PassMoment {
   readonly plan: AttentionPlan;
 }
 
-/** What an exchange has done so far. */
-export interface ExchangeStatistics {
-  readonly bytesSent: number;
-  readonly bytesReceived: number;
-  /** Milliseconds from sending to arrival, summed over layers: of each the last message. */
-  readonly transferMs: number;
-  /** Milliseconds of them in which nothing was left to compute. */
-  readonly waitedMs: number;
-}
-
 /** The exchange of one clip for one division of the video. */
 export class ClipExchange {
   readonly #options: ClipExchangeOptions;
-  readonly #mailbox = new KeyMailbox<KeysMessage>();
+  readonly #mailbox = new KeyMailbox<KeysMessage & Delivery>();
   readonly #transfers = new Map<string, readonly Transfer[]>();
   #waitingFor: readonly number[] = [];
   #progress = 0;
-  #statistics = { bytesSent: 0, bytesReceived: 0, transferMs: 0, waitedMs: 0 };
+  #statistics = NO_EXCHANGE;
 
   constructor(options: ClipExchangeOptions) {
     this.#options = options;
@@ -83,7 +81,7 @@ export class ClipExchange {
 
   /** What has been done so far. */
   get statistics(): ExchangeStatistics {
-    return { ...this.#statistics };
+    return this.#statistics;
   }
 
   /** Grows with every layer. */
@@ -132,7 +130,7 @@ export class ClipExchange {
         `Keys of layer ${layer} for frames ${frames.join(", ")} came with ${bytes.byteLength} bytes, not ${wanted}.`,
       );
     }
-    if (!this.#mailbox.put(addressOf(message, fromClip), message)) {
+    if (!this.#mailbox.put(addressOf(message, fromClip), { ...message, arrivedAt: wallClock() })) {
       throw new Error(`Keys of layer ${layer} from clip ${fromClip} came twice.`);
     }
   }
@@ -150,11 +148,11 @@ export class ClipExchange {
     }: { transfersOf: (layer: number) => readonly Transfer[]; computed: Promise<void> },
   ): Promise<FrameKeys[]> {
     let computedAt = Infinity;
-    computed.then(() => (computedAt = now())).catch(() => undefined);
+    computed.then(() => (computedAt = wallClock())).catch(() => undefined);
     const wanted = transfersOf(moment.layer).filter(({ to }) => to === this.#options.clip);
     this.#waitingFor = wanted.map(({ from }) => from);
     const missing = new Set(this.#waitingFor);
-    const take = async (from: number): Promise<KeysMessage> => {
+    const take = async (from: number): Promise<KeysMessage & Delivery> => {
       const message = await this.#mailbox.take(addressOf(moment, from));
       missing.delete(from);
       this.#waitingFor = [...missing];
@@ -162,10 +160,8 @@ export class ClipExchange {
     };
     const messages = await Promise.all(wanted.map(({ from }) => take(from)));
     this.#progress++;
-    const arrivedAt = now();
-    const sentAt = Math.max(...messages.map((message) => message.sentAt));
-    this.#statistics.waitedMs += Math.max(0, arrivedAt - computedAt);
-    this.#statistics.transferMs += Math.max(0, arrivedAt - sentAt);
+    const bytesReceived = messages.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+    this.#add({ ...deliveryTimes(messages, computedAt), bytesReceived });
     return messages.map((message, index) => {
       const { frames = [] } = wanted[index] ?? {};
       if (frames.join() !== message.frames.join()) {
@@ -173,7 +169,6 @@ export class ClipExchange {
           `Clip ${wanted[index]?.from} sent frames ${message.frames.join(", ")} of layer ${moment.layer}, not ${frames.join(", ")}.`,
         );
       }
-      this.#statistics.bytesReceived += message.bytes.byteLength;
       return this.#decode(message);
     });
   }
@@ -184,11 +179,16 @@ export class ClipExchange {
     { frames, k, v }: FrameKeys,
   ): void {
     const { epoch, keyType: from, payload, headDim, send } = this.#options;
+    const sentAt = wallClock();
     const halves = [k, v].map((rows) => encodeKeys(rows, { from, payload, headDim }));
     const bytes = joined(halves);
-    this.#statistics.bytesSent += bytes.byteLength;
+    this.#add({ bytesSent: bytes.byteLength });
     const travels = travelType(from, payload);
-    send(to, { type: "keys", epoch, step, pass, layer, frames, payload: travels, bytes, sentAt: now() });
+    send(to, { type: "keys", epoch, step, pass, layer, frames, payload: travels, bytes, sentAt });
+  }
+
+  #add(more: Partial<ExchangeStatistics>): void {
+    this.#statistics = addStatistics([this.#statistics, more]);
   }
 
   #decode({ frames, bytes, payload }: KeysMessage): FrameKeys {
@@ -245,9 +245,4 @@ function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
     offset += part.byteLength;
   }
   return bytes;
-}
-
-/** Milliseconds since 1970, finer than Date.now and comparable between threads. */
-function now(): number {
-  return performance.timeOrigin + performance.now();
 }

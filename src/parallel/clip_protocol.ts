@@ -3,11 +3,18 @@
 
 import * as v from "valibot";
 import type { KeysMessage } from "./clip_exchange.ts";
+import type { PredictionMessage } from "./prediction_exchange.ts";
 
 const wholeNumber = v.pipe(v.number(), v.integer(), v.minValue(0));
 const floats = v.instance(Float32Array<ArrayBuffer>);
 const bytes = v.instance(Uint8Array<ArrayBuffer>);
 const clip = v.object({ start: wholeNumber, end: wholeNumber });
+const passName = v.picklist(["conditional", "unconditional", "perturbed"]);
+
+/** Clips of every lane; parts are numbered lane by lane. */
+const division = v.array(
+  v.object({ passes: v.optional(v.array(passName)), clips: v.pipe(v.array(clip), v.minLength(1)) }),
+);
 const slotName = v.picklist(["sample", "last_sample", "m0", "m1"]);
 
 /** Latent-sized tensors by slot, [channels, frames, h, w] each; slots that share one array share it here too. */
@@ -17,6 +24,7 @@ const statistics = v.object({
   bytesSent: v.number(),
   bytesReceived: v.number(),
   transferMs: v.number(),
+  exposedMs: v.number(),
   waitedMs: v.number(),
 });
 
@@ -24,21 +32,23 @@ const statistics = v.object({
 export const commandSchema = v.variant("type", [
   /** What is rendered: known to whoever made the coordinator and the workers, unread in between. */
   v.object({ type: v.literal("job"), job: v.unknown() }),
-  /** Compute a clip from a step on, in place of any earlier one. Its ports to the others follow. */
+  /** Compute a part from a step on, in place of any earlier one. Its ports to the others follow. */
   v.object({
-    type: v.literal("clip"),
+    type: v.literal("part"),
     epoch: wholeNumber,
-    partition: v.array(clip),
-    clip: wholeNumber,
+    division,
+    part: wholeNumber,
+    /** Latents of the whole video, [channels, frames, h, w]. */
+    shape: v.strictTuple([wholeNumber, wholeNumber, wholeNumber, wholeNumber]),
     /** Steps done. */
     step: wholeNumber,
     slots,
   }),
-  /** A port to the worker of another clip. */
-  v.object({ type: v.literal("peer"), epoch: wholeNumber, clip: wholeNumber, port: v.unknown() }),
+  /** A port to the worker of another part. */
+  v.object({ type: v.literal("peer"), epoch: wholeNumber, part: wholeNumber, port: v.unknown() }),
   /** Everybody has taken step `step`; take the next one. */
   v.object({ type: v.literal("go"), epoch: wholeNumber, step: wholeNumber }),
-  /** Stop computing; a clip or the end follows. */
+  /** Stop computing; a part or the end follows. */
   v.object({ type: v.literal("stop") }),
   v.object({ type: v.literal("end") }),
 ]);
@@ -57,6 +67,7 @@ export const reportSchema = v.variant("type", [
     type: v.literal("ready"),
     speed: v.optional(v.object({ perFrame: v.number(), perPair: v.number() })),
   }),
+  /** A step is taken; slots only of the first lane. */
   v.object({ type: v.literal("stepped"), epoch: wholeNumber, step: wholeNumber, slots, statistics }),
   /** Every now and then, as long as the worker lives. */
   v.object({
@@ -64,10 +75,10 @@ export const reportSchema = v.variant("type", [
     epoch: wholeNumber,
     /** Grows as long as there is progress. */
     progress: wholeNumber,
-    /** Clips whose keys it waits for. */
+    /** Parts that it waits for. */
     waitingFor: v.array(wholeNumber),
   }),
-  /** The clip cannot be computed on; `isFatal`: nor can any other here. */
+  /** The part cannot be computed on; `isFatal`: nor can any other here. */
   v.object({
     type: v.literal("failed"),
     epoch: wholeNumber,
@@ -77,18 +88,33 @@ export const reportSchema = v.variant("type", [
   }),
 ]);
 
+/** What workers send each other. */
+export type PeerMessage = KeysMessage | PredictionMessage;
+
 /** From a worker to another. */
-export const keysSchema: v.GenericSchema<unknown, KeysMessage> = v.object({
-  type: v.literal("keys"),
-  epoch: wholeNumber,
-  step: wholeNumber,
-  pass: v.string(),
-  layer: wholeNumber,
-  frames: v.pipe(v.array(wholeNumber), v.minLength(1)),
-  payload: v.picklist(["f32", "f16", "int8"]),
-  bytes,
-  sentAt: v.number(),
-});
+export const peerSchema: v.GenericSchema<unknown, PeerMessage> = v.variant("type", [
+  v.object({
+    type: v.literal("keys"),
+    epoch: wholeNumber,
+    step: wholeNumber,
+    pass: v.string(),
+    layer: wholeNumber,
+    frames: v.pipe(v.array(wholeNumber), v.minLength(1)),
+    payload: v.picklist(["f32", "f16", "int8"]),
+    bytes,
+    sentAt: v.number(),
+  }),
+  v.object({
+    type: v.literal("prediction"),
+    epoch: wholeNumber,
+    step: wholeNumber,
+    pass: passName,
+    start: wholeNumber,
+    end: wholeNumber,
+    data: floats,
+    sentAt: v.number(),
+  }),
+]);
 
 /** See `commandSchema`. */
 export type Command = v.InferOutput<typeof commandSchema>;

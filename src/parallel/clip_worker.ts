@@ -1,21 +1,25 @@
 // A worker of a job: opens what the coordinator names, computes the clips it is given step by step, and tells about it.
 // How a clip is computed is the computer's business, how messages travel the port's.
 
+import type { FrameRange } from "../attention/frame_range.ts";
 import type { DenoiseState } from "../pipelines/denoise.ts";
-import { ClipExchange, type ClipExchangeOptions, type KeysMessage } from "./clip_exchange.ts";
-import { type Command, commandSchema, keysSchema, type Report } from "./clip_protocol.ts";
-import type { WorkerSpeed } from "./partition.ts";
+import type { PassSharing } from "../pipelines/pass_sharing.ts";
+import type { ClipExchange } from "./clip_exchange.ts";
+import { type Command, commandSchema, type Report } from "./clip_protocol.ts";
 import { Link } from "./link.ts";
+import type { WorkerSpeed } from "./partition.ts";
 import { type Port, portOf } from "./port.ts";
+import { type KeyOptions, RunningPart } from "./running_part.ts";
 
 /** A clip and what it is computed from. */
 export interface ClipWork {
-  readonly partition: ClipExchangeOptions["partition"];
-  /** Number of the own clip in it. */
-  readonly clip: number;
+  /** Latent frames. */
+  readonly clip: FrameRange;
   /** Of the own frames. */
   readonly start: DenoiseState;
   readonly exchange: ClipExchange;
+  /** Passes that other workers compute; undefined when all are computed here. */
+  readonly sharing?: PassSharing | undefined;
   /** To be called after every step, and waited for. */
   readonly onStep: (state: DenoiseState) => Promise<void>;
   readonly signal: AbortSignal;
@@ -23,8 +27,7 @@ export interface ClipWork {
 
 /** An opened job. */
 export interface ClipComputer {
-  /** What exchanges depend on. */
-  readonly keys: Pick<ClipExchangeOptions, "tokensPerFrame" | "heads" | "headDim" | "keyType" | "payload">;
+  readonly keys: KeyOptions;
   readonly speed?: WorkerSpeed | undefined;
   /** Computes a clip from its start to the last step; one at a time. Rejects soon after an abort. */
   run(work: ClipWork): Promise<void>;
@@ -56,25 +59,16 @@ export async function runClipWorker(options: ClipWorkerOptions): Promise<void> {
   await new ClipWorker(options).ended;
 }
 
-interface RunningClip {
-  readonly epoch: number;
-  readonly exchange: ClipExchange;
-  readonly controller: AbortController;
-  readonly peers: Map<number, Link<KeysMessage, KeysMessage>>;
-  /** Keys for clips whose port has not come yet. */
-  readonly unsent: Map<number, KeysMessage[]>;
-  /** Lets the step after `step` begin. */
-  go: (() => void) | undefined;
-}
-
 class ClipWorker {
   /** Resolves when there is nothing left to do. */
   readonly ended: Promise<void>;
   readonly #options: ClipWorkerOptions;
   readonly #link: Link<Report, Command>;
   #computer: ClipComputer | undefined;
-  #clip: RunningClip | undefined;
-  /** The clip before may still be ending. */
+  #part: RunningPart | undefined;
+  /** Lets the step after the last one begin. */
+  #go: () => void = () => undefined;
+  /** The part before may still be ending. */
   #idle: Promise<void> = Promise.resolve();
 
   constructor(options: ClipWorkerOptions) {
@@ -103,14 +97,14 @@ class ClipWorker {
       case "job":
         this.#idle = this.#open(command.job);
         break;
-      case "clip":
+      case "part":
         this.#begin(command);
         break;
       case "peer":
         this.#meet(command);
         break;
       case "go":
-        if (command.epoch === this.#clip?.epoch) this.#clip.go?.();
+        if (command.epoch === this.#part?.epoch) this.#go();
         break;
       case "stop":
         this.#stop();
@@ -127,97 +121,59 @@ class ClipWorker {
     }
   }
 
-  #begin(command: Command & { type: "clip" }): void {
+  #begin(command: Command & { type: "part" }): void {
     this.#stop();
     const computer = this.#computer;
     if (computer === undefined) return;
-    const { epoch, partition, clip: own, step, slots } = command;
-    const unsent = new Map<number, KeysMessage[]>();
-    const peers: RunningClip["peers"] = new Map();
-    const send = (to: number, message: KeysMessage): void => {
-      const peer = peers.get(to);
-      if (peer) peer.send(message, [message.bytes.buffer]);
-      else unsent.set(to, [...(unsent.get(to) ?? []), message]);
-    };
-    const exchange = new ClipExchange({ ...computer.keys, epoch, partition, clip: own, send });
-    const controller = new AbortController();
-    const running: RunningClip = { epoch, exchange, controller, peers, unsent, go: undefined };
-    this.#clip = running;
+    const running = new RunningPart(command, computer.keys);
+    this.#part = running;
+    const { step, slots } = command;
     const work: ClipWork = {
-      partition,
-      clip: own,
+      clip: running.clip,
       start: { step, slots },
-      exchange,
+      exchange: running.keys,
+      sharing: running.predictions,
       onStep: (state) => this.#finishStep(running, state),
-      signal: controller.signal,
+      signal: running.signal,
     };
     this.#idle = this.#idle.then(() => this.#run(computer, running, work));
   }
 
-  async #run(computer: ClipComputer, { epoch, controller }: RunningClip, work: ClipWork): Promise<void> {
+  async #run(computer: ClipComputer, { epoch, signal }: RunningPart, work: ClipWork): Promise<void> {
     try {
-      controller.signal.throwIfAborted();
+      signal.throwIfAborted();
       await computer.run(work);
     } catch (error) {
-      if (!controller.signal.aborted) this.#report(epoch, error, this.#options.isFatal?.(error) ?? false);
+      if (!signal.aborted) this.#report(epoch, error, this.#options.isFatal?.(error) ?? false);
     }
   }
 
   /** Tells the coordinator and waits until everybody is as far. */
-  async #finishStep(running: RunningClip, { step, slots }: DenoiseState): Promise<void> {
-    const { signal } = running.controller;
-    const { statistics } = running.exchange;
+  async #finishStep(running: RunningPart, { step, slots }: DenoiseState): Promise<void> {
+    const { epoch, signal, statistics, isFirstLane } = running;
     const allowed = new Promise<void>((resolve, reject) => {
-      running.go = resolve;
+      this.#go = resolve;
       signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     });
-    const own = new Map([...slots].map(([slot, data]) => [slot, new Float32Array(data)]));
-    this.#link.send({ type: "stepped", epoch: running.epoch, step, slots: own, statistics });
+    const own = new Map(isFirstLane ? [...slots].map(([slot, data]) => [slot, new Float32Array(data)]) : []);
+    this.#link.send({ type: "stepped", epoch, step, slots: own, statistics });
     await allowed;
   }
 
-  #meet({ epoch, clip, port: carried }: Command & { type: "peer" }): void {
+  #meet({ epoch, part, port: carried }: Command & { type: "peer" }): void {
     const { token, toPort = (each) => portOf(each as MessagePort) } = this.#options;
     const port = toPort(carried);
-    const running = this.#clip;
-    if (running?.epoch !== epoch) {
-      port.close();
-      return;
-    }
-    const link = new Link<KeysMessage, KeysMessage>(port, { token, schema: keysSchema });
-    const fail = (reason: string): void => running.exchange.fail(new Error(`Clip ${clip}: ${reason}`));
-    link.listen({
-      onMessage: (message) => {
-        try {
-          running.exchange.receive(clip, message);
-        } catch (error) {
-          running.exchange.fail(error);
-        }
-      },
-      // The coordinator sees for itself that a worker is gone, and decides.
-      onClose: () => undefined,
-      onRefused: (reason) => {
-        if (!/twice|another job/.test(reason)) fail(reason);
-      },
-    });
-    running.peers.set(clip, link);
-    for (const message of running.unsent.get(clip) ?? []) link.send(message, [message.bytes.buffer]);
-    running.unsent.delete(clip);
+    if (this.#part?.epoch === epoch) this.#part.meet(part, port, token);
+    else port.close();
   }
 
   #stop(): void {
-    const running = this.#clip;
-    this.#clip = undefined;
-    if (running === undefined) return;
-    const reason = new DOMException("The clip was taken back.", "AbortError");
-    running.controller.abort(reason);
-    running.exchange.fail(reason);
-    for (const peer of running.peers.values()) peer.close();
+    this.#part?.stop(new DOMException("The clip was taken back.", "AbortError"));
+    this.#part = undefined;
   }
 
   #beat(): void {
-    const { epoch = 0, exchange } = this.#clip ?? {};
-    const { progress = 0, waitingFor = [] } = exchange ?? {};
+    const { epoch = 0, progress = 0, waitingFor = [] } = this.#part ?? {};
     this.#link.send({ type: "status", epoch, progress, waitingFor: [...waitingFor] });
   }
 

@@ -1,14 +1,14 @@
-// Runs a job over workers: shares the frames out, lets everybody take a step, keeps the video's state after it, and
+// Runs a job over workers: shares the work out, lets everybody take a step, keeps the video's state after it, and
 // shares anew when a worker comes, goes or falls silent. Whatever happens costs at most the step under way.
 
+import type { FrameRange } from "../attention/frame_range.ts";
 import type { DenoiseState } from "../pipelines/denoise.ts";
 import type { Command, Report } from "./clip_protocol.ts";
 import { connectAll, type Connect, messageChannel } from "./connections.ts";
 import type { CoordinatorEvent } from "./coordinator_events.ts";
-import type { Partition } from "./exchange_plan.ts";
+import { type Divide, type Division, type Lane, placesOf, type SharedDivision } from "./division.ts";
 import type { LatentShape } from "./latent_frames.ts";
 import { findStalled, Member } from "./member.ts";
-import { equalised, partitionFrames } from "./partition.ts";
 import type { Port } from "./port.ts";
 import { StepKeeper } from "./step_keeper.ts";
 
@@ -21,10 +21,8 @@ export interface CoordinatorOptions {
   readonly shape: LatentShape;
   readonly start: DenoiseState;
   readonly numSteps: number;
-  /** [frames]: key frames that each query frame sees, mean over layers. */
-  readonly pairs: readonly number[];
-  /** Frames of a clip at least. @default 1 */
-  readonly minFrames?: number | undefined;
+  /** Shares the work out, such as `divideBySpeed`. */
+  readonly divide: Divide;
   /** Workers to wait for before the first step. */
   readonly numWorkers: number;
   /** How long no worker may make progress before it counts as hung. @default 60 000 */
@@ -47,7 +45,9 @@ export class Coordinator {
   readonly #done: Promise<DenoiseState>;
   #resolve: (state: DenoiseState) => void = () => undefined;
   #reject: (reason: unknown) => void = () => undefined;
-  #partition: Partition = [];
+  #division: Division = [];
+  /** Workers that the division was made for; some may have got nothing. */
+  #considered: ReadonlySet<Member> = new Set();
   #epoch = 0;
   #repeats = 0;
   #isRunning = false;
@@ -127,13 +127,13 @@ export class Coordinator {
 
   async #takeStep(member: Member, report: Report & { type: "stepped" }): Promise<void> {
     const { step } = this.#keeper.state;
-    if (report.epoch !== this.#epoch || member.clip === undefined || report.step !== step + 1) return;
+    if (report.epoch !== this.#epoch || member.part === undefined || report.step !== step + 1) return;
     if (this.#isCommitting || !this.#isRunning) return;
     try {
-      this.#keeper.put(this.#partition, member.clip, report.slots);
+      this.#keeper.put(this.#division, member.part, report.slots);
       member.advance();
       this.#tell({ type: "stepped", step: report.step, worker: member.name, statistics: report.statistics });
-      const state = this.#keeper.commit(this.#partition);
+      const state = this.#keeper.commit(this.#division);
       if (state === undefined) return;
       this.#repeats = 0;
       this.#isCommitting = true;
@@ -145,21 +145,21 @@ export class Coordinator {
     }
   }
 
-  /** After a step: the next one, with the same clips unless somebody waits for one or has gone. */
+  /** After a step: the next one, with the same parts unless somebody waits for one or has gone. */
   #proceed(state: DenoiseState): void {
     if (state.step >= this.#options.numSteps) this.#resolve(state);
-    else if (this.#needsNewClips()) this.#share();
+    else if (this.#needsNewDivision()) this.#share();
     else {
       for (const member of this.#members) member.advance();
       this.#command({ type: "go", epoch: this.#epoch, step: state.step });
     }
   }
 
-  #needsNewClips(): boolean {
-    const working = [...this.#members].filter(({ clip }) => clip !== undefined).length;
-    const isIncomplete = working < this.#partition.length;
-    const wanted = Math.min(this.#ready().length, Math.floor(this.#options.pairs.length / this.#minFrames()));
-    return isIncomplete || wanted > working;
+  #needsNewDivision(): boolean {
+    const working = [...this.#members].filter(({ part }) => part !== undefined).length;
+    const isIncomplete = working < placesOf(this.#division).length;
+    if (isIncomplete || this.#ready().every((member) => this.#considered.has(member))) return isIncomplete;
+    return placesOf(this.#divide()).length > working;
   }
 
   /** Who joined and is gone before the first step is not waited for. */
@@ -174,35 +174,49 @@ export class Coordinator {
     this.#reject(new Error(`No worker is left at step ${this.#keeper.state.step}: ${this.#lastLoss}.`));
   }
 
-  /** Gives the frames out anew, from the last step that all have taken. */
+  /** Gives the work out anew, from the last step that all have taken. */
   #share(): void {
     const ready = this.#ready();
     if (ready.length === 0) {
       this.#rejectWithoutWorkers();
       return;
     }
-    const { clips, workers } = partitionFrames({
-      pairs: this.#options.pairs,
-      minFrames: this.#minFrames(),
-      speeds: equalised(ready.map(({ speed }) => speed)),
-    });
+    const division = this.#divide();
+    this.#considered = new Set(ready);
+    this.#division = division.map(({ passes, clips }) => ({ passes, clips }));
     this.#epoch++;
-    this.#partition = clips;
     this.#keeper.discard();
     for (const member of this.#members) member.take();
-    const owners = workers.flatMap((worker) => ready[worker] ?? []);
-    owners.forEach((owner, clip) => this.#give(owner, clip));
-    for (const member of ready) if (member.clip === undefined) member.send({ type: "stop" });
+    const owners = division.flatMap(({ workers }) => workers.flatMap((worker) => ready[worker] ?? []));
+    owners.forEach((owner, part) => this.#give(owner, part));
+    for (const member of ready) if (member.part === undefined) member.send({ type: "stop" });
     connectAll(owners, this.#epoch, this.#options.connect ?? messageChannel);
-    const shared = owners.map(({ name }, i) => ({ worker: name, ...(clips[i] ?? { start: 0, end: 0 }) }));
-    this.#tell({ type: "shared", step: this.#keeper.state.step, clips: shared });
+    const { step } = this.#keeper.state;
+    const clips = owners.map(({ name }, part) => ({ worker: name, ...this.#clipOf(part) }));
+    this.#tell({ type: "shared", step, clips, division: this.#division });
   }
 
-  #give(owner: Member, clip: number): void {
+  #divide(): SharedDivision {
+    return this.#options.divide(this.#ready().map(({ speed }) => speed));
+  }
+
+  #give(owner: Member, part: number): void {
     const { step } = this.#keeper.state;
-    const slots = this.#keeper.cut(this.#partition[clip] ?? { start: 0, end: 0 });
-    const partition = this.#partition.map(({ start, end }) => ({ start, end }));
-    owner.give({ type: "clip", epoch: this.#epoch, partition, clip, step, slots });
+    const { shape } = this.#options;
+    const slots = this.#keeper.cut(this.#clipOf(part));
+    const division = this.#division.map(({ passes, clips }) => ({
+      passes: passes && [...passes],
+      clips: clips.map(({ start, end }) => ({ start, end })),
+    }));
+    owner.give({ type: "part", epoch: this.#epoch, division, part, shape: [...shape], step, slots });
+  }
+
+  /** The frames of a part, and its passes where it has not all. */
+  #clipOf(part: number): FrameRange & Pick<Lane, "passes"> {
+    const { lane = 0, clip = 0 } = placesOf(this.#division)[part] ?? {};
+    const { passes, clips } = this.#division[lane] ?? { clips: [] };
+    const { start = 0, end = 0 } = clips[clip] ?? {};
+    return this.#division.length > 1 ? { passes, start, end } : { start, end };
   }
 
   #lose(member: Member, reason: string): void {
@@ -217,7 +231,7 @@ export class Coordinator {
       return;
     }
     // While a step is being kept, `#proceed` finds out by itself.
-    if (this.#isRunning && !this.#isCommitting && member.clip !== undefined) this.#share();
+    if (this.#isRunning && !this.#isCommitting && member.part !== undefined) this.#share();
   }
 
   #repeat(reason: string): void {
@@ -239,7 +253,7 @@ export class Coordinator {
       if (member.silentMs(now) > stallMs) this.#lose(member, `silent for ${seconds} s`);
     }
     if (this.#isCommitting || this.#epoch === 0) return;
-    const open = [...this.#members].filter(({ clip }) => clip !== undefined && !this.#keeper.has(clip));
+    const open = [...this.#members].filter(({ part }) => part !== undefined && !this.#keeper.has(part));
     const { hung, isDeadlock } = findStalled(open, { now, stallMs });
     for (const member of hung) this.#lose(member, `no progress for ${seconds} s`);
     if (isDeadlock) this.#repeat("keys were lost on their way");
@@ -249,12 +263,8 @@ export class Coordinator {
     return [...this.#members].filter(({ isReady }) => isReady);
   }
 
-  #minFrames(): number {
-    return this.#options.minFrames ?? 1;
-  }
-
   #command(command: Command): void {
-    for (const member of this.#members) if (member.clip !== undefined) member.send(command);
+    for (const member of this.#members) if (member.part !== undefined) member.send(command);
   }
 
   #tell(event: CoordinatorEvent): void {

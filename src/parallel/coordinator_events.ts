@@ -1,13 +1,19 @@
 // What a coordinator tells of its job: for people, reports and traces.
 
-import type { ExchangeStatistics } from "./clip_exchange.ts";
+import type { Division } from "./division.ts";
+import type { ExchangeStatistics } from "./exchange_statistics.ts";
 
 /** What happens in a job. */
 export type CoordinatorEvent =
   | { readonly type: "joined"; readonly worker: string; readonly adapter: string }
   | { readonly type: "lost"; readonly worker: string; readonly reason: string }
-  /** Clips were given out: of each worker that got one. */
-  | { readonly type: "shared"; readonly step: number; readonly clips: readonly WorkerClip[] }
+  /** The work was given out: of each worker that got some. */
+  | {
+      readonly type: "shared";
+      readonly step: number;
+      readonly clips: readonly WorkerClip[];
+      readonly division: Division;
+    }
   /** A step of one worker. */
   | {
       readonly type: "stepped";
@@ -21,6 +27,8 @@ export type CoordinatorEvent =
 /** Who computes which frames. */
 export interface WorkerClip {
   readonly worker: string;
+  /** Forward passes that it computes, where others compute the rest. */
+  readonly passes?: readonly string[] | undefined;
   readonly start: number;
   readonly end: number;
 }

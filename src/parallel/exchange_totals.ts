@@ -1,12 +1,15 @@
 // What a job's exchanges came to, and what they should have come to by the plan.
 
+import { layerRules } from "../attention/layer_rules.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
-import { passesOf } from "../guiders/guider.ts";
-import type { Guider } from "../guiders/guider.ts";
+import { type ForwardPass, type Guider, passesOf } from "../guiders/guider.ts";
+import { perturbedPlan } from "../guiders/perturbed_plan.ts";
 import type { Scheduler } from "../schedulers/scheduler.ts";
-import type { ExchangeStatistics } from "./clip_exchange.ts";
+import type { ExchangeStatistics } from "./exchange_statistics.ts";
 import type { CoordinatorEvent } from "./coordinator_events.ts";
+import type { Division, Lane } from "./division.ts";
 import { exchangeBytes, exchangePlan, type Partition } from "./exchange_plan.ts";
+import { firstLayerOf } from "./guidance_lanes.ts";
 import type { PayloadType } from "./key_codec.ts";
 
 /** Sums over workers and steps. */
@@ -33,10 +36,9 @@ export function sumExchanges(events: readonly CoordinatorEvent[]): ExchangeTotal
   const sum = (value: (each: ExchangeStatistics) => number): number =>
     finished.reduce((total, each) => total + value(each), 0);
   const transferMs = sum((each) => each.transferMs);
-  const waitedMs = sum((each) => Math.min(each.waitedMs, each.transferMs));
   return {
     bytesSent: sum((each) => each.bytesSent),
-    hiddenShare: transferMs > 0 ? 1 - waitedMs / transferMs : undefined,
+    hiddenShare: transferMs > 0 ? 1 - sum((each) => each.exposedMs) / transferMs : undefined,
     shares: events.filter(({ type }) => type === "shared").length,
     workersLost: events.filter(({ type }) => type === "lost").length,
   };
@@ -45,7 +47,7 @@ export function sumExchanges(events: readonly CoordinatorEvent[]): ExchangeTotal
 /** What decides the bytes of a run. */
 export interface ExchangeRun {
   readonly plan: AttentionPlan;
-  readonly partition: Partition;
+  readonly division: Division;
   readonly scheduler: Scheduler;
   readonly guider: Guider;
   readonly tokensPerFrame: number;
@@ -53,19 +55,67 @@ export interface ExchangeRun {
   readonly headDim: number;
   readonly layers: number;
   readonly payload: PayloadType;
+  /** Numbers of the whole video's latents. */
+  readonly latentElements: number;
 }
 
-/** Bytes of a whole run whose clips stay the same. The perturbed pass counts as the others: its plan sees no less. */
+/** Bytes of a whole run whose division stays the same. */
 export function predictedBytes(run: ExchangeRun): number {
-  const { plan, partition, scheduler, guider, layers, payload, ...rows } = run;
-  const { steps } = scheduler;
+  const { division, scheduler, guider, latentElements } = run;
+  const numSteps = scheduler.steps.length;
   let sum = 0;
-  for (const [step, { timestep }] of steps.entries()) {
-    const passes = passesOf(guider, { step, numSteps: steps.length }).length;
-    for (let layer = 0; layer < layers; layer++) {
-      const transfers = exchangePlan(plan, partition, { ...rows, layer, step, timestep });
-      sum += passes * exchangeBytes(transfers, rows, payload);
+  for (const [step, { timestep }] of scheduler.steps.entries()) {
+    const passes = passesOf(guider, { step, numSteps });
+    // Every lane sends the others what it predicts of the whole video.
+    sum += passes.length * (division.length - 1) * latentElements * Float32Array.BYTES_PER_ELEMENT;
+    for (const lane of division) {
+      for (const pass of passes.filter((each) => lane.passes?.includes(each) ?? true)) {
+        sum += passBytes(run, lane, { pass, step, timestep, ofLane: lane.passes ?? passes });
+      }
     }
+  }
+  return sum;
+}
+
+/** Bytes of keys that clips send each other in a forward pass, as at the first step. */
+export function keyBytes(
+  clips: Partition,
+  run: Pick<ExchangeRun, "plan" | "tokensPerFrame" | "heads" | "headDim" | "layers" | "payload">,
+): number {
+  const { plan, layers, payload, ...rows } = run;
+  const numFrames = clips.at(-1)?.end ?? 0;
+  const known = new Map<string, number>();
+  let sum = 0;
+  for (let layer = 0; layer < layers; layer++) {
+    const moment = { layer, step: 0, timestep: 1000 };
+    const { key } = layerRules(plan, moment, { numFrames, heads: rows.heads });
+    const bytes =
+      known.get(key) ?? exchangeBytes(exchangePlan(plan, clips, { ...rows, ...moment }), rows, payload);
+    known.set(key, bytes);
+    sum += bytes;
+  }
+  return sum;
+}
+
+interface LanePass {
+  readonly pass: ForwardPass;
+  readonly ofLane: readonly ForwardPass[];
+  readonly step: number;
+  readonly timestep: number;
+}
+
+/** Bytes of keys that the clips of a lane send each other in a forward pass. */
+function passBytes(run: ExchangeRun, { clips }: Lane, { pass, ofLane, step, timestep }: LanePass): number {
+  const { guider, payload, tokensPerFrame, heads, headDim } = run;
+  const { perturbation } = guider;
+  const plan = pass === "perturbed" && perturbation ? perturbedPlan(run.plan, perturbation) : run.plan;
+  const skipped = pass === "perturbed" && perturbation?.kind === "skipped_blocks" ? perturbation.layers : [];
+  const rows = { tokensPerFrame, heads, headDim };
+  let sum = 0;
+  for (let layer = firstLayerOf(pass, ofLane, guider); layer < run.layers; layer++) {
+    if (skipped.includes(layer)) continue;
+    const transfers = exchangePlan(plan, clips, { ...rows, layer, step, timestep });
+    sum += exchangeBytes(transfers, rows, payload);
   }
   return sum;
 }

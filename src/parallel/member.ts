@@ -1,4 +1,4 @@
-// A worker as its coordinator sees it: what it said of itself, which clip it has, and how long ago it got on.
+// A worker as its coordinator sees it: what it said of itself, which part it has, and how long ago it got on.
 
 import type { Carried } from "./connections.ts";
 import { type Command, type Report, reportSchema } from "./clip_protocol.ts";
@@ -15,7 +15,7 @@ export class Member {
   #isKnown = false;
   #isReady = false;
   #speed: WorkerSpeed | undefined;
-  #clip: { readonly epoch: number; readonly number: number } | undefined;
+  #part: { readonly epoch: number; readonly number: number } | undefined;
   #progress = -1;
   #progressAt = performance.now();
   #heardAt = performance.now();
@@ -55,12 +55,12 @@ export class Member {
     return this.#speed;
   }
 
-  /** Number of its clip in this epoch. */
-  get clip(): number | undefined {
-    return this.#clip?.number;
+  /** Number of its part in this epoch. */
+  get part(): number | undefined {
+    return this.#part?.number;
   }
 
-  /** It waits for other workers' keys. */
+  /** It waits for other workers. */
   get isWaiting(): boolean {
     return this.#waitingFor.length > 0;
   }
@@ -81,24 +81,24 @@ export class Member {
     this.#link.send(command);
   }
 
-  /** Gives it a clip, with the state to compute it from. */
-  give(command: Command & { readonly type: "clip" }): void {
-    this.#clip = { epoch: command.epoch, number: command.clip };
+  /** Gives it a part, with the state to compute it from. */
+  give(command: Command & { readonly type: "part" }): void {
+    this.#part = { epoch: command.epoch, number: command.part };
     this.#progress = -1;
     this.#waitingFor = [];
     this.advance();
     this.#link.send(command);
   }
 
-  /** Takes its clip back; it goes on computing until it is told otherwise. */
+  /** Takes its part back; it goes on computing until it is told otherwise. */
   take(): void {
-    this.#clip = undefined;
+    this.#part = undefined;
   }
 
-  /** Gives it a port to the worker of another clip. */
+  /** Gives it a port to the worker of another part. */
   meet(peer: number, { port, transfer }: Carried): void {
-    const { epoch = 0 } = this.#clip ?? {};
-    this.#link.send({ type: "peer", epoch, clip: peer, port }, transfer);
+    const { epoch = 0 } = this.#part ?? {};
+    this.#link.send({ type: "peer", epoch, part: peer, port }, transfer);
   }
 
   /** It gets on. */
@@ -135,7 +135,7 @@ export class Member {
         this.#speed = report.speed;
         break;
       case "status":
-        if (report.epoch !== this.#clip?.epoch) break;
+        if (report.epoch !== this.#part?.epoch) break;
         if (report.progress !== this.#progress) this.advance();
         this.#progress = report.progress;
         this.#waitingFor = report.waitingFor;

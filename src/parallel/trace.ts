@@ -1,7 +1,7 @@
 // The timeline of a job in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open: a row for every
 // worker, a box for every step, and the bytes it sent.
 
-import type { CoordinatorEvent } from "./coordinator_events.ts";
+import type { CoordinatorEvent, WorkerClip } from "./coordinator_events.ts";
 
 /** An entry of the format; times in microseconds. */
 interface TraceEntry {
@@ -21,8 +21,8 @@ export class Trace {
   readonly #beganAt: number;
   readonly #entries: TraceEntry[] = [];
   readonly #rows = new Map<string, number>();
-  /** Frames of each worker. */
-  readonly #clips = new Map<string, string>();
+  /** What each worker computes. */
+  readonly #clips = new Map<string, WorkerClip>();
   /** A step begins for all when the one before has ended for the last. */
   #stepAt = 0;
   #lastEnd = 0;
@@ -49,7 +49,7 @@ export class Trace {
       case "shared":
         this.#stepAt = this.#time();
         this.#step = event.step + 1;
-        for (const { worker, start, end } of event.clips) this.#clips.set(worker, `${start} to ${end - 1}`);
+        for (const clip of event.clips) this.#clips.set(clip.worker, clip);
         break;
       case "stepped":
         this.#addStep(event);
@@ -70,7 +70,8 @@ export class Trace {
     }
     this.#lastEnd = at;
     const place = { pid: 1, tid: this.#row(worker) } as const;
-    const args = { frames: this.#clips.get(worker), ...statistics };
+    const { start = 0, end = 0, passes } = this.#clips.get(worker) ?? {};
+    const args = { frames: `${start} to ${end - 1}`, passes: passes?.join(", "), ...statistics };
     const [ts, dur] = [this.#stepAt, at - this.#stepAt];
     this.#entries.push({ name: `step ${step}`, ph: "X", ts, dur, ...place, args });
     const sent = { [worker]: statistics.bytesSent };

@@ -5,6 +5,7 @@ import { type ForwardPass, type Guider, guidanceTerms } from "../guiders/guider.
 import { applyStep, predictCleanSample } from "../schedulers/apply_step.ts";
 import type { Scheduler, SchedulerStep, StateSlot } from "../schedulers/scheduler.ts";
 import type { Denoiser, DenoiserStep } from "./denoiser.ts";
+import type { PassSharing } from "./pass_sharing.ts";
 
 /** Everything a job needs to go on from a step: plain data. */
 export interface DenoiseState {
@@ -25,6 +26,8 @@ export interface DenoiseStepResult {
 export interface DenoiseOptions {
   readonly scheduler: Scheduler;
   readonly guider: Guider;
+  /** Some of a step's passes are computed by others; only for denoisers of a part. @default none */
+  readonly sharing?: PassSharing | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Compute the predicted clean latents of every step. */
   readonly wantsPreview: boolean;
@@ -73,47 +76,88 @@ async function takeStep<T>(
   context: StepContext,
 ): Promise<TakenStep<T>> {
   const { step, index, signal, onProgress } = context;
-  const computer = denoiser.begin(index);
-  const sample = sampleOf(tensors);
-  const { modelOutput, made } = await predict(computer, sample, context);
-  const clean = context.wantsPreview
-    ? predictCleanSample(step, { sample, modelOutput }, computer.combine)
-    : undefined;
-  const { state, released } = applyStep(step, tensors, modelOutput, computer.combine);
-  await computer.finish({ signal, onProgress: (share) => onProgress(index + share) });
-  for (const tensor of released) denoiser.free(tensor);
-  for (const tensor of made) denoiser.free(tensor);
-  const predicted = clean && (await denoiser.read(clean));
-  if (clean) denoiser.free(clean);
-  return { tensors: state, predicted };
+  const work: StepWork<T> = { denoiser, computer: denoiser.begin(index), made: [] };
+  const { computer, made } = work;
+  try {
+    const sample = sampleOf(tensors);
+    const modelOutput = await predict(work, sample, context);
+    const clean = context.wantsPreview
+      ? predictCleanSample(step, { sample, modelOutput }, computer.combine)
+      : undefined;
+    if (clean) made.push(clean);
+    const { state, released } = applyStep(step, tensors, modelOutput, computer.combine);
+    await computer.finish({ signal, onProgress: (share) => onProgress(index + share) });
+    for (const tensor of released) denoiser.free(tensor);
+    return { tensors: state, predicted: clean && (await denoiser.read(clean)) };
+  } catch (error) {
+    computer.discard();
+    throw error;
+  } finally {
+    for (const tensor of made) denoiser.free(tensor);
+  }
 }
 
-/** The forward passes of a step and their combination; what was made besides the passes' outputs has to be freed. */
-async function predict<T>(
-  computer: DenoiserStep<T>,
-  latents: T,
-  { guider, scheduler, step, index, signal, onProgress }: StepContext,
-): Promise<{ modelOutput: T; made: readonly T[] }> {
+/** A step under way. */
+interface StepWork<T> {
+  readonly denoiser: Denoiser<T>;
+  readonly computer: DenoiserStep<T>;
+  /** To be freed when the step is done. */
+  readonly made: T[];
+}
+
+/** The forward passes of a step and their combination. */
+async function predict<T>(work: StepWork<T>, latents: T, context: StepContext): Promise<T> {
+  const { computer, made } = work;
+  const { guider, scheduler, index } = context;
   const guidance = guidanceTerms(guider, { step: index, numSteps: scheduler.steps.length });
+  const passes = guidance.map(({ pass }) => pass);
+  const outputs = await computePasses(work, { passes, latents, context });
+  const terms = guidance.flatMap(({ pass, coefficient }) => {
+    const tensor = outputs.get(pass);
+    return tensor === undefined ? [] : [{ tensor, coefficient }];
+  });
+  const reference = outputs.get("conditional");
+  if (reference === undefined) throw new Error(`${guider.name} asks for no conditional pass.`);
+  if (terms.length === 1) return reference;
+  const sum = computer.combine(terms, "model_output");
+  made.push(sum);
+  if (guider.rescale === undefined) return sum;
+  const rescaled = computer.matchDeviation(sum, { reference, share: guider.rescale });
+  made.push(rescaled);
+  return rescaled;
+}
+
+interface PassesContext<T> {
+  readonly passes: readonly ForwardPass[];
+  readonly latents: T;
+  readonly context: StepContext;
+}
+
+/** The predictions of a step's passes: first the own ones, which are sent to those that need them, then those of others. */
+async function computePasses<T>(
+  { denoiser, computer, made }: StepWork<T>,
+  { passes, latents, context }: PassesContext<T>,
+): Promise<ReadonlyMap<ForwardPass, T>> {
+  const { step, index, signal, onProgress, sharing } = context;
   const outputs = new Map<ForwardPass, T>();
-  const terms: { tensor: T; coefficient: number }[] = [];
-  for (const [number, { pass, coefficient }] of guidance.entries()) {
+  const own = passes.filter((pass) => sharing?.isOwn(pass) ?? true);
+  for (const [number, pass] of own.entries()) {
     const tensor = await computer.forward(pass, {
       latents,
       timestep: step.timestep,
       signal,
-      onProgress: (share) => onProgress(index + (number + share) / guidance.length),
+      onProgress: (share) => onProgress(index + (number + share) / own.length),
     });
     outputs.set(pass, tensor);
-    terms.push({ tensor, coefficient });
+    sharing?.publish({ step: index, pass }, await denoiser.read(tensor));
   }
-  const reference = outputs.get("conditional");
-  if (reference === undefined) throw new Error(`${guider.name} asks for no conditional pass.`);
-  if (terms.length === 1) return { modelOutput: reference, made: [] };
-  const sum = computer.combine(terms, "model_output");
-  if (guider.rescale === undefined) return { modelOutput: sum, made: [sum] };
-  const rescaled = computer.matchDeviation(sum, { reference, share: guider.rescale });
-  return { modelOutput: rescaled, made: [sum, rescaled] };
+  for (const pass of passes) {
+    if (sharing === undefined || outputs.has(pass)) continue;
+    const tensor = denoiser.upload(await sharing.collect({ step: index, pass }), pass);
+    made.push(tensor);
+    outputs.set(pass, tensor);
+  }
+  return outputs;
 }
 
 function uploadState<T>(denoiser: Denoiser<T>, { slots }: DenoiseState): StateTensors<T> {

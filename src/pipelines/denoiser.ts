@@ -57,8 +57,8 @@ export interface Denoiser<T> {
 /** The arithmetic of one step. An engine may compute at once, or record and compute in `finish`. */
 export interface DenoiserStep<T> {
   /**
-   * The velocity of the latents; valid until `finish` has ended. A perturbed pass may go on from where the conditional
-   * one of the same step stops being the same; so that one is asked for first.
+   * The velocity of the latents; valid until `finish` has ended, and of a part can be read at once. A perturbed pass may go on from where the conditional
+   * one of the same step stops being the same; so that one is asked for first, where it is asked for.
    */
   forward(pass: ForwardPass, inputs: PassInputs<T>): Promise<T>;
   /** Its results live until they are freed. */
@@ -67,6 +67,8 @@ export interface DenoiserStep<T> {
   matchDeviation(x: T, options: { readonly reference: T; readonly share: number }): T;
   /** Resolves when every result is there. Rejects with AbortError soon after an abort. */
   finish(options: StepWatch): Promise<void>;
+  /** Gives a step up that was not finished, or whose `finish` has failed. */
+  discard(): void;
 }
 
 /** The error of a step that would need the whole video's prediction. */

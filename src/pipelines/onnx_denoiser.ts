@@ -83,8 +83,7 @@ function computeStep(step: number, parts: StepParts): DenoiserStep<Float32Array>
       const exchange = part?.exchangeOf({ step, pass, timestep: inputs.timestep, plan });
       const common = { ...inputs, step, video, text, attention, exchange };
       if (perturbed === undefined || pass === "unconditional") return await transformer.forward(common);
-      // Every pass of a clip exchanges the keys of all its blocks.
-      const block = part ? 0 : perturbed.firstBlock;
+      const block = perturbed.firstBlock;
       if (pass === "conditional") {
         return await transformer.forward({
           ...common,
@@ -103,6 +102,7 @@ function computeStep(step: number, parts: StepParts): DenoiserStep<Float32Array>
       return x.map((value) => value * scale);
     },
     finish: async ({ signal }) => signal?.throwIfAborted(),
+    discard: () => undefined,
   };
 }
 

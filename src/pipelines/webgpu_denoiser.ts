@@ -106,9 +106,16 @@ function recordStep(
   const startOf = (pass: ForwardPass): SharedStart | undefined => {
     if (perturbed === undefined || pass === "unconditional") return undefined;
     const block = perturbed.firstBlock;
-    if (pass === "conditional") return { kind: "give", block, give: (copy) => (given = copy) };
+    if (pass === "conditional") {
+      const give = (copy: Tensor): void => {
+        given = copy;
+        recorder.adopt(copy.buffer);
+      };
+      return { kind: "give", block, give };
+    }
     const hiddenStates = given;
     given = undefined;
+    if (hiddenStates && part) recorder.keep(hiddenStates.buffer);
     return hiddenStates && { kind: "take", block, hiddenStates };
   };
   return {
@@ -117,18 +124,15 @@ function recordStep(
       if (text === undefined) throw new Error(`There are no embeddings for the ${pass} pass.`);
       if (pass === "perturbed" && perturbed === undefined) throw new Error("There is no perturbation.");
       const weakened = pass === "perturbed" ? perturbed?.inputs : undefined;
+      const start = startOf(pass);
       if (part) {
         const { plan } = weakened?.attention ?? geometry.attention;
         const exchange = part.exchangeOf({ step, pass, timestep, plan });
-        const inputs = { latents, timestep, step, text, geometry, exchange, signal, ...weakened };
-        const velocity = await transformer.forwardClip(inputs).catch((error: unknown) => {
-          recorder.discard();
-          throw error;
-        });
+        const inputs = { latents, timestep, step, text, geometry, exchange, signal, start, ...weakened };
+        const velocity = await transformer.forwardClip(inputs);
         recorder.adopt(velocity.buffer);
         return velocity;
       }
-      const start = startOf(pass);
       return transformer.forward(recorder, { latents, timestep, step, text, geometry, start, ...weakened });
     },
     combine(terms, label) {
@@ -144,5 +148,6 @@ function recordStep(
     },
     finish: ({ signal, onProgress }) =>
       recorder.submit({ signal, onProgress: (done, total) => onProgress?.(done / total) }),
+    discard: () => recorder.discard(),
   };
 }

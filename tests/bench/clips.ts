@@ -14,6 +14,7 @@ import { createClipComputer } from "../../src/parallel/clip_computer.ts";
 import { runClipWorker } from "../../src/parallel/clip_worker.ts";
 import { Coordinator } from "../../src/parallel/coordinator.ts";
 import type { CoordinatorEvent } from "../../src/parallel/coordinator_events.ts";
+import { divideBySpeed } from "../../src/parallel/division.ts";
 import { predictedBytes, sumExchanges } from "../../src/parallel/exchange_totals.ts";
 import { framePairs } from "../../src/parallel/frame_pairs.ts";
 import type { PayloadType } from "../../src/parallel/key_codec.ts";
@@ -160,7 +161,9 @@ async function timeJob(
     shape,
     start: { step: 0, slots: new Map([["sample", noise]]) },
     numSteps: STEPS,
-    pairs: framePairs(job.plan, { numFrames: numLatentFrames, tokensPerFrame, heads, layers }),
+    divide: divideBySpeed({
+      pairs: framePairs(job.plan, { numFrames: numLatentFrames, tokensPerFrame, heads, layers }),
+    }),
     numWorkers: count,
     stallMs: 240_000,
     connect: (address, _other, ticket) => [
@@ -175,7 +178,15 @@ async function timeJob(
   const totals = sumExchanges(events);
   const shared = events.find((event) => event.type === "shared");
   const clips = shared?.clips ?? [];
-  const run = { plan: job.plan, partition: clips, scheduler: SCHEDULER, guider: GUIDER, layers };
+  const division = shared?.division ?? [];
+  const run = {
+    plan: job.plan,
+    division,
+    latentElements: noise.length,
+    scheduler: SCHEDULER,
+    guider: GUIDER,
+    layers,
+  };
   const rows = { tokensPerFrame, heads, headDim: CONFIG.attention_head_dim, payload: job.payload };
   const last = events.filter((event) => event.type === "stepped" && event.step === STEPS);
   const sum = (key: "transferMs" | "waitedMs"): number =>

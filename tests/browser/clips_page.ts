@@ -3,6 +3,7 @@ import { dualScope, full, tile } from "../../src/attention/plan_constructors.ts"
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { runClipWorker } from "../../src/parallel/clip_worker.ts";
 import { Coordinator } from "../../src/parallel/coordinator.ts";
+import { divideBySpeed } from "../../src/parallel/division.ts";
 import { acceptTabs, portToOpener } from "../../src/parallel/tab_port.ts";
 import { relativeL2 } from "../reference/compare.ts";
 import {
@@ -48,7 +49,7 @@ const clipsPage: ClipsPage = {
       shape: SHAPE,
       start: START,
       numSteps: NUM_STEPS,
-      pairs: Array.from({ length: SHAPE[1] }, () => SHAPE[1]),
+      divide: divideBySpeed({ pairs: Array.from({ length: SHAPE[1] }, () => SHAPE[1]) }),
       numWorkers: count,
       stallMs: 20_000,
       onStep: ({ step }) => {
@@ -64,7 +65,7 @@ const clipsPage: ClipsPage = {
     const { slots } = await coordinator.run();
     stop();
     for (const each of windows) each?.close();
-    const wanted = await renderAlone(await openSmallTransformer(await Gpu.open()), plan);
+    const wanted = await renderAlone(await openSmallTransformer(await Gpu.open()), { plan });
     return { ...result, error: relativeL2(slots.get("sample") ?? [], wanted) };
   },
 };

@@ -2,6 +2,7 @@
 import type { AttentionPlan } from "../../src/attention/plan.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { createGuider } from "../../src/guiders/create_guider.ts";
+import type { Guider } from "../../src/guiders/guider.ts";
 import { createClipComputer } from "../../src/parallel/clip_computer.ts";
 import type { ClipComputer } from "../../src/parallel/clip_worker.ts";
 import type { PayloadType } from "../../src/parallel/key_codec.ts";
@@ -16,7 +17,8 @@ import { loadSmallWan, randomPrompt, SMALL_WAN } from "./small_wan.ts";
 export const SIZE = { numLatentFrames: 6, latentHeight: 8, latentWidth: 8 };
 export const SHAPE = [SMALL_WAN.in_channels, 6, 8, 8] as const;
 export const NUM_STEPS = 4;
-const SCHEDULER = createScheduler({
+/** Remembers the steps before. */
+export const SCHEDULER = createScheduler({
   config: {
     _class_name: "UniPCMultistepScheduler",
     prediction_type: "flow_prediction",
@@ -26,6 +28,20 @@ const SCHEDULER = createScheduler({
   shift: 3,
 });
 const GUIDER = createGuider({ guidanceScale: 3 });
+/** A third pass, which differs from the conditional one from the second layer on. */
+const THREE_PASSES = createGuider({
+  guidanceScale: 3,
+  perturbedGuidance: {
+    scale: 1.5,
+    perturbation: {
+      kind: "heads",
+      heads: [
+        { layers: [1], heads: [0], strength: 1 },
+        { layers: [2], strength: 0.6 },
+      ],
+    },
+  },
+});
 
 /** Of both passes. */
 export const EMBEDS = { conditional: randomPrompt(3), unconditional: randomPrompt(4, 2) };
@@ -40,6 +56,8 @@ export const START: DenoiseState = {
 export interface SmallJob {
   readonly plan: AttentionPlan;
   readonly payload: PayloadType;
+  /** Three forward passes a step instead of two. */
+  readonly isPerturbed?: boolean | undefined;
 }
 
 /** Loads the transformer onto a device. */
@@ -54,22 +72,31 @@ export async function openSmallTransformer(gpu: Gpu): Promise<EngineTransformer>
   };
 }
 
+/** The guider of a job. */
+export function guiderOf({ isPerturbed }: Pick<SmallJob, "isPerturbed">): Guider {
+  return isPerturbed ? THREE_PASSES : GUIDER;
+}
+
 /** Computes clips of a job. */
-export function smallComputer(transformer: EngineTransformer, { plan, payload }: SmallJob): ClipComputer {
-  const video = { size: SIZE, attention: plan, embeds: EMBEDS };
-  const render = { config: SMALL_WAN, video, scheduler: SCHEDULER, guider: GUIDER, payload };
+export function smallComputer(transformer: EngineTransformer, job: SmallJob): ClipComputer {
+  const { plan, payload } = job;
+  const guider = guiderOf(job);
+  const video = { size: SIZE, attention: plan, embeds: EMBEDS, perturbation: guider.perturbation };
+  const render = { config: SMALL_WAN, video, scheduler: SCHEDULER, guider, payload };
   return createClipComputer(transformer, { ...render, keyType: "f32" });
 }
 
 /** The result of one device without workers. */
 export async function renderAlone(
   transformer: EngineTransformer,
-  plan: AttentionPlan,
+  job: Pick<SmallJob, "plan" | "isPerturbed">,
 ): Promise<Float32Array> {
-  return await transformer.withDenoiser({ size: SIZE, attention: plan, embeds: EMBEDS }, (denoiser) =>
+  const guider = guiderOf(job);
+  const video = { size: SIZE, attention: job.plan, embeds: EMBEDS, perturbation: guider.perturbation };
+  return await transformer.withDenoiser(video, (denoiser) =>
     denoise(denoiser, START, {
       scheduler: SCHEDULER,
-      guider: GUIDER,
+      guider,
       wantsPreview: false,
       onProgress: () => undefined,
       onStep: () => undefined,

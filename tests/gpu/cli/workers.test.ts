@@ -30,10 +30,12 @@ beforeAll(async () => {
   expect(code, stderr).toBe(0);
 });
 
+const TWO = ["--workers", "2", "--guidance-workers", "1", "--exchange", "f32"];
+
 describe("two workers", () => {
   let result: WeftResult;
   beforeAll(async () => {
-    const workers = ["--workers", "2", "--exchange", "f32", "--trace", "trace.json"];
+    const workers = [...TWO, "--trace", "trace.json"];
     result = await runWeft(folder, [...RENDER, ...workers, "--dump", "two.safetensors"]);
   });
 
@@ -62,10 +64,22 @@ describe("two workers", () => {
   });
 });
 
+test("two workers take a pass of the guidance each, unless told otherwise", async () => {
+  const args = ["--workers", "2", "--dump", "passes.safetensors"];
+  const { code, stderr } = await runWeft(folder, [...RENDER, ...args]);
+  expect(code, stderr).toBe(0);
+  expect(stderr).toMatch(
+    /Latent frames from step 1 on: worker \d 0 to 4 \(conditional\), worker \d 0 to 4 \(unconditional\)\./,
+  );
+  // Predictions travel as f32, whatever keys do.
+  expect(relativeL2(await latents("passes.safetensors"), await latents("one.safetensors"))).toBeLessThan(
+    1e-5,
+  );
+});
+
 test("two workers on the CPU give one process's latents too", async () => {
   const args = RENDER.map((arg) => (arg === "webgpu" ? "onnx" : arg));
-  const workers = ["--workers", "2", "--exchange", "f32", "--dump", "cpu.safetensors"];
-  const { code, stderr } = await runWeft(folder, [...args, ...workers]);
+  const { code, stderr } = await runWeft(folder, [...args, ...TWO, "--dump", "cpu.safetensors"]);
   expect(code, stderr).toBe(0);
   expect(relativeL2(await latents("cpu.safetensors"), await latents("one.safetensors"))).toBeLessThan(1e-4);
 });
@@ -103,18 +117,14 @@ function isRunning(pid: number): boolean {
 test.runIf(process.platform === "linux")("a worker process that is killed costs a step at most", async () => {
   let workers: number[] = [];
   let victim: number | undefined;
-  const { code, stderr } = await runWeft(
-    folder,
-    [...RENDER, "--workers", "2", "--exchange", "f32", "--dump", "killed.safetensors"],
-    {
-      onStderr: (text, child) => {
-        if (victim !== undefined || !text.includes("step 2/4")) return;
-        workers = workersOf(child.pid!);
-        victim = workers.at(-1);
-        if (victim !== undefined) process.kill(victim, "SIGKILL");
-      },
+  const { code, stderr } = await runWeft(folder, [...RENDER, ...TWO, "--dump", "killed.safetensors"], {
+    onStderr: (text, child) => {
+      if (victim !== undefined || !text.includes("step 2/4")) return;
+      workers = workersOf(child.pid!);
+      victim = workers.at(-1);
+      if (victim !== undefined) process.kill(victim, "SIGKILL");
     },
-  );
+  });
   expect(code, stderr).toBe(0);
   expect(victim, stderr).toBeDefined();
   expect(stderr).toMatch(/worker \d was lost: it has gone\./);
@@ -188,6 +198,12 @@ describe("what workers cannot do is refused", () => {
   test.each([
     [["--workers", "2", "--preview"], "--preview is not there with --workers yet"],
     [["--workers", "0"], "--workers must be at least 1"],
+    [
+      ["--workers", "2", "--guidance-workers", "3"],
+      "--guidance-workers must be from 1 to the 2 of --workers",
+    ],
+    [["--workers", "2", "--guidance-workers", "2"], "more than there are forward passes in a step"],
+    [["--guidance-workers", "2"], "--guidance-workers needs --workers"],
     [["--workers", "2", "--guidance", "4", "--guidance-rescale", "0.5"], "--guidance-rescale looks at"],
     [["--trace", "t.json"], "--trace needs --workers"],
     [["--workers", "2", "--host", "chromium"], "--host node only"],

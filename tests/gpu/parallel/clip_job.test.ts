@@ -8,14 +8,19 @@ import { measureSpeed } from "../../../src/parallel/clip_computer.ts";
 import { type ClipWorkerOptions, runClipWorker } from "../../../src/parallel/clip_worker.ts";
 import { Coordinator, type CoordinatorOptions } from "../../../src/parallel/coordinator.ts";
 import type { CoordinatorEvent } from "../../../src/parallel/coordinator_events.ts";
+import { divideBySpeed } from "../../../src/parallel/division.ts";
+import { predictedBytes, sumExchanges } from "../../../src/parallel/exchange_totals.ts";
+import { passGroupings } from "../../../src/parallel/guidance_lanes.ts";
 import { type Port, portOf } from "../../../src/parallel/port.ts";
 import type { EngineTransformer } from "../../../src/pipelines/engine.ts";
 import { relativeL2 } from "../../reference/compare.ts";
 import {
   EMBEDS,
+  guiderOf,
   NUM_STEPS,
   openSmallTransformer,
   renderAlone,
+  SCHEDULER,
   SHAPE,
   SIZE,
   smallComputer,
@@ -44,7 +49,7 @@ function startWorker(
   options: Partial<ClipWorkerOptions> & { onStep?: (gpu: Gpu, step: number) => void } = {},
 ): Port {
   const { port1, port2 } = new MessageChannel();
-  void runClipWorker({
+  const ended = runClipWorker({
     port: portOf(port2),
     token: "job",
     name: `worker ${index}`,
@@ -68,8 +73,12 @@ function startWorker(
     isFatal: (error) => error instanceof DeviceLostError,
     ...options,
   });
+  running.push(ended);
   return portOf(port1);
 }
+
+/** Workers that may still be giving memory back. */
+const running: Promise<void>[] = [];
 
 interface JobRun {
   readonly sample: Float32Array;
@@ -88,26 +97,28 @@ async function runJob(
     shape: SHAPE,
     start: START,
     numSteps: NUM_STEPS,
-    pairs: Array.from({ length: 6 }, () => 6),
+    divide: divideBySpeed({ pairs: Array.from({ length: 6 }, () => 6) }),
     numWorkers: ports.length,
     onEvent: (event) => events.push(event),
     ...options,
   });
   for (const port of ports) coordinator.add(port);
   const { slots } = await coordinator.run();
+  await Promise.all(running.splice(0));
   return { sample: slots.get("sample")!, events };
 }
 
-const answers = new Map<AttentionPlan, Promise<Float32Array>>();
+const answers = new Map<string, Promise<Float32Array>>();
 
 /** The run of one device without any of this. */
-async function answer(plan: AttentionPlan): Promise<Float32Array> {
+async function answer(plan: AttentionPlan, isPerturbed = false): Promise<Float32Array> {
   const compute = async (): Promise<Float32Array> => {
     const { transformer } = await (kept[0] ??= openTransformer());
-    return await renderAlone(transformer, plan);
+    return await renderAlone(transformer, { plan, isPerturbed });
   };
-  const known = answers.get(plan) ?? compute();
-  answers.set(plan, known);
+  const key = JSON.stringify([plan, isPerturbed]);
+  const known = answers.get(key) ?? compute();
+  answers.set(key, known);
   return await known;
 }
 
@@ -127,10 +138,62 @@ describe.each(PLANS)("%s attention", (_name, plan) => {
   test("uneven clips, f16", async () => {
     const ports = [1, 2].map((i) => startWorker(i));
     const pairs = [9, 1, 1, 1, 1, 1].map((weight) => weight * 6);
-    const { sample, events } = await runJob({ plan, payload: "f16" }, ports, { pairs, minFrames: 1 });
+    const { sample, events } = await runJob({ plan, payload: "f16" }, ports, {
+      divide: divideBySpeed({ pairs, minFrames: 1 }),
+    });
     expect(relativeL2(sample, await answer(plan))).toBeLessThan(3e-3);
     const shared = events.find((event) => event.type === "shared");
     expect(shared?.clips.map(({ end, start }) => end - start)).toEqual([3, 3]);
+  });
+});
+
+describe("guidance over workers", () => {
+  const NUM_ELEMENTS = SHAPE.reduce((product, size) => product * size, 1);
+  const LAYERS = SMALL_WAN.num_layers;
+  const guided = (isPerturbed: boolean, lanes: number): Partial<CoordinatorOptions> => {
+    const run = { guider: guiderOf({ isPerturbed }), numSteps: NUM_STEPS, numLayers: LAYERS };
+    const pairs = Array.from({ length: SHAPE[1] }, () => SHAPE[1]);
+    return { divide: divideBySpeed({ pairs, groupings: passGroupings(run, lanes) }) };
+  };
+
+  test.each([
+    [2, 2, false],
+    [4, 2, false],
+    [2, 2, true], // the perturbed pass shares its beginning with the conditional one
+    [3, 3, true], // and here it does not
+    [4, 2, true],
+  ])("%d workers in %d lanes, f32: as one", async (count, lanes, isPerturbed) => {
+    const plan = dualScope({ window: 1, anchors: 2 });
+    const ports = Array.from({ length: count }, (_, i) => startWorker(i));
+    const job = { plan, payload: "f32", isPerturbed } as const;
+    const { sample, events } = await runJob(job, ports, guided(isPerturbed, lanes));
+    expect(relativeL2(sample, await answer(plan, isPerturbed))).toBeLessThan(1e-4);
+    const shared = events.find((event) => event.type === "shared");
+    expect(shared?.division).toHaveLength(lanes);
+    const { num_attention_heads: heads, attention_head_dim: headDim } = SMALL_WAN;
+    expect(sumExchanges(events).bytesSent).toBe(
+      predictedBytes({
+        plan,
+        payload: "f32",
+        division: shared!.division,
+        scheduler: SCHEDULER,
+        guider: guiderOf({ isPerturbed }),
+        tokensPerFrame: 16,
+        heads,
+        headDim,
+        layers: LAYERS,
+        latentElements: NUM_ELEMENTS,
+      }),
+    );
+  });
+
+  test("clips that compute a perturbed pass from where it differs give back all memory", async () => {
+    const { gpu } = await (kept[1] ??= openTransformer());
+    const before = gpu.memory.use.usedBytes;
+    const job = { plan: full(), payload: "f16", isPerturbed: true } as const;
+    const { sample } = await runJob(job, [startWorker(0), startWorker(1)], guided(true, 1));
+    expect(relativeL2(sample, await answer(full(), true))).toBeLessThan(3e-3);
+    expect(gpu.memory.use.usedBytes).toBe(before);
   });
 });
 

@@ -1,8 +1,10 @@
 // Jobs without a GPU: a "video" of a few numbers a frame whose every step mixes in what the attention plan lets a frame
-// see. Sums run over frames in order, so any division into clips gives the very same bits, or the test fails.
+// see, in one forward pass or several. Sums run over frames and passes in order, so any division into clips and lanes gives
+// the very same bits, or the test fails.
 import type { AttentionPlan } from "../../../src/attention/plan.ts";
 import { framesOfRange } from "../../../src/attention/frame_range.ts";
 import { neededFrames } from "../../../src/attention/needed_frames.ts";
+import type { ForwardPass } from "../../../src/guiders/guider.ts";
 import type { ContextExchange } from "../../../src/dit/context_exchange.ts";
 import {
   type ClipComputer,
@@ -12,6 +14,7 @@ import {
 } from "../../../src/parallel/clip_worker.ts";
 import { Coordinator, type CoordinatorOptions } from "../../../src/parallel/coordinator.ts";
 import type { CoordinatorEvent } from "../../../src/parallel/coordinator_events.ts";
+import { divideBySpeed } from "../../../src/parallel/division.ts";
 import { type Port, portOf } from "../../../src/parallel/port.ts";
 import type { DenoiseState } from "../../../src/pipelines/denoise.ts";
 
@@ -26,6 +29,8 @@ export const TOKEN = "job-1";
 /** A job as its coordinator describes it. */
 export interface FakeJob {
   readonly plan: AttentionPlan;
+  /** Forward passes of a step. @default one */
+  readonly passes?: readonly ForwardPass[];
 }
 
 /** What happens inside a fake worker. */
@@ -39,23 +44,38 @@ export interface FakeHooks {
 
 /** Opens the fake job. */
 export function openFake(job: unknown, { onLayer, speed }: FakeHooks = {}): Promise<ClipComputer> {
-  const { plan } = job as FakeJob;
+  const { plan, passes = ["conditional"] } = job as FakeJob;
   const keys = { tokensPerFrame: 1, heads: 1, headDim: WIDTH, keyType: "f32", payload: "f32" } as const;
-  const run = async ({ partition, clip, start, exchange, onStep, signal }: ClipWork): Promise<void> => {
-    const own = framesOfRange(partition[clip]!);
+  const run = async ({ clip, start, exchange, sharing, onStep, signal }: ClipWork): Promise<void> => {
+    const own = framesOfRange(clip);
     let sample: Float32Array = start.slots.get("sample")!;
     for (let step = start.step; step < NUM_STEPS; step++) {
-      const pass = exchange.forPass({ step, pass: "only", timestep: 1000 - step, plan });
-      for (let layer = 0; layer < LAYERS; layer++) {
-        await onLayer?.({ step, layer, signal });
-        signal.throwIfAborted();
-        sample = await mix(sample, { own, pass, plan, step, layer });
+      const predictions = new Map<ForwardPass, Float32Array>();
+      for (const pass of passes.filter((each) => sharing?.isOwn(each) ?? true)) {
+        const exchanged = exchange.forPass({ step, pass, timestep: 1000 - step, plan });
+        let x: Float32Array = Float32Array.from(sample, (value) =>
+          Math.fround(value * (1 + PASSES.indexOf(pass))),
+        );
+        for (let layer = 0; layer < LAYERS; layer++) {
+          await onLayer?.({ step, layer, signal });
+          signal.throwIfAborted();
+          x = await mix(x, { own, pass: exchanged, plan, step, layer });
+        }
+        predictions.set(pass, x);
+        sharing?.publish({ step, pass }, x);
       }
+      for (const pass of passes) {
+        if (!predictions.has(pass)) predictions.set(pass, await sharing!.collect({ step, pass }));
+      }
+      const all = passes.map((pass) => predictions.get(pass)!);
+      sample = all[0]!.map((_, i) => all.reduce((sum, x, n) => Math.fround(sum + x[i]! / (n + 1)), 0));
       await onStep({ step: step + 1, slots: new Map([["sample", sample]]) });
     }
   };
   return Promise.resolve({ keys, speed, run, dispose: () => undefined });
 }
+
+const PASSES: readonly ForwardPass[] = ["conditional", "unconditional", "perturbed"];
 
 interface Mixing {
   readonly own: readonly number[];
@@ -113,7 +133,7 @@ export function fakeCoordinator(
     shape: SHAPE,
     start: fakeStart(),
     numSteps: NUM_STEPS,
-    pairs: Array.from({ length: FRAMES }, () => FRAMES),
+    divide: divideBySpeed({ pairs: Array.from({ length: FRAMES }, () => FRAMES) }),
     numWorkers: 1,
     stallMs: 400,
     onEvent: (event) => events.push(event),
@@ -143,8 +163,8 @@ export function fakeWorker(
 }
 
 /** The final sample of the job on one worker. */
-export async function fakeAnswer(plan: AttentionPlan): Promise<Float32Array> {
-  const { coordinator } = fakeCoordinator(plan);
+export async function fakeAnswer(plan: AttentionPlan, passes?: FakeJob["passes"]): Promise<Float32Array> {
+  const { coordinator } = fakeCoordinator(plan, { job: { plan, passes } });
   coordinator.add(fakeWorker("alone").port);
   return sampleOf(await coordinator.run());
 }

@@ -2,14 +2,16 @@
 import { expect, test } from "vitest";
 import { dualScope, full, tile } from "../../../src/attention/plan_constructors.ts";
 import { createGuider } from "../../../src/guiders/create_guider.ts";
+import type { GuidanceSettings } from "../../../src/guiders/guidance_settings.ts";
 import type { CoordinatorEvent } from "../../../src/parallel/coordinator_events.ts";
-import { predictedBytes, sumExchanges } from "../../../src/parallel/exchange_totals.ts";
+import type { Division } from "../../../src/parallel/division.ts";
+import { type ExchangeRun, predictedBytes, sumExchanges } from "../../../src/parallel/exchange_totals.ts";
 import { framePairs } from "../../../src/parallel/frame_pairs.ts";
 import { Trace } from "../../../src/parallel/trace.ts";
 import { createScheduler } from "../../../src/schedulers/create_scheduler.ts";
 
 function stepped(worker: string, step: number, bytesSent: number): CoordinatorEvent {
-  const statistics = { bytesSent, bytesReceived: 0, transferMs: 10, waitedMs: 4 };
+  const statistics = { bytesSent, bytesReceived: 0, transferMs: 10, exposedMs: 4, waitedMs: 6 };
   return { type: "stepped", worker, step, statistics };
 }
 
@@ -18,15 +20,17 @@ const CLIPS = [
   { worker: "b", start: 3, end: 5 },
 ];
 
+const DIVISION = [{ clips: CLIPS }];
+
 const EVENTS: readonly CoordinatorEvent[] = [
   { type: "joined", worker: "a", adapter: "x" },
-  { type: "shared", step: 0, clips: CLIPS },
+  { type: "shared", step: 0, clips: CLIPS, division: DIVISION },
   stepped("a", 1, 100),
   stepped("b", 1, 50),
   stepped("b", 2, 90),
   stepped("a", 2, 200),
   { type: "lost", worker: "b", reason: "gone" },
-  { type: "shared", step: 2, clips: [{ worker: "a", start: 0, end: 5 }] },
+  { type: "shared", step: 2, clips: [{ worker: "a", start: 0, end: 5 }], division: DIVISION },
   stepped("a", 3, 0),
 ];
 
@@ -64,23 +68,54 @@ test("totals count each worker's last statistics of every sharing", () => {
   expect(totals.hiddenShare).toBeCloseTo(0.6);
 });
 
-test("predicted bytes: of every step, pass and layer", () => {
-  const run = {
+const FRAME_BYTES = 7 * 64 * 2 * 2; // keys and values of a layer, as f16
+
+function guidedRun(settings: GuidanceSettings): Omit<ExchangeRun, "division"> {
+  return {
     plan: full(),
-    partition: CLIPS,
     scheduler: createScheduler({
       config: { _class_name: "FlowMatchEulerDiscreteScheduler" },
       numInferenceSteps: 3,
     }),
-    guider: createGuider({ guidanceScale: 4 }),
+    guider: createGuider(settings),
     tokensPerFrame: 7,
     heads: 2,
     headDim: 32,
     layers: 5,
     payload: "f16",
-  } as const;
+    latentElements: 1000,
+  };
+}
+
+const PERTURBED: GuidanceSettings = {
+  guidanceScale: 1,
+  perturbedGuidance: { scale: 2, perturbation: { kind: "skipped_blocks", layers: [2, 3] } },
+};
+
+test("predicted bytes: of every step, pass and layer", () => {
   const frames = 3 + 2; // each clip goes to the other
-  expect(predictedBytes(run)).toBe(3 * 2 * 5 * frames * 7 * 64 * 2 * 2);
+  const run = guidedRun({ guidanceScale: 4 });
+  expect(predictedBytes({ ...run, division: DIVISION })).toBe(3 * 2 * 5 * frames * FRAME_BYTES);
+});
+
+test("predicted bytes: lanes send each other every prediction, a lane of one clip no keys", () => {
+  const run = guidedRun({ guidanceScale: 4 });
+  const division: Division = [
+    { passes: ["conditional"], clips: CLIPS },
+    { passes: ["unconditional"], clips: [{ start: 0, end: 5 }] },
+  ];
+  expect(predictedBytes({ ...run, division })).toBe(3 * 5 * 5 * FRAME_BYTES + 3 * 2 * 4 * 1000);
+});
+
+test("predicted bytes: a perturbed pass begins where it differs, alone it does not; skipped layers send nothing", () => {
+  const run = guidedRun(PERTURBED);
+  const together: Division = [{ passes: ["conditional", "perturbed"], clips: CLIPS }];
+  expect(predictedBytes({ ...run, division: together })).toBe(3 * (5 + 1) * 5 * FRAME_BYTES);
+  const apart: Division = [
+    { passes: ["conditional"], clips: CLIPS },
+    { passes: ["perturbed"], clips: CLIPS },
+  ];
+  expect(predictedBytes({ ...run, division: apart })).toBe(3 * (5 + 3) * 5 * FRAME_BYTES + 3 * 2 * 4 * 1000);
 });
 
 test("frames that see more are dearer", () => {

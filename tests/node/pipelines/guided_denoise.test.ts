@@ -45,6 +45,7 @@ function arrayEngine() {
           made(linearCombine(terms.map(({ tensor, coefficient }) => ({ values: tensor, coefficient })))),
         matchDeviation: (x, { reference, share }) => made(matchDeviation(x, reference, share)),
         finish: () => Promise.resolve(),
+        discard: () => undefined,
       };
     },
     dispose: () => undefined,
