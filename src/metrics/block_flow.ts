@@ -36,8 +36,11 @@ export function matchBlocks(from: Plane, to: Plane): BlockFlow {
   const dx = new Float32Array(count);
   const dy = new Float32Array(count);
   const offset = mean(from.data) - mean(to.data);
+  const [fromSums, toSums] = [blockSums(from), blockSums(to)];
   for (let i = 0; i < count; i++) {
-    const search = { from, to, offset, left: left[i] ?? 0, top: top[i] ?? 0 };
+    const [x, y] = [left[i] ?? 0, top[i] ?? 0];
+    const sum = (fromSums[y * from.width + x] ?? 0) - offset * BLOCK_SIZE ** 2;
+    const search = { from, to, offset, left: x, top: y, sum, toSums };
     // The block before has often moved alike: a good match early on lets the others end early.
     const guess = [Math.round(dx[i - 1] ?? 0), Math.round(dy[i - 1] ?? 0)] as const;
     [dx[i], dy[i]] = matchBlock(search, guess);
@@ -75,30 +78,37 @@ interface Search {
   readonly offset: number;
   readonly left: number;
   readonly top: number;
+  /** Of the block, with the grey levels of `to`. */
+  readonly sum: number;
+  /** [height, width]: `blockSums` of `to`. */
+  readonly toSums: Float64Array;
 }
 
 /** Mean grey levels per pixel by which a match must be better for each pixel that it is farther away. */
 const WAY_PENALTY = 0.15;
 
 /** All displacements, nearest first: then a tie goes to the shorter way, and most of the others end early. */
-const OFFSETS: readonly (readonly [x: number, y: number, way: number])[] = Array.from(
-  { length: (2 * SEARCH_RANGE + 1) ** 2 },
-  (_, i): [number, number, number] => {
-    const x = (i % (2 * SEARCH_RANGE + 1)) - SEARCH_RANGE;
-    const y = Math.floor(i / (2 * SEARCH_RANGE + 1)) - SEARCH_RANGE;
-    return [x, y, Math.hypot(x, y)];
-  },
-).sort((a, b) => a[2] - b[2]);
+const OFFSETS = Array.from({ length: (2 * SEARCH_RANGE + 1) ** 2 }, (_, i) => {
+  const x = (i % (2 * SEARCH_RANGE + 1)) - SEARCH_RANGE;
+  const y = Math.floor(i / (2 * SEARCH_RANGE + 1)) - SEARCH_RANGE;
+  return { x, y, penalty: WAY_PENALTY * Math.hypot(x, y) * BLOCK_SIZE ** 2 };
+}).sort((a, b) => a.penalty - b.penalty);
 
 function matchBlock(search: Search, guess: readonly [x: number, y: number]): [dx: number, dy: number] {
   let [bestX, bestY] = guess;
   const guessPenalty = WAY_PENALTY * Math.hypot(bestX, bestY) * BLOCK_SIZE ** 2;
   let best = guessPenalty + difference(search, bestX, bestY, Infinity);
-  for (const [x, y, way] of OFFSETS) {
-    const penalty = WAY_PENALTY * way * BLOCK_SIZE ** 2;
+  const { sum, toSums } = search;
+  const here = search.top * search.to.width + search.left;
+  for (const { x, y, penalty } of OFFSETS) {
     if (penalty >= best) break; // and so for all that follow
+    // No sum of absolute differences is less than the difference of the sums (successive elimination, Li and Salari 1995).
+    if (penalty + Math.abs(sum - (toSums[here + y * search.to.width + x] ?? 0)) >= best) continue;
     const cost = penalty + difference(search, x, y, best - penalty);
-    if (cost < best) [best, bestX, bestY] = [cost, x, y];
+    if (cost >= best) continue;
+    best = cost;
+    bestX = x;
+    bestY = y;
   }
   const finerX = bestX + vertex(search, bestX, bestY, "x");
   const finerY = bestY + vertex(search, bestX, bestY, "y");
@@ -141,6 +151,28 @@ function vertex(search: Search, x: number, y: number, axis: "x" | "y"): number {
   const steep = Math.max(before, after) - here;
   if (steep < BLOCK_SIZE ** 2) return 0; // below one grey level per pixel the slope is noise
   return Math.max(-0.5, Math.min(0.5, (before - after) / (2 * steep)));
+}
+
+/** [height, width]: the sum of the block with its top left corner there; 0 where it does not fit. */
+function blockSums({ data, width, height }: Plane): Float64Array {
+  const across = new Float64Array(width * height);
+  for (let row = 0; row < height; row++) {
+    let sum = 0;
+    for (let column = width - 1; column >= 0; column--) {
+      const at = row * width + column;
+      sum += (data[at] ?? 0) - (column + BLOCK_SIZE < width ? (data[at + BLOCK_SIZE] ?? 0) : 0);
+      across[at] = sum;
+    }
+  }
+  const sums = new Float64Array(width * height);
+  for (let row = height - BLOCK_SIZE; row >= 0; row--) {
+    for (let column = 0; column <= width - BLOCK_SIZE; column++) {
+      let sum = 0;
+      for (let i = 0; i < BLOCK_SIZE; i++) sum += across[(row + i) * width + column] ?? 0;
+      sums[row * width + column] = sum;
+    }
+  }
+  return sums;
 }
 
 function mean(values: Float32Array): number {

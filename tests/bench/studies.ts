@@ -1,8 +1,7 @@
 // Studies: benches with arguments of their own, which answer a question rather than time a kernel.
 import { benchClips, clipWorker } from "./clips.ts";
 import { holdMemory, probePins } from "./gpu_pinning.ts";
-import { guidanceStudy } from "./guidance/main.ts";
-import { guidedStepsOnCpu, guidedStepsOnGpu } from "./guided_step.ts";
+import { guidance } from "./guidance/main.ts";
 import { longVideos } from "./long_video.ts";
 import { searchedMasks } from "./searched.ts";
 
@@ -33,9 +32,9 @@ export const STUDIES: readonly Study[] = [
   },
   {
     name: "guidance",
-    usage: "steps cpu|gpu, or study out=DIR [phases=student,base,coherence,times] [seconds=300] …",
-    description:
-      "what a guided step costs (guided_step.ts), and what guidance does to videos (guidance/main.ts)",
+    usage:
+      "study out=DIR [phases=student,base,coherence,times] [seconds=300] …, or steps cpu|gpu [seconds=90]",
+    description: "what guidance by heads does to videos, and what a guided step costs (guidance/main.ts)",
     run: guidance,
   },
   {
@@ -53,11 +52,6 @@ export const STUDIES: readonly Study[] = [
   { name: "clip-worker", usage: "", description: "one worker of clips", isHidden: true, run: clipWorker },
   { name: "pin-probe", usage: "", description: "one process of pins", isHidden: true, run: holdMemory },
 ];
-
-async function guidance([mode = "", ...args]: readonly string[]): Promise<void> {
-  if (mode !== "steps") return await guidanceStudy(mode, args);
-  printTable("guided steps", args[0] === "cpu" ? await guidedStepsOnCpu() : await guidedStepsOnGpu());
-}
 
 /** For people, and once more as one line of JSON. */
 function printTable(title: string, rows: readonly object[]): void {

@@ -1,11 +1,11 @@
 // One transformer under every kind of guidance: heads are searched, the best layers and scales of the others too, all on the
 // same prompts; then all are measured on prompts that nothing was chosen with.
-import { perturbationOf } from "../../../src/guiders/head_selection.ts";
+import { DEFAULT_SOFTNESS, perturbationOf, selectionOf } from "../../../src/guiders/head_selection.ts";
 import type { PassPerturbation } from "../../../src/guiders/guider.ts";
 import { objectiveValue, parseObjective } from "../../../src/metrics/objective.ts";
-import { type HeadStudyRow, studyHeads } from "./head_study.ts";
+import { type HeadStudyOptions, type HeadStudyRow, studyHeads, writeHeads } from "./head_study.ts";
 import { comparisonTable, type SettingResults } from "./intervals.ts";
-import { measureUnseen, type Study } from "./study.ts";
+import { measureUnseen, searchPrompts, type Study } from "./study.ts";
 import type { TrialGuidance } from "./trial.ts";
 import { OutOfTime } from "./trial_farm.ts";
 
@@ -55,32 +55,21 @@ export async function compareGuidance(study: Study, options: ComparisonOptions):
   const plain: TrialGuidance = weights === "base" ? { weights, steps: searchSteps } : { weights };
   const searches: HeadStudyRow[] = [];
   const chosen: ChosenGuidance[] = [];
-  for (const [name, objective] of Object.entries(OBJECTIVES)) {
-    await unlessOutOfTime(name, async () => {
-      const file = weights === "base" ? `base_${name}` : name;
-      const search = { name: file, objective, guidance: plain, scale: SEARCH_SCALE, softness: 1 };
-      const rounds = name === "quality" || weights === "student" ? options.rounds : 1;
-      const { selection, row } = await studyHeads(study, { ...search, rounds, top: options.top });
-      searches.push(row);
-      const perturbations = [0.5, 1].map((u) => ({
-        name: `U ${u}`,
-        perturbation: perturbationOf(selection, u),
-      }));
-      chosen.push(await tune(study, `softpag ${name}`, { plain, objective, perturbations }));
-    });
-  }
+  await unlessOutOfTime("the searches' prompts", async () => {
+    const search = { study, plain, prompts: await searchPrompts(study, plain) };
+    const chooseHeads = (name: keyof typeof OBJECTIVES): Promise<void> =>
+      unlessOutOfTime(name, async () => {
+        const found = await headsFor(search, name, options);
+        searches.push(found.row);
+        chosen.push(found.chosen);
+      });
+    await chooseHeads("quality");
+    for (const name of ["pag", "stg"] as const)
+      await unlessOutOfTime(name, async () => void chosen.push(await layerFor(search, name)));
+    await chooseHeads("sharp");
+    await chooseHeads("motion");
+  });
   console.table(searches);
-  const layers = Array.from({ length: study.layers }, (_, layer) => layer);
-  const ofLayer = (create: (layer: number) => PassPerturbation): NamedPerturbation[] =>
-    layers.map((layer) => ({ name: `layer ${layer}`, perturbation: create(layer) }));
-  const pag = ofLayer((layer) => ({ kind: "heads", heads: [{ layers: [layer], strength: 1 }] }));
-  const stg = ofLayer((layer) => ({ kind: "skipped_blocks", layers: [layer] }));
-  for (const [name, all] of [["pag", pag] as const, ["stg", stg] as const]) {
-    await unlessOutOfTime(name, async () => {
-      const perturbations = await bestPerturbation(study, plain, all);
-      chosen.push(await tune(study, name, { plain, objective: OBJECTIVES.quality, perturbations }));
-    });
-  }
   study.farm.endAfter(options.until);
   const settings = settingsOf(study, weights, chosen);
   const results: SettingResults[] = [];
@@ -90,12 +79,71 @@ export async function compareGuidance(study: Study, options: ComparisonOptions):
     if (measured.byPrompt.size > 0) results.push(measured);
   }
   const table = comparisonTable(results, MEASURES);
-  console.log(
-    `\n${weights}, ${study.numFrames} frames, unseen prompts: mean ± 95 % (change against ${results[0]?.name})`,
-  );
+  const title = `${weights}, ${study.numFrames} frames, unseen prompts: mean ± 95 %`;
+  console.log(`\n${title} (change against ${results[0]?.name})`);
   console.table(table);
   for (const { name, tried } of settings) console.log(`${name}: ${tried ?? ""}`);
   return { searches, chosen: settings, table };
+}
+
+/** What things are chosen with. */
+interface Search {
+  readonly study: Study;
+  readonly plain: TrialGuidance;
+  readonly prompts: readonly number[];
+}
+
+/** Heads for an objective, and the best scale and softness for them. */
+async function headsFor(
+  { study, plain, prompts }: Search,
+  name: keyof typeof OBJECTIVES,
+  { rounds, top }: ComparisonOptions,
+): Promise<{ row: HeadStudyRow; chosen: ChosenGuidance }> {
+  const isBase = plain.weights === "base";
+  const objective = OBJECTIVES[name];
+  const options: HeadStudyOptions = {
+    name: isBase ? `base_${name}` : name,
+    objective,
+    guidance: plain,
+    prompts,
+    // The base model's first round has been rendered for its quality already.
+    rounds: isBase && name !== "quality" ? 1 : rounds,
+    top,
+    scale: SEARCH_SCALE,
+    softness: 1,
+  };
+  const { result, row } = await studyHeads(study, options);
+  const perturbations = [0.5, 1].map((u) => ({
+    name: `U ${u}`,
+    perturbation: perturbationOf({ heads: result.heads }, u),
+  }));
+  const tuned = await tune({ study, plain, prompts }, objective, perturbations);
+  const perturbation = tuned.guidance.perturbed?.perturbation;
+  const softness = (perturbation && selectionOf(perturbation)?.softness) ?? DEFAULT_SOFTNESS;
+  writeHeads(study, options, { result, softness });
+  return { row, chosen: { name: `softpag ${name}`, ...tuned } };
+}
+
+/** The best whole layer, to be drawn to the identity or to be skipped, and the best scale for it. */
+async function layerFor(search: Search, name: "pag" | "stg"): Promise<ChosenGuidance> {
+  const perturbations = Array.from({ length: search.study.layers }, (_, layer): NamedPerturbation => {
+    const perturbation: PassPerturbation =
+      name === "pag"
+        ? { kind: "heads", heads: [{ layers: [layer], strength: 1 }] }
+        : { kind: "skipped_blocks", layers: [layer] };
+    return { name: `layer ${layer}`, perturbation };
+  });
+  const scored = await Promise.all(
+    perturbations.map(async (each) => {
+      const guidance = {
+        ...search.plain,
+        perturbed: { scale: SEARCH_SCALE, perturbation: each.perturbation },
+      };
+      return { each, score: await scoreOf(search, guidance, OBJECTIVES.quality) };
+    }),
+  );
+  const [best] = scored.toSorted((a, b) => b.score - a.score);
+  return { name, ...(await tune(search, OBJECTIVES.quality, best ? [best.each] : [])) };
 }
 
 /** The final settings: the full number of steps, and classifier-free guidance where the weights were made for it. */
@@ -123,58 +171,39 @@ interface NamedPerturbation {
   readonly perturbation: PassPerturbation;
 }
 
-/** The perturbation whose guidance at the searches' scale scores best. */
-async function bestPerturbation(
-  study: Study,
-  plain: TrialGuidance,
-  all: readonly NamedPerturbation[],
-): Promise<NamedPerturbation[]> {
-  const scored = await Promise.all(
-    all.map(async (each) => {
-      const guidance = { ...plain, perturbed: { scale: SEARCH_SCALE, perturbation: each.perturbation } };
-      return { each, score: await scoreOf(study, guidance, OBJECTIVES.quality) };
-    }),
-  );
-  return scored
-    .toSorted((a, b) => b.score - a.score)
-    .slice(0, 1)
-    .map(({ each }) => each);
-}
-
 /** The best of all perturbations and scales on the searches' prompts. */
 async function tune(
-  study: Study,
-  name: string,
-  {
-    plain,
-    objective,
-    perturbations,
-  }: { plain: TrialGuidance; objective: string; perturbations: readonly NamedPerturbation[] },
-): Promise<ChosenGuidance> {
-  const candidates = perturbations.flatMap(({ name: what, perturbation }) =>
+  search: Search,
+  objective: string,
+  perturbations: readonly NamedPerturbation[],
+): Promise<Pick<ChosenGuidance, "guidance" | "tried">> {
+  const candidates = perturbations.flatMap(({ name, perturbation }) =>
     SCALES.map((scale) => ({
-      what: `${what}, S ${scale}`,
-      guidance: { ...plain, perturbed: { scale, perturbation } },
+      name: `${name}, S ${scale}`,
+      guidance: { ...search.plain, perturbed: { scale, perturbation } },
     })),
   );
   const scored = await Promise.all(
-    candidates.map(async (each) => ({ ...each, score: await scoreOf(study, each.guidance, objective) })),
+    [...candidates, { name: "none", guidance: search.plain }].map(async (each) => ({
+      ...each,
+      score: await scoreOf(search, each.guidance, objective),
+    })),
   );
   scored.sort((a, b) => b.score - a.score);
-  const none = await scoreOf(study, plain, objective);
-  const tried = [
-    ...scored.map(({ what, score }) => `${what}: ${score.toPrecision(4)}`),
-    `none: ${none.toPrecision(4)}`,
-  ];
-  const [best] = scored;
-  if (best === undefined) throw new Error(`There is nothing to choose for ${name}.`);
-  return { name, guidance: best.guidance, tried: tried.join("; ") };
+  // None is told of, but never chosen: how much worse it is to guide where that does not help has to be seen.
+  const best = scored.find(({ name }) => name !== "none");
+  if (best === undefined) throw new Error("There is nothing to choose from.");
+  const tried = scored.map(({ name, score }) => `${name}: ${score.toPrecision(4)}`).join("; ");
+  return { guidance: best.guidance, tried };
 }
 
-async function scoreOf(study: Study, guidance: TrialGuidance, objective: string): Promise<number> {
+async function scoreOf(
+  { study, prompts }: Search,
+  guidance: TrialGuidance,
+  objective: string,
+): Promise<number> {
   const terms = parseObjective(objective);
-  const samples = Array.from({ length: study.samples }, (_, sample) => sample);
-  const values = await Promise.all(samples.map((sample) => study.measure(guidance, sample)));
+  const values = await Promise.all(prompts.map((prompt) => study.measure(guidance, prompt)));
   return values.reduce((sum, each) => sum + objectiveValue(terms, each), 0) / values.length;
 }
 

@@ -13,7 +13,7 @@ import {
   type HeadSearchResult,
   searchHeads,
 } from "../../../src/guiders/head_search.ts";
-import { type HeadSelection, perturbationOf } from "../../../src/guiders/head_selection.ts";
+import { perturbationOf } from "../../../src/guiders/head_selection.ts";
 import { objectiveValue, parseObjective } from "../../../src/metrics/objective.ts";
 import { rankCorrelation } from "../../../src/metrics/rank_correlation.ts";
 import { readableJson } from "../../../src/util/readable_json.ts";
@@ -29,6 +29,7 @@ export interface HeadStudyOptions {
   readonly objective: string;
   /** Without SoftPAG. */
   readonly guidance: TrialGuidance;
+  readonly prompts: readonly number[];
   readonly rounds: number;
   readonly top: number;
   /** Scale and u of the search. */
@@ -68,7 +69,7 @@ export interface HeadStudyRow {
 export async function studyHeads(
   study: Study,
   options: HeadStudyOptions,
-): Promise<{ selection: HeadSelection; row: HeadStudyRow }> {
+): Promise<{ result: HeadSearchResult; row: HeadStudyRow }> {
   const search = searchOf(study, options);
   let result: HeadSearchResult | undefined;
   let halving: HeadSearchResult | undefined;
@@ -81,18 +82,20 @@ export async function studyHeads(
     console.log(`${options.name}: time was over after ${result.rounds.length} rounds`);
   }
   if (result === undefined) throw new Error(`The search ${options.name} has no rounds.`);
-  const softnessAfter = 0.5;
-  const content = headSearchJson(setupOf(study, options), result, softnessAfter);
-  writeFileSync(
-    join(study.out, `${options.name}.json`),
-    `${readableJson(JSON.parse(JSON.stringify(content, compact)))}\n`,
-  );
   console.log(`\n${options.name}\n${headSearchTable(result, options.objective)}`);
   console.table([await halvesOfFirstRound(study, options, search.pool)]);
-  return {
-    selection: { heads: result.heads, softness: softnessAfter },
-    row: rowOf(options, result, halving),
-  };
+  return { result, row: rowOf(options, result, halving) };
+}
+
+/** Writes the file that `--heads` reads. `softness`: u to use the heads with. */
+export function writeHeads(
+  study: Study,
+  options: HeadStudyOptions,
+  { result, softness }: { result: HeadSearchResult; softness: number },
+): void {
+  const content = headSearchJson(setupOf(study, options), result, softness);
+  const rounded: unknown = JSON.parse(JSON.stringify(content, compact));
+  writeFileSync(join(study.out, `${options.name}.json`), `${readableJson(rounded)}\n`);
 }
 
 function searchOf(study: Study, { objective, guidance, ...options }: HeadStudyOptions): HeadSearchOptions {
@@ -101,11 +104,14 @@ function searchOf(study: Study, { objective, guidance, ...options }: HeadStudyOp
     pool: study.pool,
     rounds: options.rounds,
     topK: options.top,
-    samples: study.samples,
+    samples: options.prompts.length,
     schedule: "full",
     concurrency: Infinity,
     judge: async ({ heads, sample }) =>
-      objectiveValue(terms, await study.measure(withHeads(guidance, heads, options), sample)),
+      objectiveValue(
+        terms,
+        await study.measure(withHeads(guidance, heads, options), options.prompts[sample] ?? 0),
+      ),
   };
 }
 
@@ -136,7 +142,7 @@ function setupOf(study: Study, options: HeadStudyOptions): HeadSearchSetup {
     softpag: options.scale,
     softness: options.softness,
     schedule: "full",
-    samples: Array.from({ length: study.samples }, (_, i) => ({ prompt: promptOf(i), seed: seedOf(i) })),
+    samples: options.prompts.map((number) => ({ prompt: promptOf(number), seed: seedOf(number) })),
   };
 }
 
@@ -174,10 +180,8 @@ async function halvesOfFirstRound(
 ): Promise<Record<string, string>> {
   const byHead: Values[][] = [];
   for (const head of pool) {
-    const samples = Array.from({ length: study.samples }, (_, sample) => sample);
-    byHead.push(
-      await Promise.all(samples.map((sample) => study.measure(withHeads(guidance, [head], options), sample))),
-    );
+    const guided = withHeads(guidance, [head], options);
+    byHead.push(await Promise.all(options.prompts.map((prompt) => study.measure(guided, prompt))));
   }
   const row: Record<string, string> = {};
   for (const name of [objective, ...ALSO_RANKED]) {

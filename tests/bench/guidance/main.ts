@@ -2,75 +2,112 @@
 //   guidance study out=DIR [phases=student,base,coherence,times] [seconds=300] [processes=12] [together=8]
 //     searches heads, compares guidance on unseen prompts, and decides on coherence guidance. DIR/trials.jsonl remembers every
 //     video: the same command goes on where it was, and with seconds=0 it only prints what is known. More: engine=onnx (the
-//     CPU), model=DIR, frames=33, samples=16 (prompts of the searches), unseen=100, rounds=2, top=3, steps=15 (of the base
+//     CPU), model=DIR, frames=33, samples=16 (prompts of the searches, the hardest of candidates=96), unseen=100, rounds=2, top=3, steps=15 (of the base
 //     model while searching), layers=4,5 (to search in), long=40 (prompts of coherence).
-//   guidance steps cpu|gpu [...] (guided_step.ts)
+//   guidance steps cpu|gpu [frames=33] [seconds=90] [repetitions=2]: what a guided step costs (guided_step.ts)
 import { writeFileSync } from "node:fs";
 import { type ChosenGuidance, compareGuidance } from "./compare_guidance.ts";
 import { studyCoherence } from "./coherence.ts";
+import { TimeBox } from "../time_box.ts";
+import { guidedStepsOnCpu, guidedStepsOnGpu } from "./guided_step.ts";
 import { FIRST_UNSEEN } from "./prompts.ts";
+import { readableJson } from "../../../src/util/readable_json.ts";
 import { openStudy, type OptionReader, type Study } from "./study.ts";
 import { OutOfTime } from "./trial_farm.ts";
 import { runTrialWorker } from "./trial_worker.ts";
 
-/** Parts of a study with the shares of the time at which each must have searched, and have ended. */
-const PHASES = {
-  student: { searchUntil: 0.4, until: 0.5 },
-  base: { searchUntil: 0.65, until: 0.87 },
-  coherence: { until: 0.95 },
-  times: { until: 1 },
-} as const;
+/** Parts of a study and their shares of its time; what a part leaves, the next ones have. */
+const PHASES = { student: 0.5, base: 0.36, coherence: 0.09, times: 0.05 } as const;
+/** Of a comparison's time, what searching may take. */
+const SEARCHING = 0.75;
 const LENGTHS = [
   { numFrames: 65 },
   { numFrames: 65, attention: "long" },
   { numFrames: 129, attention: "long" },
 ] as const;
 
-/** Runs `study`, or serves one as `worker`. */
-export async function guidanceStudy(mode: string, args: readonly string[]): Promise<void> {
-  if (mode === "worker") return await runTrialWorker(args);
-  await runStudy(
-    (name, otherwise) => args.find((arg) => arg.startsWith(`${name}=`))?.slice(name.length + 1) ?? otherwise,
-  );
+/** Runs what the arguments ask for, or serves a study as a worker. */
+export async function guidance([mode = "", ...args]: readonly string[]): Promise<void> {
+  const value: OptionReader = (name, otherwise) =>
+    args.find((arg) => arg.startsWith(`${name}=`))?.slice(name.length + 1) ?? otherwise;
+  switch (mode) {
+    case "worker":
+      return await runTrialWorker(args);
+    case "study":
+      return await runStudy(value);
+    case "steps":
+      return await timeSteps(args[0] === "gpu", value);
+    default:
+      throw new Error(`bench guidance knows steps and study, not "${mode}".`);
+  }
+}
+
+async function timeSteps(onGpu: boolean, value: OptionReader): Promise<void> {
+  const options = {
+    numLatentFrames: (Number(value("frames", onGpu ? "33" : "17")) - 1) / 4 + 1,
+    repetitions: Number(value("repetitions", onGpu ? "2" : "5")),
+    time: new TimeBox(Number(value("seconds", "90"))),
+  };
+  console.table(onGpu ? await guidedStepsOnGpu(options) : await guidedStepsOnCpu(options));
 }
 
 async function runStudy(value: OptionReader): Promise<void> {
   const study = await openStudy(value);
-  const seconds = Number(value("seconds", "300"));
+  const wanted = value("phases", Object.keys(PHASES).join()).split(",");
+  const ends = endsOf(wanted, Number(value("seconds", "300")));
   const report: Record<string, unknown> = {};
   const chosen: ChosenGuidance[] = [];
-  const save = (): void =>
-    writeFileSync(`${study.out}/study.json`, `${JSON.stringify(report, undefined, 1)}\n`);
-  const phases = value("phases", "student,base,coherence,times").split(",");
+  const tell = (phase: keyof typeof PHASES, found: unknown): void => {
+    report[phase] = found;
+    writeFileSync(`${study.out}/study.json`, `${readableJson(report)}\n`);
+    const { seconds, videos } = study.farm.progress;
+    const rate = (videos / seconds).toFixed(1);
+    console.log(`${phase} done: ${videos} videos in ${seconds.toFixed(0)} s, ${rate} a second`);
+  };
   for (const weights of ["student", "base"] as const) {
-    if (!phases.includes(weights)) continue;
-    const { searchUntil, until } = PHASES[weights];
+    const end = ends.get(weights);
+    if (!end) continue;
     const found = await compareGuidance(study, {
       weights,
       searchSteps: Number(value("steps", "15")),
       rounds: Number(value("rounds", "2")),
       top: Number(value("top", "3")),
-      searchUntil: seconds * searchUntil,
-      until: seconds * until,
+      searchUntil: end.begin + SEARCHING * (end.until - end.begin),
+      until: end.until,
     });
     chosen.push(...found.chosen);
-    report[weights] = found;
-    save();
-    tellRate(study);
+    tell(weights, found);
   }
-  if (phases.includes("coherence")) {
-    study.farm.endAfter(seconds * PHASES.coherence.until);
-    report["coherence"] = await studyCoherence({ ...study, unseen: Number(value("long", "40")) }, LENGTHS);
-    save();
-    tellRate(study);
+  const coherence = ends.get("coherence");
+  if (coherence) {
+    study.farm.endAfter(coherence.until);
+    tell("coherence", await studyCoherence({ ...study, unseen: Number(value("long", "40")) }, LENGTHS));
   }
-  if (phases.includes("times")) {
-    study.farm.endAfter(seconds * PHASES.times.until);
-    report["times"] = await timesOf(study, chosen);
-    console.table(report["times"]);
-    save();
+  const times = ends.get("times");
+  if (times) {
+    study.farm.endAfter(times.until);
+    const seconds = await timesOf(study, chosen);
+    console.table(seconds);
+    tell("times", seconds);
   }
   study.farm.close();
+}
+
+/** When each of the wanted phases begins at the latest, and ends. */
+function endsOf(
+  wanted: readonly string[],
+  seconds: number,
+): Map<string, { readonly begin: number; readonly until: number }> {
+  const phases = Object.entries(PHASES).filter(([name]) => wanted.includes(name));
+  const total = phases.reduce((sum, [, share]) => sum + share, 0);
+  const ends = new Map<string, { begin: number; until: number }>();
+  let begin = 0;
+  for (const [name, share] of phases) {
+    const until = begin + (seconds * share) / total;
+    ends.set(name, { begin, until });
+    begin = until;
+  }
+  return ends;
 }
 
 const TIMED = 4;
@@ -95,9 +132,4 @@ async function timesOf(study: Study, chosen: readonly ChosenGuidance[]): Promise
     times[`${guidance.weights} ${name}`] = { denoising: least("denoising"), decoding: least("decoding") };
   }
   return times;
-}
-
-function tellRate({ farm }: Study): void {
-  const { seconds, videos } = farm.progress;
-  console.log(`${videos} videos in ${seconds.toFixed(0)} s, ${(videos / seconds).toFixed(1)} a second`);
 }

@@ -21,15 +21,16 @@ export interface Study {
   /** All heads, or those of the layers that are asked for. */
   readonly pool: readonly Head[];
   readonly layers: number;
-  /** Prompts of the searches, from number 0. */
+  /** Prompts of the searches: the hardest of the first `candidates`. */
   readonly samples: number;
+  readonly candidates: number;
   /** Prompts that only evaluate, from `FIRST_UNSEEN`. */
   readonly unseen: number;
   /** Measures a video of prompt `prompt`. */
   readonly measure: (guidance: TrialGuidance, prompt: number, more?: Partial<Trial>) => Promise<Values>;
 }
 
-/** Opens a study: options `model`, `engine`, `processes`, `together`, `out`, `frames`, `layers`, `samples`, `unseen`. */
+/** Opens a study: options `model`, `engine`, `processes`, `together`, `out`, `frames`, `layers`, `samples`, `candidates`, `unseen`. */
 export async function openStudy(value: OptionReader): Promise<Study> {
   const model = value("model", "models/weft-nano");
   const out = value("out", "dist/guidance");
@@ -59,9 +60,23 @@ export async function openStudy(value: OptionReader): Promise<Study> {
     layers,
     pool: searched.flatMap((layer) => Array.from({ length: heads }, (_, head) => ({ layer, head }))),
     samples: Number(value("samples", "16")),
+    candidates: Number(value("candidates", "96")),
     unseen: Number(value("unseen", "100")),
     measure: (guidance, prompt, more) => farm.measure({ guidance, numFrames, prompt, ...more }),
   };
+}
+
+/**
+ * The prompts to search with: those of the candidates whose plain videos the judge likes least. It finds nothing wrong with
+ * most, and then they say nothing of what a head is good for. That chance makes some of them look hard lifts all heads alike.
+ */
+export async function searchPrompts(study: Study, plain: TrialGuidance): Promise<number[]> {
+  const candidates = Array.from({ length: study.candidates }, (_, prompt) => prompt);
+  const scored = await Promise.all(
+    candidates.map(async (prompt) => ({ prompt, total: (await study.measure(plain, prompt))["total"] ?? 0 })),
+  );
+  const hardest = scored.toSorted((a, b) => a.total - b.total).slice(0, study.samples);
+  return hardest.map(({ prompt }) => prompt);
 }
 
 /** Measures a setting on the unseen prompts; those that time was too short for are missing. */
