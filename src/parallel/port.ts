@@ -21,7 +21,7 @@ export interface PortListener {
 /** What may be moved with a message. */
 export type Transferred = ArrayBuffer | MessagePort;
 
-/** A MessagePort as a port. Node and current browsers say when the other side is gone; heartbeats tell elsewhere. */
+/** A MessagePort as a port. Node says when the other side is gone; in browsers see living_port.ts. */
 export function portOf(messagePort: MessagePort): Port {
   let isClosed = false;
   return {
