@@ -1,5 +1,6 @@
 // A process that renders and measures trials for trial_farm.ts: the model is loaded once, and what is asked for comes over
 // the process's own channel. Nothing is encoded.
+import { setFlagsFromString } from "node:v8";
 import { beginScore } from "../../../src/cli/eval_video.ts";
 import { measuredValues } from "../../../src/cli/eval_table.ts";
 import { startDawn } from "../../../src/cli/dawn_node.ts";
@@ -46,7 +47,12 @@ export async function runTrialWorker([model = "", engine = "webgpu"]: readonly s
   await new Promise((resolve) => process.once("disconnect", resolve));
 }
 
+/** V8's budget for WebAssembly that never is optimized (src/onnx/ort_runtime_node.ts says why). */
+const NEVER_OPTIMIZED = "--wasm-tiering-budget=2000000000";
+
 async function openTools(model: string, engine: string): Promise<Tools> {
+  // Where one bundle of onnxruntime serves judge and decoder, the judge's session compiles it.
+  if (engine === "webgpu") setFlagsFromString(NEVER_OPTIMIZED);
   const source = openFolderSource(model);
   const pipeline = await WanPipeline.open({
     source,
