@@ -52,9 +52,25 @@ export interface TextContextOptions {
 export async function createTextContext(
   gpu: Gpu,
   prompts: PromptEmbeds | PromptSchedule,
-  { config, weights, geometry, dtype, signal }: TextContextOptions,
+  options: TextContextOptions,
 ): Promise<TextContext> {
   const recorder = new Recorder(gpu, "text context");
+  const context = recordTextContext(recorder, prompts, options);
+  try {
+    await recorder.submit({ signal: options.signal });
+    return context;
+  } catch (error) {
+    freeTextContext(gpu, context);
+    throw error;
+  }
+}
+
+/** As `createTextContext`, with numbers in it once the recording has been submitted. */
+export function recordTextContext(
+  recorder: Recorder,
+  prompts: PromptEmbeds | PromptSchedule,
+  { config, weights, geometry, dtype }: TextContextOptions,
+): TextContext {
   const { texts, textOfFrame } = frameTexts(prompts, geometry.numLatentFrames);
   const { data, rows } = stackTexts(texts, config.text_dim);
   const shape = [data.length / config.text_dim, config.text_dim];
@@ -72,14 +88,13 @@ export async function createTextContext(
     recorder.keep(v.buffer);
     return { k, v };
   });
-  await recorder.submit({ signal });
   const tilesOf = (frames: FrameRange): AttentionTiles => {
     const queries = tilesOfFrames(frames.end - frames.start, geometry.tokensPerFrame).flat();
     const perFrame = queries.length / (frames.end - frames.start);
     const textOfQuery = queries.map(
       (_, tile) => textOfFrame[frames.start + Math.floor(tile / perFrame)] ?? 0,
     );
-    return uploadTileLists(gpu, textTileLists(queries, { texts: rows, textOfQuery }), "attn2");
+    return uploadTileLists(recorder.gpu, textTileLists(queries, { texts: rows, textOfQuery }), "attn2");
   };
   const tiles = tilesOf(geometry.clip);
   return { keysValues, tiles, pieceTiles: (geometry.pieces ?? []).map(tilesOf), hiddenStates };

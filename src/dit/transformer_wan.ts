@@ -6,10 +6,11 @@ import type { CompiledPlan } from "../attention/compiled_plan.ts";
 import { layerStrengths } from "../attention/layer_rules.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { Recorder } from "../gpu/recorder.ts";
+import { Recorder } from "../gpu/recorder.ts";
 import { activation } from "../ops/activation.ts";
 import { layerNorm } from "../ops/layer_norm.ts";
 import { linear } from "../ops/linear.ts";
+import { linearCombine } from "../ops/linear_combine.ts";
 import { modulation } from "../ops/modulation.ts";
 import { patchify, type PatchSize } from "../ops/patchify.ts";
 import { unpatchify } from "../ops/unpatchify.ts";
@@ -19,6 +20,7 @@ import {
   type DType,
   freeTensor,
   reshape,
+  temporaryTensor,
   type Tensor,
   uploadTemporary,
 } from "../tensor/tensor.ts";
@@ -28,7 +30,13 @@ import { recordBlockInPieces } from "./blocks_in_pieces.ts";
 import type { ContextExchange } from "./context_exchange.ts";
 import { createGeometry, type Geometry, type GeometryOptions, type LatentSize } from "./geometry.ts";
 import type { PromptSchedule } from "./prompt_schedule.ts";
-import { createTextContext, type PromptEmbeds, type TextContext } from "./text_context.ts";
+import {
+  createTextContext,
+  freeTextContext,
+  type PromptEmbeds,
+  recordTextContext,
+  type TextContext,
+} from "./text_context.ts";
 import { Segments } from "./segments.ts";
 import { runSplitWork, splitBlock, type SplitWork } from "./split_block.ts";
 import { timestepEmbedding } from "./timestep_embedding.ts";
@@ -135,6 +143,31 @@ export class WanTransformer3DModel {
       dtype: this.#dtype,
       signal,
     });
+  }
+
+  /**
+   * Begins to compile the kernels that a text of so many tokens and a pass need, all at once, by recording one block of
+   * the pass for nothing.
+   */
+  compile(geometry: Geometry, numTokens: number): void {
+    const { config } = this;
+    const recorder = new Recorder(this.#gpu, "rehearsal");
+    const data = new Float32Array(numTokens * config.text_dim);
+    const prompt = { data, numTokens, maxSequenceLength: numTokens + 1 };
+    const text = recordTextContext(recorder, prompt, {
+      config,
+      weights: this.#weights,
+      geometry,
+      dtype: this.#dtype,
+    });
+    const { numLatentFrames, latentHeight, latentWidth } = geometry;
+    const shape = [config.in_channels, numLatentFrames, latentHeight, latentWidth];
+    const latents = temporaryTensor(recorder, { label: "latents", dtype: "f32", shape });
+    const skippedBlocks = Array.from({ length: config.num_layers - 1 }, (_, index) => index + 1);
+    const velocity = this.forward(recorder, { latents, timestep: 0, text, geometry, skippedBlocks });
+    linearCombine(recorder, [{ coefficient: 1, tensor: velocity }]);
+    recorder.discard();
+    freeTextContext(this.#gpu, text);
   }
 
   /** Records one forward pass; the result is the velocity, f32 of the latents' shape. */

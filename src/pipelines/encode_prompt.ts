@@ -68,6 +68,11 @@ export function promptIds(
   );
 }
 
+/** Tokens of texts that a transformer reads as one, with a row of padding between two. */
+export function countTokens(ids: readonly (readonly number[])[]): number {
+  return ids.reduce((sum, { length }) => sum + length + 1, -1);
+}
+
 /** Encodes prompts in one pass over the text encoder's layers. */
 export async function encodePrompts(
   encodeTokens: EncodeTokens,

@@ -45,6 +45,8 @@ export interface LoadTransformerOptions {
 
 /** A transformer in an engine's memory. */
 export interface EngineTransformer {
+  /** Where there are kernels: begins to compile those that a video and a text of so many tokens will need. */
+  compile?(video: Pick<DenoiserOptions, "size" | "attention">, numTokens: number): void;
   /** Makes it ready for a video, for as long as `use` takes. */
   withDenoiser<R>(video: DenoiserOptions, use: <T>(denoiser: Denoiser<T>) => Promise<R>): Promise<R>;
   dispose(): Promise<void>;

@@ -21,7 +21,7 @@ import {
   openDecoder,
 } from "./decode_latents.ts";
 import { denoise, type DenoiseOptions, type DenoiseState } from "./denoise.ts";
-import { type EncodedPrompt, encodeRenderPrompts, promptIds } from "./encode_prompt.ts";
+import { countTokens, type EncodedPrompt, encodeRenderPrompts, promptIds } from "./encode_prompt.ts";
 import type { Engine, EngineDescription, EngineTransformer } from "./engine.ts";
 import type { PipelineEvent, Stage } from "./events.ts";
 import { forwardOnce } from "./forward_once.ts";
@@ -272,20 +272,20 @@ export class WanPipeline {
       : await this.#loadTransformer(folder, config, { signal, onEvent });
 
     stage("encode_prompt");
-    const { maxSequenceLength } = settings;
+    const size = latentSize(settings);
+    const { maxSequenceLength, attention } = settings;
+    transformer?.compile?.({ size, attention }, countTokens(promptIds(this.files, settings, false)));
     const negative = { needsNegative: needsNegative(settings) };
     const encode = { files: this.files, maxSequenceLength, signal, onEvent, ...negative };
     const prompts = await encodeRenderPrompts(this.#prompts.encode, settings, encode);
 
     stage("denoise");
-    const size = latentSize(settings);
     const total = scheduler.steps.length;
     const shape = [config.in_channels, size.numLatentFrames, size.latentHeight, size.latentWidth] as const;
     const start = job.resume ?? {
       step: 0,
       slots: new Map([["sample", job.noise ?? seedNoise(settings, shape)]]),
     };
-    const { attention } = settings;
     const video = { size, attention, embeds: prompts.embeds, perturbation: guider.perturbation, signal };
     const loop: DenoiseOptions = {
       scheduler,

@@ -1,5 +1,6 @@
 // The engine on WebGPU: our own kernels.
 
+import { freeGeometry } from "../dit/geometry.ts";
 import { WanTransformer3DModel } from "../dit/transformer_wan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { InputError } from "../errors.ts";
@@ -80,7 +81,16 @@ function requireFours(file: string, sizes: Readonly<Record<string, number>>): vo
 }
 
 function transformerOn(gpu: Gpu, transformer: WanTransformer3DModel): EngineTransformer {
+  const compiled = new Set<string>();
   return {
+    compile({ size, attention }, numTokens) {
+      const key = JSON.stringify(size);
+      if (compiled.has(key)) return;
+      compiled.add(key);
+      const geometry = transformer.createGeometry(size, attention);
+      transformer.compile(geometry, numTokens);
+      freeGeometry(geometry);
+    },
     async withDenoiser(video, use) {
       const denoiser = await createWebgpuDenoiser(gpu, transformer, video);
       try {
