@@ -36,7 +36,10 @@ export interface LayerAttention {
 export interface LayerPieces {
   /** When the keys of which frames are made, and where they lie. */
   readonly schedule: PieceSchedule;
-  /** By piece: passes whose query rows count from the piece's first, and whose keys lie in slots. */
+  /**
+   * By piece: passes whose query rows count from the piece's first, and whose keys lie in slots; those of frames outside of
+   * all pieces in the slots after the schedule's.
+   */
   readonly passes: readonly (readonly AttentionPass[])[];
 }
 
@@ -46,7 +49,7 @@ export class CompiledPlan {
   readonly #gpu: Gpu;
   readonly #size: PlanSize;
   readonly #passes = new Map<string, readonly AttentionPass[]>();
-  readonly #pieces = new Map<string, LayerPieces>();
+  readonly #pieces = new Map<string, { readonly layer: LayerPieces; lastStep: number }>();
   readonly #strengths = new Map<string, Tensor>();
 
   constructor(gpu: Gpu, plan: AttentionPlan, size: PlanSize) {
@@ -73,30 +76,57 @@ export class CompiledPlan {
     return { passes, strengths: this.#strengthsOf(moment.layer) };
   }
 
-  /** The lists of a layer at a step for pieces of the video, which must be the same at every call. */
-  layerInPieces(moment: AttentionMoment, pieces: readonly FrameRange[]): LayerPieces {
-    const { rules, key, label } = layerRules(this.plan, moment, this.#size);
+  /**
+   * The lists of a layer at a step for pieces of the video or of a clip, which must be the same at every call. Those that
+   * the last two steps did not ask for are freed.
+   *
+   * @param others frames outside of the pieces whose keys are there
+   */
+  layerInPieces(
+    moment: AttentionMoment,
+    pieces: readonly FrameRange[],
+    others: readonly number[] = [],
+  ): LayerPieces {
+    this.#dropPieces(moment.step);
+    const { rules, key: rulesKey, label } = layerRules(this.plan, moment, this.#size);
+    const key = `${others.join()}\n${rulesKey}`;
     const known = this.#pieces.get(key);
-    if (known !== undefined) return known;
-    const { numFrames, tokensPerFrame } = this.#size;
-    const schedule = schedulePieces(rules, { numFrames, pieces });
-    const rowOfKeys = (frame: number): number => (schedule.slotOf.get(frame) ?? 0) * tokensPerFrame;
+    if (known !== undefined) {
+      known.lastStep = moment.step;
+      return known.layer;
+    }
+    const { tokensPerFrame } = this.#size;
+    const schedule = schedulePieces(rules, pieces);
+    const slotOf = new Map(schedule.slotOf);
+    others.forEach((frame, index) => slotOf.set(frame, schedule.slots + index));
+    const rowOfKeys = (frame: number): number => (slotOf.get(frame) ?? 0) * tokensPerFrame;
     const passes = pieces.map((piece) => this.#upload(rules, label, { ...piece, rowOfKeys }));
-    const made = { schedule, passes };
-    this.#pieces.set(key, made);
-    return made;
+    const layer = { schedule, passes };
+    this.#pieces.set(key, { layer, lastStep: moment.step });
+    return layer;
   }
 
   /** Frees all lists. */
   dispose(): void {
-    const ofPieces = [...this.#pieces.values()].flatMap(({ passes }) => passes);
-    for (const passes of [...this.#passes.values(), ...ofPieces]) {
-      for (const { tiles } of passes) freeTileLists(this.#gpu, tiles);
-    }
+    for (const { layer } of this.#pieces.values()) layer.passes.forEach((passes) => this.#free(passes));
+    for (const passes of this.#passes.values()) this.#free(passes);
     this.#pieces.clear();
     for (const strengths of this.#strengths.values()) freeTensor(this.#gpu, strengths);
     this.#passes.clear();
     this.#strengths.clear();
+  }
+
+  /** With anchors that change from step to step there are new lists in every step: many, in a long video. */
+  #dropPieces(step: number): void {
+    for (const [key, { layer, lastStep }] of this.#pieces) {
+      if (Math.abs(step - lastStep) < 2) continue;
+      layer.passes.forEach((passes) => this.#free(passes));
+      this.#pieces.delete(key);
+    }
+  }
+
+  #free(passes: readonly AttentionPass[]): void {
+    for (const { tiles } of passes) freeTileLists(this.#gpu, tiles);
   }
 
   #passesOf(moment: AttentionMoment): readonly AttentionPass[] {

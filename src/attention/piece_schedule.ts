@@ -28,53 +28,79 @@ export interface PieceSize {
   readonly tokensPerFrame: number;
   readonly layers: number;
   readonly heads: number;
+  /** The frames that are computed here; those of others come with their keys. @default all */
+  readonly clip?: FrameRange | undefined;
   /** Tokens of a piece at most, unless four latent frames have more. @default 1024 */
   readonly pieceTokens?: number | undefined;
 }
 
-/** A video in pieces. */
+/** A video, or a clip of it, in pieces. */
 export interface Pieces {
   readonly pieces: readonly FrameRange[];
-  /** Frames whose keys are held at a time, at most. */
+  /** Own frames whose keys are held at a time, at most. */
   readonly heldFrames: number;
 }
 
 /**
- * The pieces of a long video; undefined where cutting saves little: the plan looks at most frames from everywhere, the
- * video is short, or heads are perturbed (they read values by their queries' rows, which pieces do not keep).
+ * The pieces of a long video, or half as large ones where keys of more than half of its frames would be held; undefined
+ * where cutting saves little: the plan looks at most frames from everywhere, the video is short, or heads are perturbed
+ * (they read values by their queries' rows, which pieces do not keep).
  */
 export function choosePieces(
   plan: AttentionPlan,
-  { numFrames, tokensPerFrame, layers, heads, pieceTokens = 1024 }: PieceSize,
+  { numFrames, tokensPerFrame, layers, heads, clip, pieceTokens = 1024 }: PieceSize,
 ): Pieces | undefined {
-  const size = Math.max(MIN_PIECE_FRAMES, Math.floor(pieceTokens / tokensPerFrame));
-  if (numFrames < 2 * size || plan.perturbations.length > 0) return undefined;
-  const pieces = Array.from({ length: Math.ceil(numFrames / size) }, (_, i) => {
-    return { start: i * size, end: Math.min(numFrames, (i + 1) * size) };
-  });
-  let heldFrames = 0;
+  if (plan.perturbations.length > 0) return undefined;
+  const own = clip ?? { start: 0, end: numFrames };
+  const maxHeld = MAX_HELD_SHARE * (own.end - own.start);
+  const layerRules = rulesOfLayers(plan, { numFrames, layers, heads });
+  const largest = Math.max(MIN_PIECE_FRAMES, Math.floor(pieceTokens / tokensPerFrame));
+  for (const size of [largest, Math.floor(largest / 2)]) {
+    if (size < MIN_PIECE_FRAMES || own.end - own.start < 2 * size) continue;
+    const pieces = piecesOf(own, size);
+    let heldFrames = 0;
+    for (const rules of layerRules) {
+      heldFrames = Math.max(heldFrames, schedulePieces(rules, pieces).slots);
+      if (heldFrames > maxHeld) break;
+    }
+    if (heldFrames <= maxHeld) return { pieces, heldFrames };
+  }
+  return undefined;
+}
+
+/** The different rules that layers have at the first step. */
+function rulesOfLayers(
+  plan: AttentionPlan,
+  { numFrames, layers, heads }: Pick<PieceSize, "numFrames" | "layers" | "heads">,
+): readonly (readonly ResolvedRule[])[] {
+  const different = new Map<string, readonly ResolvedRule[]>();
   for (let layer = 0; layer < layers; layer++) {
     const moment = { numFrames, layer, step: 0, timestep: 0 };
     const rules = Array.from({ length: heads }, (_, head) =>
       resolveRule(ruleOf(plan, { layer, head }), moment),
     );
-    heldFrames = Math.max(heldFrames, schedulePieces(rules, { numFrames, pieces }).slots);
-    if (heldFrames > MAX_HELD_SHARE * numFrames) return undefined;
+    different.set(rules.map(({ key }) => key).join("\n"), rules);
   }
-  return { pieces, heldFrames };
+  return [...different.values()];
+}
+
+function piecesOf({ start, end }: FrameRange, size: number): FrameRange[] {
+  return Array.from({ length: Math.ceil((end - start) / size) }, (_, i) => {
+    return { start: start + i * size, end: Math.min(end, start + (i + 1) * size) };
+  });
 }
 
 /**
  * Plans the keys of a layer. A frame's keys are made once, before the first piece that needs them and at the latest
- * before its own piece: that piece overwrites the hidden states that they are made of.
+ * before its own piece: that piece overwrites the hidden states that they are made of. Keys of frames outside of the
+ * pieces are not planned: others make them.
  *
  * @param heads one rule for all heads, or one for each
+ * @param pieces frames that follow each other
  */
-export function schedulePieces(
-  heads: readonly ResolvedRule[],
-  { numFrames, pieces }: { numFrames: number; pieces: readonly FrameRange[] },
-): PieceSchedule {
-  const needed = pieces.map((piece) => keyFramesOf(heads, piece, numFrames));
+export function schedulePieces(heads: readonly ResolvedRule[], pieces: readonly FrameRange[]): PieceSchedule {
+  const own = { start: pieces[0]?.start ?? 0, end: pieces.at(-1)?.end ?? 0 };
+  const needed = pieces.map((piece) => keyFramesOf(heads, piece, own));
   const lastUse = new Map<number, number>();
   for (const [index, frames] of needed.entries()) for (const frame of frames) lastUse.set(frame, index);
   const slotOf = new Map<number, number>();
@@ -103,13 +129,13 @@ const MIN_PIECE_FRAMES = 4;
 /** Cutting pays when the keys held at a time are at most this share of all frames. */
 const MAX_HELD_SHARE = 0.5;
 
-/** Key frames that any query frame of a piece sees, ascending. */
-function keyFramesOf(heads: readonly ResolvedRule[], piece: FrameRange, numFrames: number): number[] {
+/** Frames of `keys` that any query frame of a piece sees, ascending. */
+export function keyFramesOf(heads: readonly ResolvedRule[], piece: FrameRange, keys: FrameRange): number[] {
   const widths = [...new Map(heads.map((rule) => [rule.key, rule])).values()].flatMap(({ groups }) =>
     groups.map(({ width }) => width),
   );
   const seen: number[] = [];
-  for (let key = 0; key < numFrames; key++) {
+  for (let key = keys.start; key < keys.end; key++) {
     let isSeen = false;
     for (let query = piece.start; query < piece.end && !isSeen; query++) {
       isSeen = widths.some((width) => width(query, key) > 0);

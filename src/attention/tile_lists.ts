@@ -21,6 +21,23 @@ export interface TileLists {
   readonly lists: readonly (readonly KeyTileList[])[];
 }
 
+/** Equal for lists that say the same. */
+export function tileListsKey({ queries, lists }: TileLists): string {
+  const numbers = new Map<string, number>();
+  const known = new Map<KeyTileList, number>();
+  const numberOf = (list: KeyTileList): number => {
+    const number = known.get(list);
+    if (number !== undefined) return number;
+    const text = list.map(({ start, rows, bias = 0 }) => `${start} ${rows} ${bias}`).join();
+    const found = numbers.get(text) ?? numbers.size;
+    numbers.set(text, found);
+    known.set(list, found);
+    return found;
+  };
+  const seen = lists.map((list) => list.map(numberOf).join());
+  return JSON.stringify([queries.map(({ start, rows }) => `${start} ${rows}`), seen, [...numbers.keys()]]);
+}
+
 /** Every query sees every key: full attention over latent frames of equal size. */
 export function fullTileLists(numFrames: number, tokensPerFrame: number): TileLists {
   const queries = tilesOfFrames(numFrames, tokensPerFrame).flat();

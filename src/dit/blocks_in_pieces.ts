@@ -11,6 +11,7 @@ import type { Recorder } from "../gpu/recorder.ts";
 import { rope3d } from "../ops/rope_3d.ts";
 import { putRows, takeRows } from "../tensor/rows.ts";
 import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
+import type { Geometry } from "./geometry.ts";
 import {
   type Block,
   type BlockRows,
@@ -36,23 +37,59 @@ export function recordBlockInPieces(
 ): void {
   const e = recordModulation(recorder, block);
   const layer = attention.layerInPieces({ layer: block.index, ...moment }, pieces);
-  const held = new HeldKeys(recorder, { hiddenStates, e, block, layer });
-  const { text } = block.context;
-  const perFrame = tokensPerFrame(block);
+  recordPieces(recorder, { hiddenStates, e, block, pieces, layer });
+  recorder.release(e.buffer);
+  block.context.probe(`block${block.index}.all`, hiddenStates);
+}
+
+/** A block over hidden states in pieces. */
+export interface BlockPieces {
+  /** f32 [tokens of the geometry's clip, D]; replaced by the block's result. */
+  readonly hiddenStates: Tensor;
+  /** f32 [6, D], of `recordModulation`. */
+  readonly e: Tensor;
+  readonly block: Block;
+  readonly pieces: readonly FrameRange[];
+  readonly layer: LayerPieces;
+  /** Keys of frames outside of the pieces. */
+  readonly others?: OtherKeys | undefined;
+}
+
+/** Keys that were made elsewhere. */
+export interface OtherKeys {
+  /** Ascending. */
+  readonly frames: readonly number[];
+  /** [frames * tokens of a frame, D], before rotary positions. */
+  readonly k: Tensor;
+  /** As k. */
+  readonly v: Tensor;
+}
+
+/** Records a block, piece after piece. The other keys are released. */
+export function recordPieces(recorder: Recorder, parts: BlockPieces): void {
+  const { hiddenStates, e, block, pieces, layer } = parts;
+  const held = new HeldKeys(recorder, parts);
+  const { text, geometry } = block.context;
   pieces.forEach((piece, index) => {
     held.add(index);
     const passes = layer.passes[index] ?? [];
     const attend = (h: Tensor): Tensor => attendPiece(recorder, h, { block, piece, passes, held });
     const textTiles = text.pieceTiles[index] ?? text.tiles;
     const rows: BlockRows = { ...block, e, attend, textTiles };
-    const [start, end] = [piece.start * perFrame, piece.end * perFrame];
+    const [start, end] = rowsOf(piece, geometry);
     const out = recordBlockRows(recorder, takeRows(recorder, hiddenStates, start, end), rows);
     putRows(recorder, out, hiddenStates, start);
     recorder.release(out.buffer);
   });
   held.release();
-  recorder.release(e.buffer);
-  block.context.probe(`block${block.index}.all`, hiddenStates);
+}
+
+/** Rows of a clip's tokens that belong to some of its frames. */
+export function rowsOf(
+  { start, end }: FrameRange,
+  { clip, tokensPerFrame }: Pick<Geometry, "clip" | "tokensPerFrame">,
+): [start: number, end: number] {
+  return [(start - clip.start) * tokensPerFrame, (end - clip.start) * tokensPerFrame];
 }
 
 interface PieceAttention {
@@ -77,21 +114,14 @@ function attendPiece(recorder: Recorder, h: Tensor, { block, piece, passes, held
   });
 }
 
-interface HeldParts {
-  readonly hiddenStates: Tensor;
-  readonly e: Tensor;
-  readonly block: Block;
-  readonly layer: LayerPieces;
-}
-
-/** Rotated keys and values of the frames that some piece still needs, in slots of a frame's rows. */
+/** Rotated keys and values of the frames that some piece still needs, in slots of a frame's rows; others' behind them. */
 class HeldKeys {
   readonly values: Tensor;
   readonly #recorder: Recorder;
-  readonly #parts: HeldParts;
+  readonly #parts: BlockPieces;
   readonly #keys = new Map<string, { readonly place: TemporalPlace; readonly rows: Tensor }>();
 
-  constructor(recorder: Recorder, parts: HeldParts) {
+  constructor(recorder: Recorder, parts: BlockPieces) {
     this.#recorder = recorder;
     this.#parts = parts;
     this.values = this.#allocate("v");
@@ -99,6 +129,7 @@ class HeldKeys {
       const key = placeKey(positions.key);
       if (!this.#keys.has(key)) this.#keys.set(key, { place: positions.key, rows: this.#allocate("k") });
     }
+    if (parts.others) this.#putOthers(parts.others);
   }
 
   /** Keys rotated for a place, [slots * tokens of a frame, D]. */
@@ -111,23 +142,15 @@ class HeldKeys {
   /** Makes the keys and values that are due before a piece. */
   add(piece: number): void {
     const recorder = this.#recorder;
-    const { hiddenStates, block, e } = this.#parts;
+    const { hiddenStates, block, e, layer } = this.#parts;
     const { config, geometry } = block.context;
-    const perFrame = tokensPerFrame(block);
-    for (const run of this.#parts.layer.schedule.added[piece] ?? []) {
-      const x = takeRows(recorder, hiddenStates, run.start * perFrame, run.end * perFrame);
+    for (const run of layer.schedule.added[piece] ?? []) {
+      const x = takeRows(recorder, hiddenStates, ...rowsOf(run, geometry));
       const h = normForAttention(recorder, x, { e, context: block.context });
       recorder.release(x.buffer);
       const { k, v } = keysValues(recorder, h, { weights: block.weights.attn1, config });
       recorder.release(h.buffer);
-      const row = run.slot * perFrame;
-      putRows(recorder, v, this.values, row);
-      for (const { place, rows } of this.#keys.values()) {
-        const rotated = rope3d(recorder, k, geometry.rotary.at(place), run.start);
-        putRows(recorder, rotated, rows, row);
-        recorder.release(rotated.buffer);
-      }
-      for (const { buffer } of [k, v]) recorder.release(buffer);
+      this.#put({ k, v }, run.slot, (place) => rope3d(recorder, k, geometry.rotary.at(place), run.start));
     }
   }
 
@@ -137,14 +160,39 @@ class HeldKeys {
       this.#recorder.release(buffer);
   }
 
-  #allocate(label: string): Tensor {
-    const { hiddenStates, block, layer } = this.#parts;
-    const [, columns = 0] = hiddenStates.shape;
-    const shape = [Math.max(1, layer.schedule.slots) * tokensPerFrame(block), columns];
-    return temporaryTensor(this.#recorder, { label, dtype: block.context.dtype, shape });
+  #putOthers({ frames, k, v }: OtherKeys): void {
+    const { block, layer } = this.#parts;
+    const { rotary } = block.context.geometry;
+    const rotate = (place: TemporalPlace): Tensor => rope3d(this.#recorder, k, rotary.at(place, frames));
+    this.#put({ k, v }, layer.schedule.slots, rotate);
   }
-}
 
-function tokensPerFrame({ context: { geometry } }: Block): number {
-  return geometry.tokensPerFrame;
+  /** Puts values and rotated keys into slots; releases both. */
+  #put(
+    { k, v }: { readonly k: Tensor; readonly v: Tensor },
+    slot: number,
+    rotate: (place: TemporalPlace) => Tensor,
+  ): void {
+    const recorder = this.#recorder;
+    const row = slot * this.#parts.block.context.geometry.tokensPerFrame;
+    putRows(recorder, v, this.values, row);
+    for (const { place, rows } of this.#keys.values()) {
+      const rotated = rotate(place);
+      putRows(recorder, rotated, rows, row);
+      recorder.release(rotated.buffer);
+    }
+    for (const { buffer } of [k, v]) recorder.release(buffer);
+  }
+
+  #allocate(label: string): Tensor {
+    const { hiddenStates, block, layer, others } = this.#parts;
+    const { geometry, dtype } = block.context;
+    const [, columns = 0] = hiddenStates.shape;
+    const slots = Math.max(1, layer.schedule.slots + (others?.frames.length ?? 0));
+    return temporaryTensor(this.#recorder, {
+      label,
+      dtype,
+      shape: [slots * geometry.tokensPerFrame, columns],
+    });
+  }
 }

@@ -31,7 +31,7 @@ export interface Geometry extends LatentSize {
   readonly rotary: RotaryTables;
   /** What self-attention sees. */
   readonly attention: CompiledPlan;
-  /** Pieces in which blocks are computed to save memory; undefined when all tokens are computed at once. */
+  /** Pieces of the clip in which blocks are computed to save memory; undefined when all tokens are computed at once. */
   readonly pieces: readonly FrameRange[] | undefined;
 }
 
@@ -66,7 +66,7 @@ export function createGeometry(
   validatePlan(plan, { numFrames: frames, layers, heads, temporalFrequencies });
   const own = clip ?? { start: 0, end: frames };
   const ownFrames = own.end - own.start;
-  const pieceSize = { numFrames: frames, tokensPerFrame, layers, heads, pieceTokens };
+  const pieceSize = { numFrames: frames, tokensPerFrame, layers, heads, clip, pieceTokens };
   return {
     ...size,
     clip: own,
@@ -75,7 +75,7 @@ export function createGeometry(
     queries: tilesOfFrames(ownFrames, tokensPerFrame).flat(),
     rotary: new RotaryTables(gpu, headDim, { frames, gridHeight, gridWidth }),
     attention: new CompiledPlan(gpu, plan, { numFrames: frames, tokensPerFrame, heads }),
-    pieces: clip ? undefined : choosePieces(plan, pieceSize)?.pieces,
+    pieces: choosePieces(plan, pieceSize)?.pieces,
   };
 }
 

@@ -2,10 +2,11 @@
 // split_block.ts.
 
 import type { ContextExchange, FrameKeys } from "./context_exchange.ts";
+import { framesOf } from "./onnx_rotations.ts";
 import type { OnnxVideo } from "./onnx_video.ts";
 
 /** Keys, before rotary positions, and values, [rows, D]. */
-interface KeysValues {
+export interface KeysValues {
   readonly k: Float32Array;
   readonly v: Float32Array;
 }
@@ -16,33 +17,53 @@ export async function exchangeKeys(
   { index, k, v, video }: KeysValues & { readonly index: number; readonly video: OnnxVideo },
 ): Promise<KeysValues> {
   const numbers = (k.length / video.tokens) * video.tokensPerFrame; // of a frame
-  const sends = exchange.sends(index);
-  if (sends.length > 0) {
-    const places = sends.map((frame) => frame - video.clip.start);
-    exchange.publish(index, {
-      frames: sends,
-      k: bytesOf(framesAt(k, places, numbers)),
-      v: bytesOf(framesAt(v, places, numbers)),
-    });
+  const frames = exchange.sends(index);
+  if (frames.length > 0) {
+    const places = frames.map((frame) => frame - video.clip.start);
+    const parts = { k: framesOf(k, places, numbers), v: framesOf(v, places, numbers) };
+    publishKeys(exchange, { index, frames, ...parts });
   }
   const needs = exchange.needs(index);
   if (needs.length === 0) return { k, v };
-  const parts = await exchange.collect(index, Promise.resolve());
-  const joined = (own: Float32Array, of: "k" | "v"): Float32Array => {
-    const all = new Float32Array(own.length + needs.length * numbers);
-    all.set(own);
-    for (const part of parts) all.set(numbersOf(part, of), own.length + placeOf(part, needs) * numbers);
-    return all;
-  };
-  return { k: joined(k, "k"), v: joined(v, "v") };
+  const others = await collectKeys(exchange, { index, needs, numbers });
+  return { k: joined(k, others.k), v: joined(v, others.v) };
 }
 
-function framesAt(data: Float32Array, places: readonly number[], numbers: number): Float32Array {
-  const frames = new Float32Array(places.length * numbers);
-  for (const [i, place] of places.entries()) {
-    frames.set(data.subarray(place * numbers, (place + 1) * numbers), i * numbers);
-  }
-  return frames;
+/** Sends keys and values of some frames, [frames, numbers] each. */
+export function publishKeys(
+  exchange: ContextExchange,
+  { index, frames, k, v }: KeysValues & { readonly index: number; readonly frames: readonly number[] },
+): void {
+  exchange.publish(index, { frames, k: bytesOf(k), v: bytesOf(v) });
+}
+
+/** What a clip waits for. */
+interface NeededKeys {
+  readonly index: number;
+  readonly needs: readonly number[];
+  /** Values of a frame. */
+  readonly numbers: number;
+}
+
+/** Waits for keys and values of the needed frames, one after the other. */
+export async function collectKeys(
+  exchange: ContextExchange,
+  { index, needs, numbers }: NeededKeys,
+): Promise<KeysValues> {
+  const parts = await exchange.collect(index, Promise.resolve());
+  const all = (of: "k" | "v"): Float32Array => {
+    const frames = new Float32Array(needs.length * numbers);
+    for (const part of parts) frames.set(numbersOf(part, of), placeOf(part, needs) * numbers);
+    return frames;
+  };
+  return { k: all("k"), v: all("v") };
+}
+
+function joined(first: Float32Array, second: Float32Array): Float32Array {
+  const all = new Float32Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
 }
 
 function placeOf({ frames }: FrameKeys, needs: readonly number[]): number {

@@ -4,22 +4,24 @@
 import type { FrameRange } from "../attention/frame_range.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import { full } from "../attention/plan_constructors.ts";
-import { among, runNamed } from "../onnx/named_tensors.ts";
+import { among, runNamed, type TensorLookup } from "../onnx/named_tensors.ts";
 import type { OrtRuntime, OrtSession, OrtTensor } from "../onnx/ort_runtime.ts";
 import { nextTask } from "../util/next_task.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { ContextExchange } from "./context_exchange.ts";
 import type { LatentSize } from "./geometry.ts";
-import { buildBlockGraph, buildQkvGraph, MODULATION, TEXT_KV } from "./onnx_block_graph.ts";
+import { buildQkvGraph, MODULATION, TEXT_KV } from "./onnx_block_graph.ts";
+import { OnnxBlockSessions } from "./onnx_block_sessions.ts";
 import {
   buildEmbeddingGraph,
   buildHeadGraph,
   buildTextGraph,
   buildTextKeysGraph,
 } from "./onnx_embedding_graphs.ts";
-import { type OnnxLayerAttention, OnnxVideo } from "./onnx_video.ts";
+import { type OnnxLayerAttention, OnnxVideo, type OnnxVideoOptions } from "./onnx_video.ts";
 import { loadOnnxWeights, type OnnxTransformerWeights, type OnnxWeightsOptions } from "./onnx_weights.ts";
-import { exchangeKeys } from "./onnx_exchange.ts";
+import { exchangeKeys, type KeysValues } from "./onnx_exchange.ts";
+import { blockInPieces, mapPieces, type Projected, type VideoPieces } from "./onnx_pieces.ts";
 import { latentsOf, patchesOf } from "./patches.ts";
 import { frameTexts, type PromptSchedule } from "./prompt_schedule.ts";
 import { type PromptEmbeds, stackTexts } from "./text_context.ts";
@@ -29,7 +31,8 @@ import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
 
 /** A prompt as the transformer uses it: every block's keys and values of the text. */
 export interface OnnxTextContext {
-  readonly tiles: TileLists;
+  /** Which text rows the query tiles of some frames read; the same object for the same frames. */
+  readonly tilesOf: (frames: FrameRange) => TileLists;
   /** By block, [text rows, D] each. */
   readonly keysValues: readonly { readonly k: OrtTensor; readonly v: OrtTensor }[];
   /** [text rows, D]: encoder_hidden_states after the text embedder, for inspection. */
@@ -69,14 +72,14 @@ export class OnnxWanTransformer {
   readonly #ort: OrtRuntime;
   readonly #weights: OnnxTransformerWeights;
   readonly #sessions: Sessions;
-  readonly #blockSessions: BlockSessions;
+  readonly #blockSessions: OnnxBlockSessions;
 
   private constructor(ort: OrtRuntime, config: WanTransformerConfig, parts: Loaded) {
     this.#ort = ort;
     this.config = config;
     this.#weights = parts.weights;
     this.#sessions = parts.sessions;
-    this.#blockSessions = new BlockSessions(ort, config);
+    this.#blockSessions = new OnnxBlockSessions(ort, config);
   }
 
   /** Loads the weights; throws `WeightsError` when they do not fit the config. */
@@ -94,8 +97,8 @@ export class OnnxWanTransformer {
   }
 
   /** Prepares a video size, or a clip of such a video. */
-  createVideo(size: LatentSize, clip?: FrameRange): OnnxVideo {
-    return new OnnxVideo(this.#ort, this.config, size, clip);
+  createVideo(size: LatentSize, options?: OnnxVideoOptions): OnnxVideo {
+    return new OnnxVideo(this.#ort, this.config, size, options);
   }
 
   /** Prepares a prompt, or prompts along the video. */
@@ -124,17 +127,25 @@ export class OnnxWanTransformer {
       const { text_k: k, text_v: v } = await runNamed(textKeys, [hidden, block], [TEXT_KV.k, TEXT_KV.v]);
       keysValues.push({ k: this.#ort.tensor(k, [numRows, dim]), v: this.#ort.tensor(v, [numRows, dim]) });
     }
-    return { tiles: video.textTiles(rows, textOfFrame), keysValues, hiddenStates };
+    const tiles = new Map<string, TileLists>();
+    const tilesOf = (frames: FrameRange): TileLists => {
+      const key = `${frames.start} ${frames.end}`;
+      const known = tiles.get(key) ?? video.textTiles(rows, textOfFrame, frames);
+      tiles.set(key, known);
+      return known;
+    };
+    return { tilesOf, keysValues, hiddenStates };
   }
 
   /** One forward pass; the velocity, f32 of the latents' shape. Rejects with AbortError between two blocks. */
   async forward(inputs: OnnxForwardInputs): Promise<Float32Array> {
     const { latents, video, timestep, start, signal, onProgress, probe, skippedBlocks = [] } = inputs;
-    const { hidden_states: first, temb, timestep_proj: projected } = await this.#embed(inputs);
+    const pieces = video.piecesOf(inputs.attention ?? FULL);
+    const { hiddenStates: first, temb, timestepProj } = await this.#embed(inputs, pieces);
     probe?.("patch", first);
     probe?.("text", inputs.text.hiddenStates);
     probe?.("temb", temb);
-    probe?.("timestep_proj", projected);
+    probe?.("timestep_proj", timestepProj);
     let hiddenStates = start?.hiddenStates ?? first;
     for (const index of this.#weights.blocks.keys()) {
       if (start && index < start.block) continue;
@@ -142,11 +153,13 @@ export class OnnxWanTransformer {
       signal?.throwIfAborted();
       inputs.onBlock?.(index, hiddenStates);
       if (skippedBlocks.includes(index)) continue;
-      hiddenStates = await this.#block(hiddenStates, index, { ...inputs, timestepProj: projected });
-      probe?.(`block${index}`, hiddenStates);
+      const block = { ...inputs, index, timestepProj };
+      if (pieces) await this.#blockInPieces(hiddenStates, { ...block, pieces });
+      else hiddenStates = await this.#block(hiddenStates, block);
+      probe?.(`block${index}`, pieces ? hiddenStates.slice() : hiddenStates);
       onProgress?.((index + 1) / this.#weights.blocks.length);
     }
-    const patches = await this.#head(hiddenStates, temb);
+    const patches = await this.#head(hiddenStates, temb, { video, pieces });
     if (latents.length !== patches.length) throw new Error(`The velocity at ${timestep} is of another size.`);
     return latentsOf(patches, video.size, this.config);
   }
@@ -157,54 +170,89 @@ export class OnnxWanTransformer {
     for (const session of Object.values(this.#sessions)) await session.release();
   }
 
-  #embed({
-    latents,
-    timestep,
-    video,
-  }: OnnxForwardInputs): Promise<Record<"hidden_states" | "temb" | "timestep_proj", Float32Array>> {
+  async #embed(
+    { latents, timestep, video }: OnnxForwardInputs,
+    pieces: readonly FrameRange[] | undefined,
+  ): Promise<Embedded> {
     const { freq_dim: freqDim } = this.config;
     const patches = patchesOf(latents, video.size, this.config);
-    const inputs = among({
-      patches: this.#ort.tensor(patches, [video.tokens, patches.length / video.tokens]),
-      timestep: this.#ort.tensor(timestepEmbedding(timestep, freqDim), [1, freqDim]),
+    const width = patches.length / video.tokens;
+    const time = this.#ort.tensor(timestepEmbedding(timestep, freqDim), [1, freqDim]);
+    let ofTime: Omit<Embedded, "hiddenStates"> | undefined;
+    const hiddenStates = await mapPieces(patches, { pieces, video }, async (rows) => {
+      const inputs = among({ patches: this.#ort.tensor(rows, [rows.length / width, width]), timestep: time });
+      const outputs = ["hidden_states", "temb", "timestep_proj"] as const;
+      const made = await runNamed(this.#sessions.embedding, [inputs, this.#weights.outer], outputs);
+      ofTime ??= { temb: made.temb, timestepProj: made.timestep_proj };
+      return made.hidden_states;
     });
-    const outputs = ["hidden_states", "temb", "timestep_proj"] as const;
-    return runNamed(this.#sessions.embedding, [inputs, this.#weights.outer], outputs);
+    if (ofTime === undefined) throw new Error("A video of no frames cannot be embedded.");
+    return { hiddenStates, ...ofTime };
   }
 
-  async #block(
-    hiddenStates: Float32Array,
-    index: number,
-    context: OnnxForwardInputs & { readonly timestepProj: Float32Array },
-  ): Promise<Float32Array> {
-    const { video, text, timestep, step = 0, attention: plan = FULL, timestepProj, probe } = context;
-    const weights = this.#weights.blocks[index] ?? among({});
-    const keysValues = text.keysValues[index];
-    if (keysValues === undefined) throw new Error(`The text context has no keys for block ${index}.`);
-    const dim = innerDim(this.config);
-    const rows = (data: Float32Array): OrtTensor => this.#ort.tensor(data, [data.length / dim, dim]);
-    const table = weights("scale_shift_table");
-    const shared = [
-      weights,
-      this.#modulation(table, timestepProj, [...MODULATION]),
-      among({ hidden_states: rows(hiddenStates) }),
-    ];
-    const { q, k, v } = await runNamed(this.#sessions.qkv, shared, ["q", "k", "v"]);
-
-    const others = context.exchange?.needs(index) ?? [];
+  async #block(hiddenStates: Float32Array, context: BlockContext): Promise<Float32Array> {
+    const { index, video, timestep, step = 0, attention: plan = FULL, exchange } = context;
+    const { q, k, v } = await this.#project(hiddenStates, context);
+    const others = exchange?.needs(index) ?? [];
     const attention = video.attention(plan, { layer: index, step, timestep }, others);
-    const session = await this.#blockSessions.of(attention, text.tiles, video);
-    const keys = context.exchange ? await exchangeKeys(context.exchange, { index, k, v, video }) : { k, v };
+    const keys = exchange ? await exchangeKeys(exchange, { index, k, v, video }) : { k, v };
+    return await this.#finish({ hiddenStates, q, keys, attention }, context);
+  }
+
+  async #blockInPieces(
+    hiddenStates: Float32Array,
+    { pieces, ...context }: BlockContext & { readonly pieces: readonly FrameRange[] },
+  ): Promise<void> {
+    const { index, video, timestep, step = 0, attention: plan = FULL, exchange, signal } = context;
+    const moment = { layer: index, step, timestep };
+    await blockInPieces(hiddenStates, {
+      index,
+      video,
+      pieces,
+      layerOf: (others) => video.attentionInPieces(plan, moment, { pieces, others }),
+      exchange,
+      project: (rows) => this.#project(rows, context),
+      finish: async (piece) => {
+        await nextTask();
+        signal?.throwIfAborted();
+        return await this.#finish(piece, { ...context, probe: undefined });
+      },
+    });
+  }
+
+  /** Queries, keys and values of hidden states [rows, D]. */
+  #project(hiddenStates: Float32Array, context: BlockContext): Promise<Projected> {
+    return runNamed(this.#sessions.qkv, this.#shared(hiddenStates, context), ["q", "k", "v"]);
+  }
+
+  /** What comes after the projections, [rows, D]. */
+  async #finish(rows: AttendedRows, context: BlockContext): Promise<Float32Array> {
+    const { index, video, text, attention: plan = FULL, probe } = context;
+    const { attention, keys } = rows;
+    const { passes, queryFrames, keyFrames } = attention;
+    const ofText = text.keysValues[index];
+    if (ofText === undefined) throw new Error(`The text context has no keys for block ${index}.`);
+    const strengths = video.strengths(plan, index);
+    const [first = 0] = queryFrames;
+    const numRows = queryFrames.length * video.tokensPerFrame;
+    const session = await this.#blockSessions.of({
+      passes,
+      isPerturbed: strengths !== undefined,
+      ownRows: keyFrames.length > queryFrames.length ? numRows : undefined,
+      text: text.tilesOf({ start: first, end: first + queryFrames.length }),
+      rows: numRows,
+    });
     const own = among({
-      q: rows(q),
-      k: rows(keys.k),
-      v: rows(keys.v),
-      [TEXT_KV.k]: keysValues.k,
-      [TEXT_KV.v]: keysValues.v,
-      ...(attention.strengths && { strengths: attention.strengths }),
+      q: this.#rows(rows.q),
+      k: this.#rows(keys.k),
+      v: this.#rows(keys.v),
+      [TEXT_KV.k]: ofText.k,
+      [TEXT_KV.v]: ofText.v,
+      ...(strengths && { strengths }),
       ...video.rotations(attention),
     });
     const fetches = probe ? (["out", "attn1", "attn2", "ffn"] as const) : (["out"] as const);
+    const shared = this.#shared(rows.hiddenStates, context);
     const outputs = await runNamed(session, [...shared, own], fetches);
     for (const [name, data] of Object.entries(outputs)) {
       if (name !== "out") probe?.(`block${index}.${name}`, data);
@@ -212,17 +260,32 @@ export class OnnxWanTransformer {
     return outputs.out;
   }
 
-  async #head(hiddenStates: Float32Array, temb: Float32Array): Promise<Float32Array> {
+  /** Weights, modulation and hidden states of a block. */
+  #shared(hiddenStates: Float32Array, { index, timestepProj }: BlockContext): readonly TensorLookup[] {
+    const weights = this.#weights.blocks[index] ?? among({});
+    return [
+      weights,
+      this.#modulation(weights("scale_shift_table"), timestepProj, [...MODULATION]),
+      among({ hidden_states: this.#rows(hiddenStates) }),
+    ];
+  }
+
+  #rows(data: Float32Array): OrtTensor {
+    const dim = innerDim(this.config);
+    return this.#ort.tensor(data, [data.length / dim, dim]);
+  }
+
+  async #head(hiddenStates: Float32Array, temb: Float32Array, parts: VideoPieces): Promise<Float32Array> {
     const dim = innerDim(this.config);
     const twice = new Float32Array(2 * dim);
     twice.set(temb);
     twice.set(temb, dim);
-    const lookups = [
-      this.#weights.outer,
-      this.#modulation(this.#weights.outer("scale_shift_table"), twice, ["shift", "scale"]),
-      among({ hidden_states: this.#ort.tensor(hiddenStates, [hiddenStates.length / dim, dim]) }),
-    ];
-    return (await runNamed(this.#sessions.head, lookups, ["patches"])).patches;
+    const table = this.#weights.outer("scale_shift_table");
+    const modulation = this.#modulation(table, twice, ["shift", "scale"]);
+    return await mapPieces(hiddenStates, parts, async (rows) => {
+      const lookups = [this.#weights.outer, modulation, among({ hidden_states: this.#rows(rows) })];
+      return (await runNamed(this.#sessions.head, lookups, ["patches"])).patches;
+    });
   }
 
   /** Rows of table + projection by name; those of scales with 1 added. */
@@ -248,6 +311,27 @@ export class OnnxWanTransformer {
 
 const FULL = full();
 
+interface Embedded {
+  /** [tokens, D]. */
+  readonly hiddenStates: Float32Array;
+  readonly temb: Float32Array;
+  readonly timestepProj: Float32Array;
+}
+
+/** What a block works with besides its hidden states. */
+interface BlockContext extends OnnxForwardInputs {
+  readonly index: number;
+  readonly timestepProj: Float32Array;
+}
+
+/** Rows of a block that can be attended. */
+interface AttendedRows {
+  readonly hiddenStates: Float32Array;
+  readonly q: Float32Array;
+  readonly keys: KeysValues;
+  readonly attention: OnnxLayerAttention;
+}
+
 interface Loaded {
   readonly weights: OnnxTransformerWeights;
   readonly sessions: Sessions;
@@ -270,66 +354,4 @@ async function openSessions(ort: OrtRuntime, config: WanTransformerConfig): Prom
     qkv: await ort.createSession(buildQkvGraph(config)),
     head: await ort.createSession(buildHeadGraph(config)),
   };
-}
-
-/** Memory that sessions of several plans may hold between them, by estimate, and how many of them there may be. */
-const MAX_SESSION_BYTES = 2 ** 30;
-const MAX_SESSIONS = 16;
-
-/** Sessions of blocks by what attends to what, the latest ones. */
-class BlockSessions {
-  readonly #ort: OrtRuntime;
-  readonly #config: WanTransformerConfig;
-  /** In the order of their last use. */
-  readonly #sessions = new Map<string, OrtSession>();
-  /** For keys: tile lists are compared by identity. */
-  readonly #numbers = new WeakMap<object, number>();
-  #numbered = 0;
-
-  constructor(ort: OrtRuntime, config: WanTransformerConfig) {
-    this.#ort = ort;
-    this.#config = config;
-  }
-
-  /** The session for an attention and the texts that are read beside it. */
-  async of(
-    { key: planKey, passes, keyFrames, strengths }: OnnxLayerAttention,
-    text: TileLists,
-    video: OnnxVideo,
-  ): Promise<OrtSession> {
-    const isPerturbed = strengths !== undefined;
-    const ownRows = keyFrames.length * video.tokensPerFrame > video.tokens ? video.tokens : undefined;
-    const key = `${this.#numberOf(video)} ${this.#numberOf(text)} ${isPerturbed} ${planKey}`;
-    const known = this.#sessions.get(key);
-    this.#sessions.delete(key);
-    const shape = { passes, isPerturbed, ownRows, text };
-    const session = known ?? (await this.#ort.createSession(buildBlockGraph(this.#config, shape)));
-    this.#sessions.set(key, session);
-    await this.#drop(this.#limit(video));
-    return session;
-  }
-
-  async dispose(): Promise<void> {
-    await this.#drop(0);
-  }
-
-  /** A session keeps the memory of its activations. */
-  #limit({ tokens }: OnnxVideo): number {
-    const bytes = 4 * tokens * (2 * this.#config.ffn_dim + 12 * innerDim(this.#config));
-    return Math.max(1, Math.min(MAX_SESSIONS, Math.floor(MAX_SESSION_BYTES / bytes)));
-  }
-
-  async #drop(limit: number): Promise<void> {
-    for (const [key, session] of this.#sessions) {
-      if (this.#sessions.size <= limit) return;
-      this.#sessions.delete(key);
-      await session.release();
-    }
-  }
-
-  #numberOf(object: object): number {
-    const number = this.#numbers.get(object) ?? ++this.#numbered;
-    this.#numbers.set(object, number);
-    return number;
-  }
 }

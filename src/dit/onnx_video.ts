@@ -4,17 +4,23 @@
 import { type FrameRange, framesOfRange } from "../attention/frame_range.ts";
 import { tilesOfFrames } from "../attention/frame_tiles.ts";
 import { type AttentionMoment, layerRules, layerStrengths } from "../attention/layer_rules.ts";
+import {
+  choosePieces,
+  keyFramesOf,
+  type PieceSchedule,
+  schedulePieces,
+} from "../attention/piece_schedule.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
-import { placeKey, type TemporalPlace } from "../attention/positions.ts";
 import { type PassLists, passLists } from "../attention/rule_lists.ts";
 import { textTileLists, type TileLists } from "../attention/tile_lists.ts";
 import { validatePlan } from "../attention/validate_plan.ts";
 import type { OrtRuntime, OrtTensor } from "../onnx/ort_runtime.ts";
 import type { LatentSize } from "./geometry.ts";
 import { rotationInputs } from "./onnx_block_graph.ts";
+import { OnnxRotations } from "./onnx_rotations.ts";
 import type { PromptEmbeds } from "./text_context.ts";
-import { ropePairs, type RopeTables, ropeTables } from "./rope_tables.ts";
-import { positionsAt } from "./rotary_tables.ts";
+import { ropePairs } from "./rope_tables.ts";
+import type { RotaryGrid } from "./rotary_tables.ts";
 import type { WanTransformerConfig } from "./transformer_config.ts";
 
 /** The sizes of a model that attention depends on. */
@@ -23,22 +29,32 @@ export type AttentionSizes = Pick<
   "num_attention_heads" | "attention_head_dim" | "num_layers" | "patch_size"
 >;
 
-/** What one layer attends to at one step. */
+/** What the queries of some frames attend to in one layer at one step. */
 export interface OnnxLayerAttention {
-  /** Equal where `passes` are, for one video. */
-  readonly key: string;
   readonly passes: readonly PassLists[];
-  /** Frames whose keys there are, in the order of their rows: the own ones first. */
+  readonly queryFrames: readonly number[];
+  /** Frames whose keys there are, in the order of their rows. */
   readonly keyFrames: readonly number[];
-  /** [heads, 1, 1]: SoftPAG's u; undefined when no head is perturbed. */
-  readonly strengths: OrtTensor | undefined;
 }
 
-/** Cosines and sines of every token, [tokens, headDim / 2]. */
-export interface OnnxRotation {
-  readonly cos: OrtTensor;
-  readonly sin: OrtTensor;
+/** A layer in pieces. */
+export interface OnnxLayerPieces {
+  /** When the keys of which own frames are made. */
+  readonly schedule: PieceSchedule;
+  /** By piece. */
+  readonly attention: readonly OnnxLayerAttention[];
 }
+
+/** How a video is computed. */
+export interface OnnxVideoOptions {
+  /** @default all of the video */
+  readonly clip?: FrameRange | undefined;
+  /** Tokens that are computed at once where the plan is local. @default see `choosePieces` */
+  readonly pieceTokens?: number | undefined;
+}
+
+/** Layers in pieces that are kept: of a model's layers at one step, even where no two are alike. */
+const MAX_PIECE_LAYERS = 48;
 
 /** A video size on one onnxruntime: the whole video, or a clip of it that attends to keys of other clips as well. */
 export class OnnxVideo {
@@ -51,12 +67,20 @@ export class OnnxVideo {
   readonly #ort: OrtRuntime;
   readonly #config: AttentionSizes;
   /** Of the whole video. */
-  readonly #grid: { readonly frames: number; readonly gridHeight: number; readonly gridWidth: number };
+  readonly #grid: RotaryGrid;
+  readonly #pieceTokens: number | undefined;
+  readonly #rotations: OnnxRotations;
   readonly #passes = new Map<string, readonly PassLists[]>();
-  readonly #rotations = new Map<string, OnnxRotation>();
+  readonly #pieces = new WeakMap<AttentionPlan, { readonly pieces: readonly FrameRange[] | undefined }>();
+  /** In the order in which they were made. */
+  readonly #pieceLayers = new Map<string, OnnxLayerPieces>();
 
-  /** @param clip default all of the video */
-  constructor(ort: OrtRuntime, config: AttentionSizes, size: LatentSize, clip?: FrameRange) {
+  constructor(
+    ort: OrtRuntime,
+    config: AttentionSizes,
+    size: LatentSize,
+    { clip, pieceTokens }: OnnxVideoOptions = {},
+  ) {
     const [patchT = 1, patchH = 1, patchW = 1] = config.patch_size;
     this.#ort = ort;
     this.#config = config;
@@ -65,6 +89,8 @@ export class OnnxVideo {
       gridHeight: size.latentHeight / patchH,
       gridWidth: size.latentWidth / patchW,
     };
+    this.#pieceTokens = pieceTokens;
+    this.#rotations = new OnnxRotations(config.attention_head_dim, this.#grid);
     this.clip = clip ?? { start: 0, end: this.#grid.frames };
     const numFrames = this.clip.end - this.clip.start;
     this.size = { ...size, numLatentFrames: numFrames * patchT };
@@ -84,8 +110,20 @@ export class OnnxVideo {
     validatePlan(plan, { numFrames: this.#grid.frames, layers, heads, temporalFrequencies });
   }
 
+  /** Pieces of the clip in which blocks are computed under a plan; undefined: all tokens at once. */
+  piecesOf(plan: AttentionPlan): readonly FrameRange[] | undefined {
+    const known = this.#pieces.get(plan);
+    if (known) return known.pieces;
+    const { num_attention_heads: heads, num_layers: layers } = this.#config;
+    const { clip, tokensPerFrame, numFrames } = this;
+    const size = { numFrames, tokensPerFrame, layers, heads, clip, pieceTokens: this.#pieceTokens };
+    const pieces = choosePieces(plan, size)?.pieces;
+    this.#pieces.set(plan, { pieces });
+    return pieces;
+  }
+
   /**
-   * What a layer attends to.
+   * What a layer attends to, the clip's queries all at once; the own keys come first.
    *
    * @param others frames of other clips whose keys follow the own ones
    */
@@ -94,92 +132,96 @@ export class OnnxVideo {
     moment: AttentionMoment,
     others: readonly number[] = [],
   ): OnnxLayerAttention {
-    const heads = this.#config.num_attention_heads;
-    const { tokensPerFrame, clip } = this;
-    const grid = { numFrames: this.#grid.frames, tokensPerFrame, heads };
+    const grid = this.#headGrid();
     const { key: rulesKey, rules } = layerRules(plan, moment, grid);
-    const keyFrames = [...framesOfRange(clip), ...others];
-    const rowOfKeys = (frame: number): number | undefined => {
-      const place = keyFrames.indexOf(frame);
-      return place < 0 ? undefined : place * tokensPerFrame;
-    };
+    const queryFrames = framesOfRange(this.clip);
+    const keyFrames = [...queryFrames, ...others];
     const key = `${others.join()} ${rulesKey}`;
-    const passes = this.#passes.get(key) ?? passLists(rules, grid, { ...clip, rowOfKeys });
+    const passes =
+      this.#passes.get(key) ?? passLists(rules, grid, { ...this.clip, rowOfKeys: this.#rowsOf(keyFrames) });
     this.#passes.set(key, passes);
-    const strengths = layerStrengths(plan, moment.layer, heads);
-    return {
-      key,
-      keyFrames,
-      passes,
-      strengths: strengths && this.#ort.tensor(Float32Array.from(strengths), [heads, 1, 1]),
-    };
+    return { passes, queryFrames, keyFrames };
+  }
+
+  /** The same in pieces. Keys of a piece: first those around it, so that most pieces have the same lists. */
+  attentionInPieces(
+    plan: AttentionPlan,
+    moment: AttentionMoment,
+    { pieces, others }: { readonly pieces: readonly FrameRange[]; readonly others: readonly number[] },
+  ): OnnxLayerPieces {
+    const grid = this.#headGrid();
+    const { key: rulesKey, rules } = layerRules(plan, moment, grid);
+    const key = `${others.join()} ${rulesKey}`;
+    const known = this.#pieceLayers.get(key);
+    if (known) return known;
+    const attention = pieces.map((piece) => {
+      const keyFrames = nearFirst(keyFramesOf(rules, piece, { start: 0, end: grid.numFrames }), piece);
+      const passes = passLists(rules, grid, { ...piece, rowOfKeys: this.#rowsOf(keyFrames) });
+      return { passes, queryFrames: framesOfRange(piece), keyFrames };
+    });
+    const layer = { schedule: schedulePieces(rules, pieces), attention };
+    this.#pieceLayers.set(key, layer);
+    const [oldest] = this.#pieceLayers.keys();
+    if (this.#pieceLayers.size > MAX_PIECE_LAYERS && oldest !== undefined) this.#pieceLayers.delete(oldest);
+    return layer;
+  }
+
+  /** [heads, 1, 1]: SoftPAG's u; undefined when no head of the layer is perturbed. */
+  strengths(plan: AttentionPlan, layer: number): OrtTensor | undefined {
+    const heads = this.#config.num_attention_heads;
+    const strengths = layerStrengths(plan, layer, heads);
+    return strengths && this.#ort.tensor(Float32Array.from(strengths), [heads, 1, 1]);
   }
 
   /** The tables of all rotations of an attention, under the names that its graph has for them. */
-  rotations({ passes, keyFrames }: OnnxLayerAttention): Record<string, OrtTensor> {
+  rotations({ passes, queryFrames, keyFrames }: OnnxLayerAttention): Record<string, OrtTensor> {
     const tensors: Record<string, OrtTensor> = {};
-    const sides = { query: framesOfRange(this.clip), key: keyFrames };
+    const sides = { query: queryFrames, key: keyFrames };
     for (const { positions } of passes) {
       for (const side of ["query", "key"] as const) {
         const names = rotationInputs(side, positions[side]);
-        const { cos, sin } = this.#rotation(positions[side], sides[side]);
-        tensors[names.cos] = cos;
-        tensors[names.sin] = sin;
+        const frames = sides[side];
+        const { cos, sin } = this.#rotations.of(positions[side], frames);
+        const dims = [frames.length * this.tokensPerFrame, this.#config.attention_head_dim / 2];
+        tensors[names.cos] = this.#ort.tensor(cos, dims);
+        tensors[names.sin] = this.#ort.tensor(sin, dims);
       }
     }
     return tensors;
   }
 
-  /** Which rows of stacked texts each query tile reads; `textOfFrame` is of the whole video. */
+  /**
+   * Which rows of stacked texts the query tiles of some frames read.
+   *
+   * @param textOfFrame of the whole video
+   */
   textTiles(
     texts: readonly (Pick<PromptEmbeds, "numTokens" | "maxSequenceLength"> & { readonly start: number })[],
     textOfFrame: readonly number[],
+    { start, end }: FrameRange,
   ): TileLists {
-    const { start, end } = this.clip;
     const frames = tilesOfFrames(end - start, this.tokensPerFrame);
     const textOfQuery = frames.flatMap((tiles, frame) => tiles.map(() => textOfFrame[start + frame] ?? 0));
     return textTileLists(frames.flat(), { texts, textOfQuery });
   }
 
-  #rotation(place: TemporalPlace, frames: readonly number[]): OnnxRotation {
-    const key = `${placeKey(place)} of ${frames.join()}`;
-    const known = this.#rotations.get(key) ?? this.#makeRotation(place, frames);
-    this.#rotations.set(key, known);
-    return known;
+  #headGrid(): { numFrames: number; tokensPerFrame: number; heads: number } {
+    const { numFrames, tokensPerFrame } = this;
+    return { numFrames, tokensPerFrame, heads: this.#config.num_attention_heads };
   }
 
-  #makeRotation(place: TemporalPlace, frames: readonly number[]): OnnxRotation {
-    const all = positionsAt(place, this.#grid);
-    const positions = { ...all, time: frames.map((frame) => all.time[frame] ?? 0) };
-    const tables = ropeTables(this.#config.attention_head_dim, positions);
-    const dims = [frames.length * this.tokensPerFrame, this.#config.attention_head_dim / 2];
-    return {
-      cos: this.#ort.tensor(this.#byToken(tables, "cos"), dims),
-      sin: this.#ort.tensor(this.#byToken(tables, "sin"), dims),
-    };
+  /** Where keys lie when those of some frames lie one after the other. */
+  #rowsOf(frames: readonly number[]): (frame: number) => number | undefined {
+    const rows = new Map(frames.map((frame, place) => [frame, place * this.tokensPerFrame]));
+    return (frame) => rows.get(frame);
   }
+}
 
-  /** [tokens, pairs]: the axes' tables side by side. */
-  #byToken({ time, rows, columns }: RopeTables, part: "cos" | "sin"): Float32Array {
-    const { gridHeight, gridWidth } = this.#grid;
-    const pairs = time.pairs + rows.pairs + columns.pairs;
-    const frames = time.cos.length / time.pairs;
-    const table = new Float32Array(frames * this.tokensPerFrame * pairs);
-    let at = 0;
-    for (let t = 0; t < frames; t++) {
-      for (let y = 0; y < gridHeight; y++) {
-        for (let x = 0; x < gridWidth; x++) {
-          for (const [axis, position] of [
-            [time, t],
-            [rows, y],
-            [columns, x],
-          ] as const) {
-            table.set(axis[part].subarray(position * axis.pairs, (position + 1) * axis.pairs), at);
-            at += axis.pairs;
-          }
-        }
-      }
-    }
-    return table;
-  }
+/** Frames in another order: those around a piece without a gap, then the others. */
+function nearFirst(frames: readonly number[], { start }: FrameRange): number[] {
+  const place = Math.max(0, frames.indexOf(start));
+  let [first, last] = [place, place];
+  while (first > 0 && frames[first - 1] === (frames[first] ?? 0) - 1) first--;
+  while (last + 1 < frames.length && frames[last + 1] === (frames[last] ?? 0) + 1) last++;
+  return [...frames.slice(first, last + 1), ...frames.slice(0, first), ...frames.slice(last + 1)];
 }

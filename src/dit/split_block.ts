@@ -161,7 +161,7 @@ function attendRemote(
 }
 
 /** One tensor of all frames of `needs`, in that order. */
-function uploadFrames(
+export function uploadFrames(
   recorder: Recorder,
   spec: Pick<Tensor, "label" | "dtype" | "shape">,
   { parts, needs }: Pick<Remote, "parts" | "needs">,

@@ -26,7 +26,7 @@ import {
 } from "../tensor/tensor.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader.ts";
-import { recordBlockInPieces } from "./blocks_in_pieces.ts";
+import { recordBlockInPieces, rowsOf } from "./blocks_in_pieces.ts";
 import type { ContextExchange } from "./context_exchange.ts";
 import { createGeometry, type Geometry, type GeometryOptions, type LatentSize } from "./geometry.ts";
 import type { PromptSchedule } from "./prompt_schedule.ts";
@@ -39,6 +39,7 @@ import {
 } from "./text_context.ts";
 import { Segments } from "./segments.ts";
 import { runSplitWork, splitBlock, type SplitWork } from "./split_block.ts";
+import { splitBlockInPieces } from "./split_pieces.ts";
 import { timestepEmbedding } from "./timestep_embedding.ts";
 import { type AttentionProbe, type Probe, recordBlock } from "./transformer_block.ts";
 import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
@@ -184,8 +185,7 @@ export class WanTransformer3DModel {
     const shared = { config, geometry, text, timestepProj, ones: weights.ones, dtype: this.#dtype };
     const context = { ...shared, probe, seeAttention: inputs.seeAttention };
     const moment = { step, timestep };
-    // Perturbed heads read values by their queries' rows, which pieces do not keep.
-    const pieces = attention.plan.perturbations.length === 0 ? geometry.pieces : undefined;
+    const pieces = piecesFor(attention, geometry);
     weights.blocks.forEach((block, index) => {
       if (start?.kind === "take" && index < start.block) return;
       if (start?.kind === "give" && index === start.block) start.give(copyTensor(recorder, hiddenStates));
@@ -239,6 +239,7 @@ export class WanTransformer3DModel {
     const shared = { config, geometry, text, timestepProj, ones: this.#weights.ones, dtype: this.#dtype };
     const context = { ...shared, probe: ignore };
     const alive = [temb, timestepProj];
+    const pieces = piecesFor(attention, geometry);
     for (const [index, weights] of this.#weights.blocks.entries()) {
       if (start?.kind === "take" && index < start.block) continue;
       if (start?.kind === "give" && index === start.block) {
@@ -249,7 +250,8 @@ export class WanTransformer3DModel {
       if (skippedBlocks.includes(index)) continue;
       const moment = { layer: index, step, timestep };
       const block = { index, weights, context, attention, moment, exchange, alive };
-      hiddenStates = yield* splitBlock(segments, hiddenStates, block);
+      if (pieces) yield* splitBlockInPieces(segments, hiddenStates, { ...block, pieces });
+      else hiddenStates = yield* splitBlock(segments, hiddenStates, block);
     }
     const { recorder } = segments;
     const velocity = this.#head(recorder, hiddenStates, { temb, latents, geometry });
@@ -307,11 +309,10 @@ export class WanTransformer3DModel {
       recorder.release(h.buffer);
       return patches;
     };
-    const perFrame = geometry.tokensPerFrame;
-    const pieces = geometry.pieces?.map(({ start, end }) => ({
-      start: start * perFrame,
-      end: end * perFrame,
-    }));
+    const pieces = geometry.pieces?.map((piece) => {
+      const [start, end] = rowsOf(piece, geometry);
+      return { start, end };
+    });
     const patches = pieces
       ? mapRows(recorder, hiddenStates, { pieces, columns: projOut.n, each: project })
       : project(hiddenStates);
@@ -323,6 +324,11 @@ export class WanTransformer3DModel {
     for (const tensor of [e, patches]) recorder.release(tensor.buffer);
     return velocity;
   }
+}
+
+/** Perturbed heads read values by their queries' rows, which pieces do not keep. */
+function piecesFor({ plan }: CompiledPlan, { pieces }: Geometry): Geometry["pieces"] {
+  return plan.perturbations.length === 0 ? pieces : undefined;
 }
 
 interface Loaded {

@@ -21,7 +21,7 @@ export async function createOnnxDenoiser(
   options: DenoiserOptions,
 ): Promise<Denoiser<Float32Array>> {
   const { size, attention = full(), embeds, part, signal } = options;
-  const video = transformer.createVideo(size, part?.clip);
+  const video = transformer.createVideo(size, { clip: part?.clip });
   video.checkPlan(attention);
   const texts = new Map<ForwardPass, OnnxTextContext>();
   for (const pass of Object.keys(embeds) as TextPass[]) {
@@ -88,7 +88,7 @@ function computeStep(step: number, parts: StepParts): DenoiserStep<Float32Array>
         return await transformer.forward({
           ...common,
           onBlock: (index, hiddenStates) => {
-            if (index === block) shared = hiddenStates;
+            if (index === block) shared = hiddenStates.slice(); // long videos replace them in place
           },
         });
       }

@@ -35,6 +35,8 @@ interface Problem {
   readonly plan: AttentionPlan;
   readonly prompt?: PromptEmbeds | PromptSchedule;
   readonly payload?: PayloadType;
+  /** Of the clips; one for frames that are few enough to be computed at once. */
+  readonly pieceTokens?: number;
 }
 
 /** 7 frames of 4 x 4 tokens, or of the size given. */
@@ -68,6 +70,7 @@ async function runWhole(problem: Problem): Promise<Float32Array> {
 
 interface ClipRun {
   readonly velocity: Float32Array;
+  readonly numPieces: number;
   readonly statistics: ExchangeStatistics;
 }
 
@@ -98,10 +101,10 @@ async function runClip(
   exchange: ClipExchange,
   plan: AttentionPlan,
 ): Promise<ClipRun> {
-  const { shape, prompt = randomPrompt(3) } = problem;
+  const { shape, prompt = randomPrompt(3), pieceTokens } = problem;
   const [, numLatentFrames, latentHeight, latentWidth] = shape;
   const size = { numLatentFrames, latentHeight, latentWidth };
-  const geometry = model.createGeometry(size, plan, { clip });
+  const geometry = model.createGeometry(size, plan, { clip, pieceTokens });
   const text = await model.createTextContext(prompt, geometry);
   const own = sliceFrames(latentsOf(problem), shape, clip);
   const spec = {
@@ -112,7 +115,8 @@ async function runClip(
   const latents = uploadTensor(gpu(), spec, own);
   const pass = exchange.forPass({ ...MOMENT, pass: "conditional", plan });
   const velocity = await model.forwardClip({ latents, ...MOMENT, text, geometry, exchange: pass });
-  const result = { velocity: await readTensor(gpu(), velocity), statistics: exchange.statistics };
+  const numPieces = geometry.pieces?.length ?? 1;
+  const result = { velocity: await readTensor(gpu(), velocity), numPieces, statistics: exchange.statistics };
   for (const tensor of [latents, velocity]) freeTensor(gpu(), tensor);
   freeTextContext(gpu(), text);
   freeGeometry(geometry);
@@ -215,6 +219,49 @@ describe("everything a plan may say", () => {
   test.each(CASES)("%s", async (_name, problem) => {
     const partition = problem.shape[1] === 5 ? clipsOf(2, 5) : clipsOf(2, 3, 7);
     expect(await worstClip(problem, partition)).toBeLessThan(1e-5);
+  });
+});
+
+describe("long clips in pieces", () => {
+  const LONG: readonly [string, AttentionPlan][] = [
+    ["uniform anchors", dualScope({ window: 1, anchors: 2, anchorRule: "uniform" })],
+    ["anchors by layer", dualScope({ window: 1, anchors: 2, anchorRule: "coverage", steps: 4, layers: 3 })],
+    [
+      "anchors at other times",
+      dualScope({ window: 1, anchors: 2, anchorPositions: { kind: "clamped", max: 3 }, globalBias: 2 }),
+    ],
+    ["no window", dualScope({ window: 0, anchors: 3, anchorRule: "uniform" })],
+  ];
+  const partition = clipsOf(17, 36, 40);
+
+  test.each(LONG)("%s", async (_name, plan) => {
+    const prompt: PromptSchedule = {
+      prompts: [
+        { embeds: randomPrompt(3), fromFrame: 0 },
+        { embeds: randomPrompt(4, 7), fromFrame: 20 },
+      ],
+      blendFrames: 2,
+    };
+    const problem = { ...problemOf(plan, { frames: 40 }), prompt, pieceTokens: 64 };
+    const clips = await runClips(problem, partition);
+    expect(clips.map(({ numPieces }) => numPieces)).toEqual([5, 5, 1]);
+    const whole = await runWhole(problem);
+    for (const [index, { velocity }] of clips.entries()) {
+      const expected = sliceFrames(whole, problem.shape, partition[index]!);
+      expect(relativeL2(velocity, expected)).toBeLessThan(1e-5);
+    }
+  });
+
+  test("take less memory, and give it back", async () => {
+    const before = gpu().memory.use.usedBytes;
+    const plan = dualScope({ window: 1, anchors: 2 });
+    const peak = async (pieceTokens: number): Promise<number> => {
+      gpu().memory.resetPeak();
+      await runClips({ ...problemOf(plan, { frames: 40 }), pieceTokens }, clipsOf(40));
+      return gpu().memory.use.peakBytes - before;
+    };
+    expect(await peak(64)).toBeLessThan(0.6 * (await peak(Infinity)));
+    expect(gpu().memory.use.usedBytes).toBe(before);
   });
 });
 

@@ -16,10 +16,13 @@ test("a simulation of the slots finds every key that a query sees, for 300 rando
       resolveRule(ruleOf(plan, { layer: moment.layer, head }), moment),
     );
     const size = 1 + draw(6);
-    const pieces = Array.from({ length: Math.ceil(numFrames / size) }, (_, i) => {
-      return { start: i * size, end: Math.min(numFrames, (i + 1) * size) };
+    // A clip of the video; keys of frames outside of it are others' business.
+    const first = draw(numFrames);
+    const last = first + 1 + draw(numFrames - first);
+    const pieces = Array.from({ length: Math.ceil((last - first) / size) }, (_, i) => {
+      return { start: first + i * size, end: Math.min(last, first + (i + 1) * size) };
     });
-    const { slots, added, slotOf } = schedulePieces(rules, { numFrames, pieces });
+    const { slots, added, slotOf } = schedulePieces(rules, pieces);
     const held = Array<number | undefined>(slots).fill(undefined);
     pieces.forEach(({ start, end }, index) => {
       for (const run of added[index]!) {
@@ -29,7 +32,7 @@ test("a simulation of the slots finds every key that a query sees, for 300 rando
         }
       }
       for (let query = start; query < end; query++) {
-        for (let key = 0; key < numFrames; key++) {
+        for (let key = first; key < last; key++) {
           if (!rules.some(({ groups }) => groups.some(({ width }) => width(query, key) > 0))) continue;
           expect(held[slotOf.get(key)!], `${query} sees ${key}`).toBe(key);
         }
@@ -46,5 +49,12 @@ test("local plans of long videos are cut, others are not", () => {
   expect(cut?.heldFrames).toBeLessThan(16 + 2 + 2 + 5 + 1);
   expect(choosePieces(plan, { ...size, numFrames: 1025 })?.heldFrames).toBe(cut?.heldFrames);
   expect(choosePieces(plan, { ...size, numFrames: 9 })).toBeUndefined();
+  const clip = choosePieces(plan, { ...size, clip: { start: 40, end: 90 } });
+  expect(clip?.pieces).toEqual([40, 56, 72, 88].map((start) => ({ start, end: Math.min(90, start + 16) })));
+  expect(clip?.heldFrames).toBeLessThanOrEqual(25);
+  // Smaller pieces where those of 1024 tokens would see more than half of the frames.
+  const short = choosePieces(plan, { ...size, numFrames: 33 });
+  expect(short?.pieces.map(({ start, end }) => end - start)).toEqual([8, 8, 8, 8, 1]);
+  expect(short?.heldFrames).toBeLessThanOrEqual(16);
   for (const other of [full(), tile(1), radial()]) expect(choosePieces(other, size)).toBeUndefined();
 });

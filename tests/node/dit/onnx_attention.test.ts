@@ -49,7 +49,8 @@ async function run({
   const video = new OnnxVideo(ort, config, size);
   video.checkPlan(plan);
   const attention = video.attention(plan, { layer, step, timestep });
-  const { passes, strengths } = attention;
+  const { passes } = attention;
+  const strengths = video.strengths(plan, layer);
 
   const graph = new GraphBuilder("attention");
   const parts = { graph, weights: new WeightInputs(graph), config };
