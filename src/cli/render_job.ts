@@ -68,6 +68,7 @@ async function denoiseAndWrite(plan: JobPlan, context: JobContext): Promise<JobR
     preview: preview !== undefined,
     onStep: ({ slots }) => dump?.addStep(slots.get("sample") ?? new Float32Array()),
     denoiseWith: workers && ((work) => workers.denoise(work)),
+    numWorkers: workers?.count,
   });
   await preview?.finish();
   if (dump && noise) await addDenoised(dump, { plan, denoised, noise }, context);

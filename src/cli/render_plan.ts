@@ -8,7 +8,7 @@ import { checkPerturbation } from "../guiders/guidance_settings.ts";
 import { type DecoderFile, type Latents, whyNotDecodable } from "../pipelines/decode_latents.ts";
 import { withLongVideoPlan } from "../pipelines/model_attention.ts";
 import { type ModelFiles, readTransformerConfig } from "../pipelines/model_files.ts";
-import { initialNoise } from "../pipelines/noise.ts";
+import { seedNoise } from "../pipelines/render_latents.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import { resolveSettings } from "../pipelines/resolve_settings.ts";
 import { cleanPrompt } from "../text/prompt_clean.ts";
@@ -168,13 +168,6 @@ function undecodedNotices(whyNot: string | undefined, { out, dump }: RenderJob):
   if (whyNot === undefined) return [];
   const video = out === undefined ? "no video is" : `${out} is not`;
   return [`${whyNot} ${dump} gets everything up to the latents; ${video} written.`];
-}
-
-function seedNoise(settings: RenderSettings, channels: number): Latents {
-  const { seed, numLatentFrames } = settings;
-  const [height, width] = [settings.height / 8, settings.width / 8];
-  const data = initialNoise({ seed, channels, numLatentFrames, height, width });
-  return { data, shape: [channels, numLatentFrames, height, width] };
 }
 
 /** Whether `--model` names an address rather than a folder. */

@@ -5,6 +5,7 @@ import { Gpu } from "../gpu/gpu.ts";
 import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
 import { createClipComputer, measureSpeed } from "../parallel/clip_computer.ts";
 import type { ClipComputer } from "../parallel/clip_worker.ts";
+import { latentSize } from "../pipelines/render_latents.ts";
 import { createSegmentMaker, type SegmentMaker } from "../pipelines/segment_maker.ts";
 import { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { createNodeFfmpeg } from "../video/ffmpeg_node.ts";
@@ -33,12 +34,12 @@ export class WorkerSession {
     const { settings, embeds, payload } = job;
     const pipeline = await this.#open(job);
     const { transformer, config, scheduler, guider } = await pipeline.openSteps(settings);
-    const size = {
-      numLatentFrames: settings.numLatentFrames,
-      latentHeight: settings.height / 8,
-      latentWidth: settings.width / 8,
+    const video = {
+      size: latentSize(settings),
+      attention: settings.attention,
+      embeds,
+      perturbation: guider.perturbation,
     };
-    const video = { size, attention: settings.attention, embeds, perturbation: guider.perturbation };
     // Workers on one machine's processor share its cores: they are equally fast, and timing them takes long.
     const isShared = this.#host.type === "onnx" || this.#host.capabilities.software;
     const speed = isShared ? undefined : await measureSpeed(transformer, { config, video });

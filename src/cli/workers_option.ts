@@ -97,6 +97,11 @@ export class WorkersRun {
     this.#onEvent = onEvent;
   }
 
+  /** How many workers were asked for. */
+  get count(): number {
+    return this.#run.workers?.count ?? 1;
+  }
+
   /** What the workers came to; undefined before the end. */
   get report(): WorkersReport | undefined {
     return this.#report;

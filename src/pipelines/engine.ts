@@ -8,7 +8,7 @@ import type { OrtRuntime } from "../onnx/ort_runtime.ts";
 import type { UMT5EncoderOptions } from "../text/umt5_encoder.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { Denoiser, DenoiserOptions } from "./denoiser.ts";
-import type { VideoSize } from "./memory_plan.ts";
+import type { MemoryPlan, VideoSize } from "./memory_plan.ts";
 
 /** What an engine is, for reports and metadata. */
 export type EngineDescription =
@@ -59,8 +59,8 @@ export interface Engine {
   readonly gpu: Gpu | undefined;
   readonly encodeTokens: EncodeTokens;
   loadTransformer(checkpoint: Checkpoint, options: LoadTransformerOptions): Promise<EngineTransformer>;
-  /** Throws `GpuOutOfMemoryError` for a video that cannot fit. */
-  checkMemory(size: VideoSize, model: { config: WanTransformerConfig; checkpoint: Checkpoint }): void;
+  /** Estimates what a video needs; throws `GpuOutOfMemoryError` for one that cannot fit. */
+  checkMemory(size: VideoSize, model: { config: WanTransformerConfig; checkpoint: Checkpoint }): MemoryPlan;
   /** The onnxruntime that the decoder runs on. */
   openOrt(): Promise<OrtRuntime>;
   /** The reason behind an error: `DeviceLostError` where the device was lost. */

@@ -1,8 +1,12 @@
 // What a render will need, before it runs: GPU memory and the largest single buffer, against what the adapter gives.
-// Estimates follow dit/transformer_block.ts and dit/blocks_in_pieces.ts; they are upper bounds within about 20 %.
+// Estimates follow dit/transformer_block.ts, dit/blocks_in_pieces.ts and their twins for clips; they are upper bounds
+// within about 20 %.
 
+import type { FrameRange } from "../attention/frame_range.ts";
+import { neededFrames } from "../attention/needed_frames.ts";
 import { choosePieces } from "../attention/piece_schedule.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
+import { full } from "../attention/plan_constructors.ts";
 import type { WanTransformerConfig } from "../dit/transformer_config.ts";
 import { innerDim } from "../dit/transformer_config.ts";
 import { GpuOutOfMemoryError } from "../errors.ts";
@@ -18,6 +22,8 @@ export interface VideoSize {
   readonly attention?: AttentionPlan | undefined;
   /** Its pass begins with a copy of hidden states; weakened heads are computed all at once. */
   readonly perturbedGuidance?: PerturbedGuidance | undefined;
+  /** The latent frames that are computed in one place. @default all */
+  readonly clip?: FrameRange | undefined;
 }
 
 /** What a forward pass needs, in bytes. */
@@ -26,6 +32,10 @@ export interface MemoryPlan {
   readonly activationBytes: number;
   /** The largest buffer: the feed-forward layer's hidden states. */
   readonly largestBufferBytes: number;
+  /** Latent frames of a piece; undefined when all are computed at once. */
+  readonly pieceFrames: number | undefined;
+  /** Where the memory is, for people. */
+  readonly place: string;
 }
 
 /** What the plan depends on besides the size. */
@@ -37,14 +47,13 @@ export interface MemoryModel {
   readonly activationElementBytes: number;
 }
 
-/** Estimates one forward pass. */
+/** Estimates one forward pass on a GPU. */
 export function planMemory(
   size: VideoSize,
   { config, weightBytes, activationElementBytes }: MemoryModel,
 ): MemoryPlan {
-  const tokens = tokenCount(size);
   const dim = innerDim(config);
-  const { tokensAtOnce, heldKeys } = computedAtOnce(size, config);
+  const { tokens, tokensAtOnce, heldKeys, pieceFrames } = computedAtOnce(size, config);
   // All at once a block makes new hidden states; in pieces it replaces them piece by piece.
   const hiddenStates = 4 * dim * (tokens + tokensAtOnce + (size.perturbedGuidance ? tokens : 0));
   const inFlight = 5 * activationElementBytes * tokensAtOnce * dim;
@@ -56,22 +65,59 @@ export function planMemory(
     weightBytes,
     activationBytes: hiddenStates + held + Math.max(inFlight, hidden) + latents,
     largestBufferBytes: Math.max(activationElementBytes * tokensAtOnce * config.ffn_dim, 4 * tokens * dim),
+    pieceFrames,
+    place: "GPU memory",
   };
 }
 
-function computedAtOnce(
-  size: VideoSize,
-  { num_layers: layers, num_attention_heads: heads }: WanTransformerConfig,
-): { readonly tokensAtOnce: number; readonly heldKeys: number } {
-  const tokens = tokenCount(size);
+interface ComputedAtOnce {
+  /** Of the clip. */
+  readonly tokens: number;
+  readonly tokensAtOnce: number;
+  /** Tokens besides those whose keys are held: of other pieces and of other clips. */
+  readonly heldKeys: number;
+  readonly pieceFrames: number | undefined;
+}
+
+function computedAtOnce(size: VideoSize, config: WanTransformerConfig): ComputedAtOnce {
+  const { num_layers: layers, num_attention_heads: heads } = config;
   const numFrames = (size.numFrames - 1) / 4 + 1;
-  const tokensPerFrame = tokens / numFrames;
+  const tokensPerFrame = (size.height / 16) * (size.width / 16);
+  const { clip = { start: 0, end: numFrames }, attention = full() } = size;
+  const grid = { numFrames, tokensPerFrame, layers, heads, clip };
   const isWhole = size.perturbedGuidance?.perturbation.kind === "heads";
-  const chosen =
-    size.attention && !isWhole && choosePieces(size.attention, { numFrames, tokensPerFrame, layers, heads });
-  if (!chosen) return { tokensAtOnce: tokens, heldKeys: 0 };
-  const longest = Math.max(...chosen.pieces.map(({ start, end }) => end - start));
-  return { tokensAtOnce: longest * tokensPerFrame, heldKeys: chosen.heldFrames * tokensPerFrame };
+  const chosen = isWhole ? undefined : choosePieces(attention, grid);
+  const heldFrames = (chosen?.heldFrames ?? 0) + othersFrames(attention, grid);
+  const frames = clip.end - clip.start;
+  const pieceFrames = chosen && Math.max(...chosen.pieces.map(({ start, end }) => end - start));
+  return {
+    tokens: frames * tokensPerFrame,
+    tokensAtOnce: (pieceFrames ?? frames) * tokensPerFrame,
+    heldKeys: heldFrames * tokensPerFrame,
+    pieceFrames,
+  };
+}
+
+/** Frames of other clips whose keys a layer needs, at most. */
+function othersFrames(
+  plan: AttentionPlan,
+  {
+    clip,
+    layers,
+    ...grid
+  }: {
+    clip: FrameRange;
+    layers: number;
+    numFrames: number;
+    tokensPerFrame: number;
+    heads: number;
+  },
+): number {
+  if (clip.end - clip.start === grid.numFrames) return 0;
+  const counts = Array.from({ length: layers }, (_, layer) => {
+    return neededFrames(plan, clip, { ...grid, layer, step: 0, timestep: 0 }).length;
+  });
+  return Math.max(...counts);
 }
 
 /**
@@ -79,11 +125,10 @@ function computedAtOnce(
  *
  * @throws {GpuOutOfMemoryError} with what is needed, what there is, and the largest sizes that fit.
  */
-export function checkMemory({ memory, capabilities }: Gpu, size: VideoSize, model: MemoryModel): void {
-  check(size, {
+export function checkMemory({ memory, capabilities }: Gpu, size: VideoSize, model: MemoryModel): MemoryPlan {
+  return check(size, {
     capBytes: memory.use.capBytes,
     bufferBytes: Math.min(capabilities.maxBufferBytes, capabilities.maxBindingBytes),
-    place: "GPU memory",
     plan: (any) => planMemory(any, model),
   });
 }
@@ -93,23 +138,44 @@ export function checkMemory({ memory, capabilities }: Gpu, size: VideoSize, mode
  *
  * @throws {GpuOutOfMemoryError} as `checkMemory`
  */
-export function checkCpuMemory(size: VideoSize, config: WanTransformerConfig): void {
-  check(size, {
+export function checkCpuMemory(size: VideoSize, config: WanTransformerConfig): MemoryPlan {
+  return check(size, {
     capBytes: WASM_BYTES,
     bufferBytes: WASM_BYTES,
-    place: "memory on the CPU",
     plan: (any) => planCpuMemory(any, config),
   });
 }
 
-/** What one block needs in WebAssembly: its weights, twelve activations and the feed-forward layer's, twice; logits. */
+/**
+ * What one block needs in WebAssembly: its weights, twelve activations and the feed-forward layer's, twice, of the tokens
+ * computed at once; keys and values of those they see, with copies for rotations and heads; logits.
+ */
 export function planCpuMemory(size: VideoSize, config: WanTransformerConfig): MemoryPlan {
-  const [tokens, dim] = [tokenCount(size), innerDim(config)];
+  const dim = innerDim(config);
+  const { tokensAtOnce, heldKeys, pieceFrames } = computedAtOnce(size, config);
   return {
     weightBytes: 4 * (8 * dim * dim + 2 * dim * config.ffn_dim),
-    activationBytes: 4 * tokens * (12 * dim + 2 * config.ffn_dim) + LOGITS_BYTES,
-    largestBufferBytes: 4 * tokens * config.ffn_dim,
+    activationBytes:
+      4 * tokensAtOnce * (12 * dim + 2 * config.ffn_dim) + 4 * heldKeys * 6 * dim + LOGITS_BYTES,
+    largestBufferBytes: 4 * tokensAtOnce * config.ffn_dim,
+    pieceFrames,
+    place: "memory on the CPU",
   };
+}
+
+/** What a render says beforehand of the memory that its transformer will take. */
+export function memoryNotice(
+  { numFrames, clip }: VideoSize,
+  { weightBytes, activationBytes, pieceFrames, place }: MemoryPlan,
+): string {
+  const who = clip ? `Each worker of these ${numFrames} frames` : `The transformer`;
+  const how = pieceFrames === undefined ? "all at once" : `${pieceFrames} latent frames at a time`;
+  const total = megabytes(weightBytes + activationBytes);
+  return `${who} takes about ${total} of ${place}, ${megabytes(weightBytes)} of it weights; it computes ${how}.`;
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6)} MB`;
 }
 
 /** 4 GiB, less what onnxruntime and the allocator's gaps take. */
@@ -122,14 +188,14 @@ interface MemoryLimits {
   readonly capBytes: number;
   /** The largest single buffer. */
   readonly bufferBytes: number;
-  readonly place: string;
   readonly plan: (size: VideoSize) => MemoryPlan;
 }
 
-function check(size: VideoSize, limits: MemoryLimits): void {
-  if (fits(size, limits)) return;
-  const { capBytes, bufferBytes, place } = limits;
-  const { weightBytes, activationBytes, largestBufferBytes } = limits.plan(size);
+function check(size: VideoSize, limits: MemoryLimits): MemoryPlan {
+  const plan = limits.plan(size);
+  if (fits(plan, limits)) return plan;
+  const { capBytes, bufferBytes } = limits;
+  const { weightBytes, activationBytes, largestBufferBytes, place } = plan;
   const needed = weightBytes + activationBytes;
   const problem =
     needed > capBytes
@@ -140,13 +206,16 @@ function check(size: VideoSize, limits: MemoryLimits): void {
   );
 }
 
-function fits(size: VideoSize, { capBytes, bufferBytes, plan }: MemoryLimits): boolean {
-  const { weightBytes, activationBytes, largestBufferBytes } = plan(size);
+function fits(
+  { weightBytes, activationBytes, largestBufferBytes }: MemoryPlan,
+  { capBytes, bufferBytes }: MemoryLimits,
+): boolean {
   return weightBytes + activationBytes <= capBytes && largestBufferBytes <= bufferBytes;
 }
 
 function suggestion(size: VideoSize, limits: MemoryLimits): string {
-  const fewer = { ...size, attention: planForAny(size.attention) };
+  // Fewer frames make other clips: as if one place computed all.
+  const fewer = { ...size, attention: planForAny(size.attention), clip: undefined };
   const frames = largest((k) => ({ ...fewer, numFrames: 4 * k + 1 }), Math.floor((size.numFrames - 1) / 4));
   const scaled = largest(
     (k) => ({ ...size, height: 16 * k, width: 16 * Math.max(1, Math.round((k * size.width) / size.height)) }),
@@ -159,7 +228,7 @@ function suggestion(size: VideoSize, limits: MemoryLimits): string {
   return options.length > 0 ? `what fits is ${options.join(", or ")}.` : "no size of this model fits.";
 
   function largest(at: (k: number) => VideoSize, from: number): VideoSize | undefined {
-    for (let k = from; k >= 1; k--) if (fits(at(k), limits)) return at(k);
+    for (let k = from; k >= 1; k--) if (fits(limits.plan(at(k)), limits)) return at(k);
     return undefined;
   }
 }
@@ -167,10 +236,6 @@ function suggestion(size: VideoSize, limits: MemoryLimits): string {
 /** Plans for one length say nothing of others. */
 function planForAny(plan: AttentionPlan | undefined): AttentionPlan | undefined {
   return plan?.numLatentFrames === "any" ? plan : undefined;
-}
-
-function tokenCount({ numFrames, height, width }: VideoSize): number {
-  return ((numFrames - 1) / 4 + 1) * (height / 16) * (width / 16);
 }
 
 function gibibytes(bytes: number): string {

@@ -26,10 +26,12 @@ import type { Engine, EngineDescription, EngineTransformer } from "./engine.ts";
 import type { PipelineEvent, Stage } from "./events.ts";
 import { forwardOnce } from "./forward_once.ts";
 import { latentPreview, type LatentRgb, WAN21_LATENT_RGB } from "./latent_preview.ts";
+import { memoryNotice, type VideoSize } from "./memory_plan.ts";
+import { trainedLatentFrames } from "./model_attention.ts";
 import { type ModelFiles, openModel, readTransformerConfig } from "./model_files.ts";
-import { initialNoise } from "./noise.ts";
 import { openOnnxEngine } from "./onnx_engine.ts";
 import { rememberPrompts } from "./prompt_memory.ts";
+import { latentSize, seedNoise } from "./render_latents.ts";
 import type { RenderOptions, RenderSettings } from "./render_options.ts";
 import { resolveSettings } from "./resolve_settings.ts";
 import { type DenoiseWork, readStepParts, type StepParts } from "./step_parts.ts";
@@ -67,6 +69,8 @@ export interface DenoiseJob extends JobOptions {
   readonly resume?: DenoiseState | undefined;
   /** Runs the steps in place of this pipeline, for instance on workers; no transformer is loaded here then. */
   readonly denoiseWith?: ((work: DenoiseWork) => Promise<Float32Array>) | undefined;
+  /** How many share the video then, for the estimate of memory. @default 1 */
+  readonly numWorkers?: number | undefined;
 }
 
 /** The result of a denoising run. */
@@ -258,12 +262,16 @@ export class WanPipeline {
   }
 
   async #denoiseOnce(settings: RenderSettings, job: DenoiseJob): Promise<Denoised> {
-    const { signal, onEvent = ignore, preview = false } = job;
+    const { signal, onEvent = ignore, preview = false, numWorkers } = job;
     const stage = (name: Stage): void => onEvent({ type: "stage", stage: name });
     const { denoiseWith } = job;
     const parts = await readStepParts(this.files, settings, signal);
     const { config, scheduler, guider } = parts;
-    if (!denoiseWith) await this.#checkMemory(settings, config, signal);
+    const checkpoint = await openCheckpoint(this.files.source, settings.transformerFolder, { signal });
+    const planned = { ...settings, clip: largestClip(settings.numLatentFrames, numWorkers) };
+    const memory = this.#engine.checkMemory(planned, { config, checkpoint });
+    if (planned.clip || settings.numLatentFrames > trainedLatentFrames(this.files.settings))
+      onEvent({ type: "notice", message: memoryNotice(planned, memory) });
 
     stage("load");
     const folder = settings.transformerFolder;
@@ -284,7 +292,7 @@ export class WanPipeline {
     const shape = [config.in_channels, size.numLatentFrames, size.latentHeight, size.latentWidth] as const;
     const start = job.resume ?? {
       step: 0,
-      slots: new Map([["sample", job.noise ?? seedNoise(settings, shape)]]),
+      slots: new Map([["sample", job.noise ?? seedNoise(settings, config.in_channels).data]]),
     };
     const video = { size, attention, embeds: prompts.embeds, perturbation: guider.perturbation, signal };
     const loop: DenoiseOptions = {
@@ -330,15 +338,6 @@ export class WanPipeline {
     return transformer;
   }
 
-  async #checkMemory(
-    settings: RenderSettings,
-    config: WanTransformerConfig,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const checkpoint = await openCheckpoint(this.files.source, settings.transformerFolder, { signal });
-    this.#engine.checkMemory(settings, { config, checkpoint });
-  }
-
   /** Opens the engine again when `error` came of a lost device; throws what was behind it otherwise. */
   async #recover(error: unknown, from: string, onEvent: JobOptions["onEvent"]): Promise<void> {
     const cause = await this.#engine.explain(error);
@@ -367,18 +366,13 @@ function needsNegative(settings: RenderSettings): boolean {
   return passesOfRun(createGuider(settings), settings.numInferenceSteps).has("unconditional");
 }
 
-function latentSize(settings: RenderSettings): {
-  numLatentFrames: number;
-  latentHeight: number;
-  latentWidth: number;
-} {
-  const { numLatentFrames, height, width } = settings;
-  return { numLatentFrames, latentHeight: height / 8, latentWidth: width / 8 };
-}
-
-function seedNoise(settings: RenderSettings, shape: readonly [number, number, number, number]): Float32Array {
-  const [channels, numLatentFrames, height, width] = shape;
-  return initialNoise({ seed: settings.seed, channels, numLatentFrames, height, width });
+/** The clip of one of several workers that are equally fast, one with neighbours; undefined for all of the video. */
+function largestClip(numLatentFrames: number, numWorkers = 1): VideoSize["clip"] {
+  const count = Math.min(numWorkers, Math.floor(numLatentFrames / 2));
+  if (count < 2) return undefined;
+  const middle = Math.floor(count / 2);
+  const cut = (index: number): number => Math.ceil((index * numLatentFrames) / count);
+  return { start: cut(middle - 1), end: cut(middle) };
 }
 
 function previewEvent(

@@ -57,7 +57,7 @@ export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<En
     checkMemory(size, { config, checkpoint }) {
       const { attention_head_dim, ffn_dim, freq_dim, text_dim } = config;
       requireFours("transformer/config.json", { attention_head_dim, ffn_dim, freq_dim, text_dim });
-      checkMemory(gpu, size, {
+      return checkMemory(gpu, size, {
         config,
         weightBytes: weightBytes(checkpoint, storage),
         activationElementBytes: dtype === "f16" ? 2 : 4,
