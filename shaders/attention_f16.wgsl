@@ -4,6 +4,7 @@
 // work is that of attention.wgsl, too: 128 threads compute 64 x 64 scores, 8 x 4 each, and the output, 8 x 8 each.
 // Products are added up in f16: of 32 columns of a head in two sums, of 32 keys in one sum, and then in f32. q is
 // divided by 16 while it is staged, so that such sums stay finite for logits up to 6e4; the rest is f32.
+// Loops over what is staged are written out (H200: 47.6 against 40.1 TFLOP/s).
 // A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32.
 
 #import shared/attention_rows
@@ -101,17 +102,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var part_$i_$j = vec2<f16>();
             #end
             #end
-            for (var c = 0u; c < CHUNK8; c++) {
+            #repeat c 4
+            {
                 #repeat j 4
-                let k_$j = stage[STAGE_K + (tx + 16u * $j) * CHUNK_STRIDE + c];
+                let k_$j = stage[STAGE_K + (tx + 16u * $j) * CHUNK_STRIDE + $c];
                 #end
                 #repeat i 8
-                let q_$i = stage[(ty + 8u * $i) * CHUNK_STRIDE + c];
+                let q_$i = stage[(ty + 8u * $i) * CHUNK_STRIDE + $c];
                 #repeat j 4
                 part_$i_$j = add_products(part_$i_$j, q_$i, k_$j);
                 #end
                 #end
             }
+            #end
             #repeat i 8
             score_$i += vec4<f32>(both(part_$i_0), both(part_$i_1), both(part_$i_2), both(part_$i_3));
             #end
@@ -177,12 +180,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var part_$i_$d = vec2<f16>();
             #end
             #end
-            for (var row = 0u; row < V_ROWS; row += 8u) {
+            #repeat w 4
+            {
                 #repeat r 8
-                let v_$r = stage[(row + $r) * HEAD_DIM8 + min(tx, HEAD_DIM8 - 1u)];
+                let v_$r = stage[(8u * $w + $r) * HEAD_DIM8 + min(tx, HEAD_DIM8 - 1u)];
                 #end
                 #repeat i 8
-                let p_$i = probabilities[(ty + 8u * $i) * P_STRIDE + row / 8u];
+                let p_$i = probabilities[(ty + 8u * $i) * P_STRIDE + $w];
                 #repeat r 8
                 let p_$i_$r = vec2<f16>(pair(p_$i[$r / 2])[$r % 2]);
                 #repeat d 4
@@ -191,6 +195,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 #end
                 #end
             }
+            #end
             #repeat i 8
             low_$i += vec4<f32>(vec2<f32>(part_$i_0), vec2<f32>(part_$i_1));
             high_$i += vec4<f32>(vec2<f32>(part_$i_2), vec2<f32>(part_$i_3));

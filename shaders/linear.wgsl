@@ -13,6 +13,7 @@
 // Matches torch.nn.functional.linear followed by the activation.
 
 #import shared/add_dot
+#import shared/paired_row
 #import shared/weight_<storage>
 #import shared/activation
 #import shared/store_columns16
@@ -48,7 +49,7 @@ fn main(
     let tx = index / 32u % 2u * 8u + index % 8u;
     let ty = index / 64u * 4u + index / 8u % 4u;
     let stage_column = index % TILE_K4;
-    let stage_row = index / TILE_K4;
+    let stage_row = paired_row(index);
 
     #repeat i ROWS
     #repeat j COLUMNS

@@ -15,6 +15,7 @@
 
 #import shared/weight8_<storage>
 #import shared/activation
+#import shared/paired_row
 
 struct Params {
     m: u32,
@@ -51,8 +52,8 @@ fn main(
     let k8_end = params.k / 8u;
     let row_half = subgroup / 2u;
     let column_half = subgroup % 2u;
-    // Thread `index` stages group of 8 number `index % 4` of rows index / 4, + 32, + 64, + 96.
-    let stage_row = index / STEP8;
+    // A thread stages one group of 8 of four rows, 32 apart.
+    let stage_row = paired_row(index);
     let stage_column = index % STEP8;
     let stage_at = stage_row * STRIDE + stage_column;
 
