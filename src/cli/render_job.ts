@@ -1,5 +1,6 @@
 // One video from its plan to its files: denoise, write, and the dump beside it.
 
+import type { WorkersReport } from "../parallel/render_division.ts";
 import type { Latents } from "../pipelines/decode_latents.ts";
 import type { PipelineEvent, Stage } from "../pipelines/events.ts";
 import type { Denoised, WanPipeline } from "../pipelines/wan_pipeline.ts";
@@ -8,7 +9,6 @@ import { Dump } from "./dump.ts";
 import { createPreviewFile } from "./preview_file.ts";
 import { fileMetadata, writeVideo } from "./render_file.ts";
 import type { JobPlan } from "./render_plan.ts";
-import type { WorkersReport } from "./render_workers.ts";
 import type { WorkersRun } from "./workers_option.ts";
 
 /** What a job works with. */

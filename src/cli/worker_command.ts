@@ -11,7 +11,7 @@ import { type CarriedTicket, connectPort, openPortServer } from "../parallel/soc
 import { deviceName } from "../pipelines/render_metadata.ts";
 import { openHost } from "./adapter_node.ts";
 import { cpuThreads } from "./engine_option.ts";
-import { TICKETS, TOKEN_VARIABLE } from "./worker_job.ts";
+import { TICKETS, TOKEN_VARIABLE } from "./worker_processes.ts";
 import { type WorkerHost, WorkerSession } from "./worker_session.ts";
 
 /** Adds the command to the program. */

@@ -7,7 +7,12 @@ import { openPortServer, type PortServer } from "../parallel/socket_port_node.ts
 import { openHardware } from "./adapter_node.ts";
 import { cpuEnvironment, cpuThreads } from "./engine_option.ts";
 import { swiftshaderEnvironment } from "./swiftshader_node.ts";
-import { TICKETS, TOKEN_VARIABLE } from "./worker_job.ts";
+
+/** With which ticket a worker comes for which work. */
+export const TICKETS = { clips: "worker", segments: "segments" } as const;
+
+/** Variable in which a worker process gets its job's token; arguments could be read by everybody on the machine. */
+export const TOKEN_VARIABLE = "WEFT_JOB_TOKEN";
 
 /** Processes of this host that denoise clips and make segments. */
 export class WorkerProcesses {

@@ -3,15 +3,14 @@
 import type { Capabilities } from "../gpu/capabilities.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
-import { createClipComputer, measureSpeed } from "../parallel/clip_computer.ts";
 import type { ClipComputer } from "../parallel/clip_worker.ts";
-import { latentSize } from "../pipelines/render_latents.ts";
-import { createSegmentMaker, type SegmentMaker } from "../pipelines/segment_maker.ts";
+import { parseSegmentsJob, parseWorkerJob, type WorkerModel } from "../parallel/worker_job.ts";
+import { openClips, openSegments } from "../parallel/worker_pipeline.ts";
+import type { SegmentMaker } from "../pipelines/segment_maker.ts";
 import { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { createNodeFfmpeg } from "../video/ffmpeg_node.ts";
 import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
 import { decoderFile, modelSource } from "./render_plan.ts";
-import { parseSegmentsJob, parseWorkerJob, type WorkerModel } from "./worker_job.ts";
 
 /** What a worker computes on. */
 export type WorkerHost =
@@ -31,35 +30,14 @@ export class WorkerSession {
   /** Opens the denoising of clips. */
   async openClips(raw: unknown): Promise<ClipComputer> {
     const job = parseWorkerJob(raw);
-    const { settings, embeds, payload } = job;
-    const pipeline = await this.#open(job);
-    const { transformer, config, scheduler, guider } = await pipeline.openSteps(settings);
-    const video = {
-      size: latentSize(settings),
-      attention: settings.attention,
-      embeds,
-      perturbation: guider.perturbation,
-    };
-    // Workers on one machine's processor share its cores: they are equally fast, and timing them takes long.
-    const isShared = this.#host.type === "onnx" || this.#host.capabilities.software;
-    const speed = isShared ? undefined : await measureSpeed(transformer, { config, video });
-    const render = { config, video, scheduler, guider, keyType: this.#dtype(job), payload, speed };
-    return createClipComputer(transformer, render);
+    return await openClips(await this.#open(job), job);
   }
 
   /** Opens the making of segments. */
   async openSegments(raw: unknown): Promise<SegmentMaker> {
     const job = parseSegmentsJob(raw);
-    const { height, width } = job.spec;
     this.#ffmpeg ??= createNodeFfmpeg();
-    const pipeline = await this.#open(job);
-    const decoder = await pipeline.openDecoder(height / 8, width / 8);
-    const maker = createSegmentMaker(decoder, this.#ffmpeg, job.spec);
-    if (this.#host.type === "onnx") return maker;
-    const explain = async (error: unknown): Promise<never> => {
-      throw await pipeline.gpu.explain(error); // onnxruntime has other words for a lost device
-    };
-    return { make: (task, watch) => maker.make(task, watch).catch(explain) };
+    return await openSegments(await this.#open(job), job, this.#ffmpeg);
   }
 
   /** Frees everything. */
@@ -83,13 +61,8 @@ export class WorkerSession {
         ),
       decoder: decoderFile(job.vae),
       storage: job.weights,
-      dtype: this.#dtype(job),
+      dtype: job.arithmetic,
     });
     return this.#pipeline;
-  }
-
-  #dtype({ arithmetic }: WorkerModel): "f32" | "f16" {
-    if (this.#host.type === "onnx") return "f32";
-    return arithmetic ?? (this.#host.capabilities.f16 ? "f16" : "f32");
   }
 }

@@ -5,6 +5,7 @@ import { type Command, Option } from "commander";
 import { InputError } from "../errors.ts";
 import type { CoordinatorEvent } from "../parallel/coordinator_events.ts";
 import type { PayloadType } from "../parallel/key_codec.ts";
+import type { WorkersReport } from "../parallel/render_division.ts";
 import { Trace } from "../parallel/trace.ts";
 import { NoWorkerLeftError } from "../parallel/segment_pool.ts";
 import type { Latents } from "../pipelines/decode_latents.ts";
@@ -17,8 +18,8 @@ import type { VideoSpec } from "../video/video_format.ts";
 import { requireFolderOf } from "./atomic_file.ts";
 import { wholeNumber } from "./option_values.ts";
 import type { RenderRun, WorkersWish } from "./render_request.ts";
-import { denoiseOnWorkers, modelOf, type WorkersReport } from "./render_workers.ts";
-import type { WorkerSegmentsJob } from "./worker_job.ts";
+import { denoiseOnWorkers, modelOf } from "./render_workers.ts";
+import type { WorkerSegmentsJob } from "../parallel/worker_job.ts";
 import type { WorkerProcesses } from "./worker_processes.ts";
 
 /** The command line's options. */
@@ -69,10 +70,9 @@ export function workersWish(flags: WorkersFlags): WorkersWish | undefined {
 }
 
 /** Refuses what workers cannot do. Throws `InputError`. */
-export async function checkWorkers({ workers, host, preview }: RenderRun): Promise<void> {
+export async function checkWorkers({ workers, host }: RenderRun): Promise<void> {
   if (workers === undefined) return;
   if (host !== "node") throw new InputError("--workers starts processes: it works with --host node only.");
-  if (preview) throw new InputError("--preview is not there with --workers yet: leave one of them out.");
   if (workers.trace !== undefined) await requireFolderOf(workers.trace);
 }
 

@@ -37,8 +37,10 @@ export function createClipComputer(transformer: EngineTransformer, render: ClipR
       payload,
     },
     speed,
-    async run({ clip, start, exchange, sharing, onStep, signal }) {
-      const part = { clip, exchangeOf: exchange.forPass.bind(exchange) };
+    async run({ clip, start, exchange, sharing, onStep, onProgress, signal }) {
+      // Who computes everything needs nobody: the road of a render without workers.
+      const isAlone = clip.start === 0 && clip.end === video.size.numLatentFrames && !sharing;
+      const part = isAlone ? undefined : { clip, exchangeOf: exchange.forPass.bind(exchange) };
       await transformer.withDenoiser({ ...video, part, signal }, (denoiser) =>
         denoise(denoiser, start, {
           scheduler,
@@ -46,7 +48,7 @@ export function createClipComputer(transformer: EngineTransformer, render: ClipR
           sharing,
           signal,
           wantsPreview: false,
-          onProgress: () => undefined,
+          onProgress,
           onStep: ({ state }) => onStep(state),
         }),
       );

@@ -22,6 +22,8 @@ export interface ClipWork {
   readonly sharing?: PassSharing | undefined;
   /** To be called after every step, and waited for. */
   readonly onStep: (state: DenoiseState) => Promise<void>;
+  /** To be called now and then: steps done, with the fraction of the step under way. */
+  readonly onProgress: (steps: number) => void;
   readonly signal: AbortSignal;
 }
 
@@ -66,6 +68,8 @@ class ClipWorker {
   readonly #link: Link<Report, Command>;
   #computer: ClipComputer | undefined;
   #part: RunningPart | undefined;
+  /** Grows with what the computer says of its progress. */
+  #progress = 0;
   /** Lets the step after the last one begin. */
   #go: () => void = () => undefined;
   /** The part before may still be ending. */
@@ -134,6 +138,7 @@ class ClipWorker {
       exchange: running.keys,
       sharing: running.predictions,
       onStep: (state) => this.#finishStep(running, state),
+      onProgress: () => this.#progress++,
       signal: running.signal,
     };
     this.#idle = this.#idle.then(() => this.#run(computer, running, work));
@@ -173,7 +178,8 @@ class ClipWorker {
   }
 
   #beat(): void {
-    const { epoch = 0, progress = 0, waitingFor = [] } = this.#part ?? {};
+    const { epoch = 0, progress: exchanged = 0, waitingFor = [] } = this.#part ?? {};
+    const progress = this.#progress + exchanged;
     this.#link.send({ type: "status", epoch, progress, waitingFor: [...waitingFor] });
   }
 

@@ -25,6 +25,8 @@ export interface CoordinatorOptions {
   readonly divide: Divide;
   /** Workers to wait for before the first step. */
   readonly numWorkers: number;
+  /** How long workers that are ready wait for those that are not, before the first step. @default for ever */
+  readonly patienceMs?: number | undefined;
   /** How long no worker may make progress before it counts as hung. @default 60 000 */
   readonly stallMs?: number | undefined;
   /** Connects two workers. @default a MessageChannel */
@@ -55,6 +57,8 @@ export class Coordinator {
   /** Workers that joined and were lost before the first step. */
   #lostEarly = 0;
   #lastLoss = "none has joined";
+  #isPatient = true;
+  #patience: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: CoordinatorOptions) {
     this.#options = options;
@@ -95,6 +99,7 @@ export class Coordinator {
     } finally {
       this.#isRunning = false;
       clearInterval(watch);
+      clearTimeout(this.#patience);
       signal?.removeEventListener("abort", abort);
       const members = [...this.#members];
       for (const member of members) member.send({ type: "end" });
@@ -162,12 +167,20 @@ export class Coordinator {
     return placesOf(this.#divide()).length > working;
   }
 
-  /** Who joined and is gone before the first step is not waited for. */
+  /** Who joined and is gone before the first step is not waited for, nor is who takes too long. */
   #beginWhenReady(): void {
     if (!this.#isRunning || this.#epoch > 0) return;
-    const waitedFor = this.#options.numWorkers - this.#lostEarly;
-    if (this.#ready().length >= Math.max(1, waitedFor)) this.#share();
+    const { numWorkers, patienceMs } = this.#options;
+    const numReady = this.#ready().length;
+    const waitedFor = this.#isPatient ? numWorkers - this.#lostEarly : 0;
+    if (numReady >= Math.max(1, waitedFor)) this.#share();
     else if (waitedFor <= 0 && this.#members.size === 0) this.#rejectWithoutWorkers();
+    else if (numReady > 0 && patienceMs !== undefined) {
+      this.#patience ??= setTimeout(() => {
+        this.#isPatient = false;
+        this.#beginWhenReady();
+      }, patienceMs);
+    }
   }
 
   #rejectWithoutWorkers(): void {

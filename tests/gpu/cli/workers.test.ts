@@ -35,7 +35,7 @@ const TWO = ["--workers", "2", "--guidance-workers", "1", "--exchange", "f32"];
 describe("two workers", () => {
   let result: WeftResult;
   beforeAll(async () => {
-    const workers = [...TWO, "--trace", "trace.json"];
+    const workers = [...TWO, "--trace", "trace.json", "--preview"];
     result = await runWeft(folder, [...RENDER, ...workers, "--dump", "two.safetensors"]);
   });
 
@@ -50,6 +50,11 @@ describe("two workers", () => {
       /sent each other ([\d.]+ MB) \(([\d.]+ MB) predicted\)/.exec(result.stderr) ?? [];
     expect(sent).toBeDefined();
     expect(sent).toBe(predicted);
+  });
+
+  test("leave a preview of the last step", () => {
+    const preview = readFileSync(join(folder, "two.preview.png"));
+    expect(probe(preview)).toMatchObject({ container: "png", frames: 1 });
   });
 
   test("leave a timeline", () => {
@@ -196,7 +201,6 @@ describe("a video of two segments", () => {
 
 describe("what workers cannot do is refused", () => {
   test.each([
-    [["--workers", "2", "--preview"], "--preview is not there with --workers yet"],
     [["--workers", "0"], "--workers must be at least 1"],
     [
       ["--workers", "2", "--guidance-workers", "3"],

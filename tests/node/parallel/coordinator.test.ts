@@ -5,7 +5,17 @@ import type { AttentionPlan } from "../../../src/attention/plan.ts";
 import type { Port } from "../../../src/parallel/port.ts";
 import { portOf } from "../../../src/parallel/port.ts";
 import { draws } from "../../reference/random_plan.ts";
-import { fakeAnswer, fakeCoordinator, fakeWorker, FRAMES, NUM_STEPS, sampleOf, SHAPE } from "./fake_clips.ts";
+import type { ClipComputer } from "../../../src/parallel/clip_worker.ts";
+import {
+  fakeAnswer,
+  fakeCoordinator,
+  fakeWorker,
+  FRAMES,
+  NUM_STEPS,
+  openFake,
+  sampleOf,
+  SHAPE,
+} from "./fake_clips.ts";
 
 const PLANS: readonly [string, AttentionPlan][] = [
   ["full", full()],
@@ -69,6 +79,24 @@ describe("a job", () => {
       [0, 1],
       [2, 2],
     ]);
+  });
+
+  test("a worker that takes too long to open the job joins later", async () => {
+    const { coordinator, events } = fakeCoordinator(full(), { numWorkers: 2, patienceMs: 30 });
+    let open = (): void => undefined;
+    const opened = new Promise<void>((resolve) => (open = resolve));
+    const onLayer = ({ step }: { step: number }): Promise<void> | void => {
+      if (step === 2) open();
+      return new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    coordinator.add(fakeWorker("quick", { onLayer }).port);
+    const slow = async (job: unknown): Promise<ClipComputer> => opened.then(() => openFake(job));
+    coordinator.add(fakeWorker("slow", { open: slow }).port);
+    expect(sampleOf(await coordinator.run())).toEqual(await fakeAnswer(full()));
+    const shared = events.filter((event) => event.type === "shared");
+    expect(shared.map(({ clips }) => clips.length)).toEqual([1, 2]);
+    expect(shared[0]?.step).toBe(0);
+    expect(shared[1]?.step).toBeGreaterThanOrEqual(2);
   });
 
   test("cancel reaches everybody", async () => {

@@ -2,7 +2,9 @@
 import { expect, test } from "vitest";
 import { InputError } from "../../../src/errors.ts";
 import { applyStep, predictCleanSample, type TensorTerm } from "../../../src/schedulers/apply_step.ts";
+import { cleanSampleOf } from "../../../src/schedulers/clean_sample.ts";
 import { createScheduler } from "../../../src/schedulers/create_scheduler.ts";
+import type { StateSlot } from "../../../src/schedulers/scheduler.ts";
 import { uniformShiftedSigmas } from "../../../src/schedulers/sigma_grids.ts";
 import { readFixtureJson } from "../../reference/fixture_tensors.ts";
 
@@ -122,4 +124,24 @@ test("predictCleanSample() recovers x0 from an exact velocity", () => {
   const sum = (terms: readonly TensorTerm<number>[]): number =>
     terms.reduce((total, term) => total + term.coefficient * term.tensor, 0);
   expect(predictCleanSample(step, { sample, modelOutput: noise - x0 }, sum)).toBeCloseTo(x0, 12);
+});
+
+test.each([
+  ["unipc", 6],
+  ["euler", 6],
+] as const)("cleanSampleOf() finds what a step of %s predicted from the states around it", (name, steps) => {
+  const scheduler = createScheduler({ config: unipc, numInferenceSteps: steps, name });
+  const combine = (terms: readonly TensorTerm<Float32Array>[]): Float32Array =>
+    Float32Array.from({ length: 5 }, (_, i) =>
+      terms.reduce((sum, { tensor, coefficient }) => sum + coefficient * tensor[i]!, 0),
+    );
+  let state: ReadonlyMap<StateSlot, Float32Array> = new Map([["sample", Float32Array.of(1, -2, 0.5, 3, 0)]]);
+  for (const [index, step] of scheduler.steps.entries()) {
+    const modelOutput = Float32Array.from({ length: 5 }, (_, i) => Math.sin(7 * index + i));
+    const predicted = predictCleanSample(step, { sample: state.get("sample")!, modelOutput }, combine);
+    const { state: after } = applyStep(step, state, modelOutput, combine);
+    const found = cleanSampleOf(step, state, after);
+    predicted.forEach((value, i) => expect(found[i]).toBeCloseTo(value, 4));
+    state = after;
+  }
 });

@@ -1,15 +1,25 @@
-// What a worker process is told of a render: plain data, made by render_workers.ts and read by worker_command.ts.
+// What a worker is told of a render: plain data, checked where it arrives.
 
 import * as v from "valibot";
 import { InputError } from "../errors.ts";
-import type { PayloadType } from "../parallel/key_codec.ts";
 import type { DenoiserOptions } from "../pipelines/denoiser.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoSpec } from "../video/video_format.ts";
-import type { RenderRun } from "./render_request.ts";
+import type { PayloadType } from "./key_codec.ts";
 
 /** The model and how it is held. */
-export type WorkerModel = Pick<RenderRun, "model" | "vae" | "weights" | "arithmetic" | "maxMemory">;
+export interface WorkerModel {
+  /** A folder or a URL. */
+  readonly model: string;
+  /** Of its manifest; a worker that finds another model there refuses the job. */
+  readonly modelHash?: string | undefined;
+  /** A decoder's file in place of the model's. */
+  readonly vae?: string | undefined;
+  readonly weights?: "stored" | "f32" | "f16" | "int8" | undefined;
+  readonly arithmetic?: "f32" | "f16" | undefined;
+  /** Bytes of GPU memory. */
+  readonly maxMemory?: number | undefined;
+}
 
 /** One render, for a worker. */
 export interface WorkerJob extends WorkerModel {
@@ -23,14 +33,9 @@ export interface WorkerSegmentsJob extends WorkerModel {
   readonly spec: VideoSpec;
 }
 
-/** With which ticket a worker comes for which work. */
-export const TICKETS = { clips: "worker", segments: "segments" } as const;
-
-/** Variable in which a worker process gets its job's token; arguments could be read by everybody on the machine. */
-export const TOKEN_VARIABLE = "WEFT_JOB_TOKEN";
-
 const modelSchema = v.object({
   model: v.string(),
+  modelHash: v.optional(v.string()),
   vae: v.optional(v.string()),
   weights: v.optional(v.picklist(["stored", "f32", "f16", "int8"])),
   arithmetic: v.optional(v.picklist(["f32", "f16"])),
