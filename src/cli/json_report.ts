@@ -1,9 +1,9 @@
 // `--json`: what a run did, as one object on stdout.
 
-import type { ProfileRow } from "../gpu/profiler.ts";
 import type { EngineDescription } from "../pipelines/engine.ts";
 import { deviceName } from "../pipelines/render_metadata.ts";
 import { FULL_ATTENTION } from "./attention_option.ts";
+import type { RenderProfile } from "./profile_table.ts";
 import type { JobResult } from "./render_job.ts";
 
 /** What the report is made of. */
@@ -14,7 +14,8 @@ export interface ReportParts {
   /** Bytes of the weights files that the run read, and the most GPU memory in use at a time; null: not known. */
   readonly bytes: { readonly weights: number | null; readonly peakGpu: number | null };
   readonly results: readonly JobResult[];
-  readonly profile: readonly ProfileRow[] | undefined;
+  /** Undefined when it was not asked for, or the adapter has no timestamp queries. */
+  readonly profile: RenderProfile | undefined;
 }
 
 /** The report: for one job its fields stand at the top, for several they are the elements of `jobs`. */
@@ -28,7 +29,7 @@ export function jsonReport(parts: ReportParts): Record<string, unknown> {
     model: { location: model.location, hash: model.hash ?? null },
     bytes,
     ...(others.length === 0 ? first : { jobs: [first, ...others] }),
-    ...(profile && { profile }),
+    ...(profile && { profile: profile.rows, peaks: profile.peaks }),
   };
 }
 

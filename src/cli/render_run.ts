@@ -9,7 +9,7 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { ComputeHost } from "./engine_option.ts";
 import { jsonReport } from "./json_report.ts";
 import { VERSION } from "./package_files.ts";
-import { profileTable } from "./profile_table.ts";
+import { profileTable, readProfile } from "./profile_table.ts";
 import { createProgressLine } from "./progress_line.ts";
 import { announce, printPaths, summary } from "./run_messages.ts";
 import { type JobResult, renderJob } from "./render_job.ts";
@@ -43,7 +43,7 @@ export async function runRender(request: RenderRequest, host: RunHost, signal: A
       if (!run.json) printPaths(result);
     }
     if (run.json) await printReport(run, pipeline, results);
-    else if (run.profile) progress.say(profileTable(pipeline.gpu.profiler?.rows));
+    else if (run.profile) progress.say(profileTable(await readProfile(pipeline.gpu)));
   } finally {
     progress.end();
     ffmpeg.dispose();
@@ -85,7 +85,7 @@ async function printReport(
     model: { location: files.source.location, hash: files.hash },
     bytes: { weights: await weightBytes(pipeline, results), peakGpu: gpu?.memory.use.peakBytes ?? null },
     results,
-    profile: run.profile ? (gpu?.profiler?.rows ?? []) : undefined,
+    profile: run.profile && gpu ? await readProfile(gpu) : undefined,
   });
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
 }

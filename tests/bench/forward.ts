@@ -8,6 +8,8 @@ import { WanTransformer3DModel } from "../../src/dit/transformer_wan.ts";
 import { innerDim, type WanTransformerConfig } from "../../src/dit/transformer_config.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
+import { peakLine } from "../../src/cli/profile_table.ts";
+import { measureDevicePeaks, shareOfPeak } from "../../src/pipelines/device_peaks.ts";
 import { initialNoise } from "../../src/pipelines/noise.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
 import type { BenchRow } from "./bench_row.ts";
@@ -194,10 +196,14 @@ export async function benchProfile(run: BenchRun): Promise<void> {
       pass(recorder);
       await recorder.submit();
     }
-    const rows = gpu.profiler?.rows ?? [];
+    const rows = (gpu.profiler?.rows ?? []).map((row) => ({ ...row }));
     if (rows.length === 0) run.note("This adapter has no timestamp queries.");
+    const peaks = await measureDevicePeaks(gpu);
+    run.note(peakLine(peaks));
     const total = rows.reduce((sum, { nanoseconds }) => sum + nanoseconds, 0);
-    for (const { label, count, nanoseconds, flops, bytes } of rows.slice(0, 25)) {
+    for (const row of rows.slice(0, 25)) {
+      const { label, count, nanoseconds, flops, bytes } = row;
+      const { share, limit } = shareOfPeak(row, peaks);
       run.add({
         work: `kernels of ${forwardWork(config, size)}`,
         by: "weft",
@@ -211,6 +217,7 @@ export async function benchProfile(run: BenchRun): Promise<void> {
           dispatches: count,
           "GB/s": Math.round(bytes / nanoseconds),
           share: `${((100 * nanoseconds) / total).toFixed(1)} %`,
+          "of the peak": `${(100 * share).toFixed(1)} % ${limit}`,
         },
       });
     }

@@ -14,6 +14,8 @@ import { matchDeviation } from "../../src/ops/match_deviation.ts";
 import { modulation } from "../../src/ops/modulation.ts";
 import { moments } from "../../src/ops/moments.ts";
 import { patchify } from "../../src/ops/patchify.ts";
+import { peakArithmetic } from "../../src/ops/peak_arithmetic.ts";
+import { peakMatrixUnits } from "../../src/ops/peak_matrix_units.ts";
 import { rmsNorm } from "../../src/ops/rms_norm.ts";
 import { rope3d } from "../../src/ops/rope_3d.ts";
 import { unpatchify } from "../../src/ops/unpatchify.ts";
@@ -75,6 +77,9 @@ function elementCases(dtype: "f32" | "f16"): ShaderCase[] {
       const rotary = { table, frames: 1, gridHeight: 1, gridWidth: 1, pairs: [2, 1, 1] as const };
       rope3d(recorder, tensor(recorder, [1, 8], dtype), rotary);
     }),
+    named("peak_arithmetic", (recorder) =>
+      peakArithmetic(recorder, tensor(recorder, [4], dtype), { rounds: 4, scale: -1, shift: 1 }),
+    ),
     named("patchify", (recorder) => patchify(recorder, tensor(recorder, [1, 1, 2, 2]), { ...patch, dtype })),
     named("unpatchify", (recorder) =>
       unpatchify(recorder, tensor(recorder, [1, 4], dtype), { ...patch, shape: [1, 1, 2, 2] }),
@@ -93,6 +98,13 @@ function f32Cases(): ShaderCase[] {
       record: (recorder) => {
         const [table, projection] = [tensor(recorder, [6, 4]), tensor(recorder, [6, 4])];
         modulation(recorder, { table, projection, scaleSlots: [1] });
+      },
+    },
+    {
+      name: "peak_matrix_units",
+      record: (recorder) => {
+        const [x, y] = [tensor(recorder, [16, 16], "f16"), tensor(recorder, [8, 16, 16], "f16")];
+        peakMatrixUnits(recorder, { x, y, rounds: 2, subgroups: 4 });
       },
     },
     {
