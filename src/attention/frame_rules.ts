@@ -30,6 +30,8 @@ export interface ResolvedGroup {
    * place that are nearer than this share of a frame (`seesTile`).
    */
   readonly width: (query: number, key: number) => number;
+  /** Frames outside of these have width 0 for a query frame; undefined: it may see any. Keeps long videos linear. */
+  readonly keysOf: (query: number) => readonly number[] | undefined;
 }
 
 /** Resolves a rule. */
@@ -41,8 +43,20 @@ export function resolveRule(rule: AttentionRule, moment: RuleMoment): ResolvedRu
   });
   return {
     key: JSON.stringify(groups.map(({ bias, positions, frames }) => [bias, positions, frames])),
-    groups: groups.map(({ frames, ...group }) => ({ ...group, width: widthOf(frames, moment.numFrames) })),
+    groups: groups.map(({ frames, ...group }) => ({
+      ...group,
+      width: widthOf(frames, moment.numFrames),
+      keysOf: keysOf(frames, moment.numFrames),
+    })),
   };
+}
+
+/** The frames of which a query frame may see something, ascending. */
+export function visibleFrames({ groups }: ResolvedRule, query: number, numFrames: number): readonly number[] {
+  const byGroup = groups.map((group) => group.keysOf(query));
+  if (byGroup.includes(undefined)) return Array.from({ length: numFrames }, (_, frame) => frame);
+  const frames = byGroup.flatMap((some) => some ?? []).filter((frame) => frame < numFrames);
+  return [...new Set(frames)].sort((a, b) => a - b);
 }
 
 /** Whether query tile `a` sees key tile `b`, both counted within their frames of `tiles` tiles, `distance` frames apart. */
@@ -104,15 +118,49 @@ function widthOf(rule: FrameRule, numFrames: number): ResolvedGroup["width"] {
   }
 }
 
-function windowWidth(
-  { radius, ends }: { radius: number; ends: "clip" | "shift" },
-  numFrames: number,
-): ResolvedGroup["width"] {
-  if (ends === "clip") return (query, key) => (Math.abs(query - key) <= radius ? 1 : 0);
+type WindowRule = Extract<FrameRule, { kind: "window" }>;
+
+function windowWidth(rule: WindowRule, numFrames: number): ResolvedGroup["width"] {
   return (query, key) => {
-    const centre = Math.max(radius, Math.min(query, numFrames - 1 - radius));
-    return 2 * radius + 1 >= numFrames || Math.abs(centre - key) <= radius ? 1 : 0;
+    const [first, last] = windowOf(rule, query, numFrames);
+    return key >= first && key <= last ? 1 : 0;
   };
+}
+
+/** First and last frame of a window; frames the video does not have may be among them. */
+function windowOf(
+  { radius, ends }: WindowRule,
+  query: number,
+  numFrames: number,
+): readonly [first: number, last: number] {
+  if (ends === "clip") return [query - radius, query + radius];
+  if (2 * radius + 1 >= numFrames) return [0, numFrames - 1];
+  const centre = Math.max(radius, Math.min(query, numFrames - 1 - radius));
+  return [centre - radius, centre + radius];
+}
+
+function keysOf(rule: FrameRule, numFrames: number): ResolvedGroup["keysOf"] {
+  switch (rule.kind) {
+    case "all":
+    case "radial":
+      return () => undefined;
+    case "window":
+      return (query) => {
+        const [first, last] = windowOf(rule, query, numFrames);
+        const start = Math.max(0, first);
+        return Array.from({ length: Math.min(last, numFrames - 1) + 1 - start }, (_, i) => start + i);
+      };
+    case "anchors": {
+      const anchors = [...listed(rule.frames)];
+      return () => anchors;
+    }
+    case "references": {
+      const references = listed(rule.frames);
+      return (query) => (references.has(query) ? undefined : [query, ...references]);
+    }
+    case "list":
+      return (query) => rule.keys[query] ?? [];
+  }
 }
 
 /** The frames of a set that `withFixedFrames` wrote out. */

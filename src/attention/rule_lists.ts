@@ -4,7 +4,7 @@
 
 import type { FrameRange } from "./frame_range.ts";
 import type { ResolvedRule } from "./frame_rules.ts";
-import { seesTile } from "./frame_rules.ts";
+import { seesTile, visibleFrames } from "./frame_rules.ts";
 import { type RowTile, tilesOfFrames, tilesOfRows } from "./frame_tiles.ts";
 import { type PassPositions, passPositions, placeKey } from "./positions.ts";
 import type { KeyTile, KeyTileList, TileLists } from "./tile_lists.ts";
@@ -74,10 +74,11 @@ function rulePasses(rule: ResolvedRule, grid: FrameGrid, piece: QueryPiece): Rul
   const tilesPerFrame = frameTiles.length;
   const numQueryTiles = (piece.end - piece.start) * tilesPerFrame;
   for (let query = piece.start; query < piece.end; query++) {
-    const isWhole = seesWholeFrames(rule, query, grid.numFrames);
+    const keys = visibleFrames(rule, query, grid.numFrames);
+    const isWhole = seesWholeFrames(rule, query, keys);
     let byPass = new Map<string, PassRuns>();
     for (let a = 0; a < tilesPerFrame; a++) {
-      if (a === 0 || !isWhole) byPass = runsOf(rule, { query, a, frameTiles, isWhole, grid, piece });
+      if (a === 0 || !isWhole) byPass = runsOf(rule, { query, keys, a, frameTiles, isWhole, grid, piece });
       for (const [key, { positions, runs }] of byPass) {
         const pass = passes.get(key) ?? { positions, list: Array<KeyTileList>(numQueryTiles).fill(NO_KEYS) };
         passes.set(key, pass);
@@ -103,6 +104,8 @@ interface KeyRun {
 
 interface RunsOptions {
   readonly query: number;
+  /** Frames that may be seen, ascending. */
+  readonly keys: readonly number[];
   /** The query tile's place in its frame. */
   readonly a: number;
   /** Tiles of a frame whose first row is 0. */
@@ -116,12 +119,12 @@ interface RunsOptions {
 /** The keys of one query tile, by pass. A key belongs to the first group that names it. */
 function runsOf(
   rule: ResolvedRule,
-  { query, a, frameTiles, isWhole, grid, piece }: RunsOptions,
+  { query, keys, a, frameTiles, isWhole, grid, piece }: RunsOptions,
 ): Map<string, PassRuns> {
   const passes = new Map<string, PassRuns>();
   const { numFrames, tokensPerFrame } = grid;
   const wholeFrame = [{ start: 0, rows: tokensPerFrame }];
-  for (let key = 0; key < numFrames; key++) {
+  for (const key of keys) {
     const firstRow = piece.rowOfKeys(key);
     if (firstRow === undefined) continue;
     const widths = rule.groups.map(({ width }) => width(query, key));
@@ -146,8 +149,8 @@ function addRun(runs: KeyRun[], { start, rows }: RowTile, bias: number): void {
   else runs.push({ start, rows, bias });
 }
 
-function seesWholeFrames(rule: ResolvedRule, query: number, numFrames: number): boolean {
-  for (let key = 0; key < numFrames; key++) {
+function seesWholeFrames(rule: ResolvedRule, query: number, keys: readonly number[]): boolean {
+  for (const key of keys) {
     for (const group of rule.groups) {
       const width = group.width(query, key);
       if (width > 0 && width < 1) return false;
