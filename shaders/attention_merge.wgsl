@@ -8,7 +8,8 @@
 // lse              [heads, num_queries] f32
 //
 // One thread takes four columns of one query; the thread of a head's first columns also writes lse. A query without
-// keys in a or b is the other one's; without keys in both it gives zeros (times 1 - u) and -inf.
+// keys in a or b is the other one's, whatever stands in its row, NaN included; without keys in both it gives zeros
+// (times 1 - u) and -inf.
 // Precondition (op): head_dim is a multiple of 4.
 // Matches torch.logsumexp and the weighted sum it implies (Ring Attention's merge, 2310.01889).
 
@@ -58,7 +59,9 @@ fn main(
     let weight_a = select(0.0, exp(log_a - top), log_a > LOWEST);
     let weight_b = select(0.0, exp(log_b - top), log_b > LOWEST);
     let sum = select(1.0, weight_a + weight_b, has_keys);
-    var value = (vec4<f32>(a[i]) * weight_a + vec4<f32>(b[i]) * weight_b) / sum;
+    let part_a = select(vec4<f32>(0.0), vec4<f32>(a[i]) * weight_a, log_a > LOWEST);
+    let part_b = select(vec4<f32>(0.0), vec4<f32>(b[i]) * weight_b, log_b > LOWEST);
+    var value = (part_a + part_b) / sum;
     if params.perturbed == 1u {
         value = mix(value, vec4<f32>(v[i]), perturbation[head]);
     }

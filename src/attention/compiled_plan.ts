@@ -5,7 +5,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { AttentionTiles } from "../ops/attention.ts";
 import { freeTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
 import type { ResolvedRule } from "./frame_rules.ts";
-import type { FrameRange } from "./frame_range.ts";
+import { type FrameRange, framesOfRange, isInRange } from "./frame_range.ts";
 import { type AttentionMoment, layerRules, layerStrengths } from "./layer_rules.ts";
 import type { AttentionPlan } from "./plan.ts";
 import type { PassPositions } from "./positions.ts";
@@ -30,6 +30,16 @@ export interface LayerAttention {
   readonly passes: readonly AttentionPass[];
   /** f32 [heads]: SoftPAG's u; undefined when no head is perturbed. */
   readonly strengths: Tensor | undefined;
+}
+
+/** Frames whose attention is computed together. */
+export interface FramePairs {
+  /** In the order of their rows. */
+  readonly queries: readonly number[];
+  /** As `queries`. */
+  readonly keys: readonly number[];
+  /** Keys that these queries see elsewhere. @default none */
+  readonly hidden?: readonly { readonly queries: readonly number[]; readonly keys: FrameRange }[] | undefined;
 }
 
 /** What one layer attends to at one step, when query frames come in pieces. Perturbations are left out. */
@@ -63,15 +73,19 @@ export class CompiledPlan {
     return { passes: this.#passesOf(moment), strengths: this.#strengthsOf(moment.layer) };
   }
 
-  /** The lists of a layer at a step for a clip's queries and the keys of the given frames, one frame after the other. */
-  layerOfClip(moment: AttentionMoment, clip: FrameRange, keys: readonly number[]): LayerAttention {
+  /** The lists of a layer at a step for some queries and some keys, each one frame after the other. */
+  layerOfFrames(moment: AttentionMoment, { queries, keys, hidden = [] }: FramePairs): LayerAttention {
     const { rules, key, label } = layerRules(this.plan, moment, this.#size);
-    const ofClip = `${clip.start} ${clip.end} ${keys.join()}\n${key}`;
-    let passes = this.#passes.get(ofClip);
+    const ofFrames = `${queries.join()} ${keys.join()} ${JSON.stringify(hidden)}\n${key}`;
+    let passes = this.#passes.get(ofFrames);
     if (passes === undefined) {
       const rows = new Map(keys.map((frame, index) => [frame, index * this.#size.tokensPerFrame]));
-      passes = this.#upload(rules, label, { ...clip, rowOfKeys: (frame) => rows.get(frame) });
-      this.#passes.set(ofClip, passes);
+      const isHidden = (frame: number, query: number): boolean =>
+        hidden.some((pairs) => isInRange(pairs.keys, frame) && pairs.queries.includes(query));
+      const rowOfKeys = (frame: number, query: number): number | undefined =>
+        isHidden(frame, query) ? undefined : rows.get(frame);
+      passes = this.#upload(rules, label, { queries, rowOfKeys });
+      this.#passes.set(ofFrames, passes);
     }
     return { passes, strengths: this.#strengthsOf(moment.layer) };
   }
@@ -100,7 +114,9 @@ export class CompiledPlan {
     const slotOf = new Map(schedule.slotOf);
     others.forEach((frame, index) => slotOf.set(frame, schedule.slots + index));
     const rowOfKeys = (frame: number): number => (slotOf.get(frame) ?? 0) * tokensPerFrame;
-    const passes = pieces.map((piece) => this.#upload(rules, label, { ...piece, rowOfKeys }));
+    const passes = pieces.map((piece) =>
+      this.#upload(rules, label, { queries: framesOfRange(piece), rowOfKeys }),
+    );
     const layer = { schedule, passes };
     this.#pieces.set(key, { layer, lastStep: moment.step });
     return layer;

@@ -25,6 +25,16 @@ export function neededFrames(plan: AttentionPlan, clip: FrameRange, moment: Need
   );
 }
 
+/** [query frames]: key frames of the video that a query frame sees, its own included, in at least one head. */
+export function seenFrames(plan: AttentionPlan, moment: NeedMoment): number[][] {
+  const rules = rulesInUse(plan, moment);
+  const tiles = Math.ceil(moment.tokensPerFrame / TILE_ROWS);
+  const frames = framesOfRange({ start: 0, end: moment.numFrames });
+  return frames.map((query) =>
+    frames.filter((key) => rules.some((rule) => seesFrame(rule, { query, key, tiles }))),
+  );
+}
+
 /** The rules of heads that read keys, each once. */
 function rulesInUse(plan: AttentionPlan, moment: NeedMoment): ResolvedRule[] {
   const rules = new Map<string, ResolvedRule>();

@@ -2,7 +2,7 @@
 // data. Keys that follow each other in memory with the same bias share tiles, across frames too: how a set of keys is
 // cut changes no result beyond rounding, and whole tiles are what the kernel is fast at.
 
-import type { FrameRange } from "./frame_range.ts";
+import { framesOfRange } from "./frame_range.ts";
 import type { ResolvedRule } from "./frame_rules.ts";
 import { seesTile, visibleFrames } from "./frame_rules.ts";
 import { type RowTile, tilesOfFrames, tilesOfRows } from "./frame_tiles.ts";
@@ -16,9 +16,11 @@ export interface FrameGrid {
 }
 
 /** A part of the query frames, and keys that do not lie frame after frame. */
-export interface QueryPiece extends FrameRange {
-  /** Row of a key frame's first token; undefined for keys that are left out. */
-  readonly rowOfKeys: (frame: number) => number | undefined;
+export interface QueryPiece {
+  /** In the order of their rows. */
+  readonly queries: readonly number[];
+  /** Row of a key frame's first token; undefined for keys that are left out, for all or for this query frame. */
+  readonly rowOfKeys: (frame: number, query: number) => number | undefined;
 }
 
 /** The key tiles of one pass. */
@@ -38,7 +40,7 @@ export function passLists(
   grid: FrameGrid,
   piece: QueryPiece = wholeVideo(grid),
 ): PassLists[] {
-  const queries = tilesOfFrames(piece.end - piece.start, grid.tokensPerFrame).flat();
+  const queries = tilesOfFrames(piece.queries.length, grid.tokensPerFrame).flat();
   const byRule = new Map<string, RulePasses>();
   const none: KeyTileList[] = queries.map(() => NO_KEYS);
   const positions = new Map<string, PassPositions>();
@@ -65,15 +67,18 @@ const TRUE_POSITIONS: PassPositions = { query: { kind: "true" }, key: { kind: "t
 const TRUE_PASS = passKey(TRUE_POSITIONS);
 
 function wholeVideo({ numFrames, tokensPerFrame }: FrameGrid): QueryPiece {
-  return { start: 0, end: numFrames, rowOfKeys: (frame) => frame * tokensPerFrame };
+  return {
+    queries: framesOfRange({ start: 0, end: numFrames }),
+    rowOfKeys: (frame) => frame * tokensPerFrame,
+  };
 }
 
 function rulePasses(rule: ResolvedRule, grid: FrameGrid, piece: QueryPiece): RulePasses {
   const passes = new Map<string, { positions: PassPositions; list: KeyTileList[] }>();
   const frameTiles = tilesOfRows(0, grid.tokensPerFrame);
   const tilesPerFrame = frameTiles.length;
-  const numQueryTiles = (piece.end - piece.start) * tilesPerFrame;
-  for (let query = piece.start; query < piece.end; query++) {
+  const numQueryTiles = piece.queries.length * tilesPerFrame;
+  for (const [place, query] of piece.queries.entries()) {
     const keys = visibleFrames(rule, query, grid.numFrames);
     const isWhole = seesWholeFrames(rule, query, keys);
     let byPass = new Map<string, PassRuns>();
@@ -83,7 +88,7 @@ function rulePasses(rule: ResolvedRule, grid: FrameGrid, piece: QueryPiece): Rul
         const pass = passes.get(key) ?? { positions, list: Array<KeyTileList>(numQueryTiles).fill(NO_KEYS) };
         passes.set(key, pass);
         runs.tiles ??= runs.list.flatMap(({ start, rows, bias }) => biased(tilesOfRows(start, rows), bias));
-        pass.list[(query - piece.start) * tilesPerFrame + a] = runs.tiles;
+        pass.list[place * tilesPerFrame + a] = runs.tiles;
       }
     }
   }
@@ -125,7 +130,7 @@ function runsOf(
   const { numFrames, tokensPerFrame } = grid;
   const wholeFrame = [{ start: 0, rows: tokensPerFrame }];
   for (const key of keys) {
-    const firstRow = piece.rowOfKeys(key);
+    const firstRow = piece.rowOfKeys(key, query);
     if (firstRow === undefined) continue;
     const widths = rule.groups.map(({ width }) => width(query, key));
     const distance = query - key;

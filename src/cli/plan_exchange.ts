@@ -48,7 +48,7 @@ function layerBytes(
   { timesteps, layer, payload, ...size }: ExchangeSize & { layer: number; payload: PayloadType },
 ): number {
   const sum = timesteps.reduce((total, timestep, step) => {
-    const transfers = exchangePlan(plan, clips, { ...size, layer, step, timestep });
+    const transfers = exchangePlan(plan, clips, { ...size, layer, step, timestep }, "fewest");
     return total + exchangeBytes(transfers, size, payload);
   }, 0);
   return sum / timesteps.length;

@@ -4,11 +4,17 @@ import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import { Coordinator } from "../parallel/coordinator.ts";
 import type { CoordinatorEvent } from "../parallel/coordinator_events.ts";
-import { divideRender, workersReport, type WorkersReport } from "../parallel/render_division.ts";
+import {
+  divideRender,
+  exchangeModeOf,
+  workersReport,
+  type WorkersReport,
+} from "../parallel/render_division.ts";
 import { tellSteps } from "../parallel/taken_steps.ts";
 import type { WorkerJob, WorkerModel } from "../parallel/worker_job.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { DenoiseWork } from "../pipelines/step_parts.ts";
+import { cpuThreads } from "./engine_option.ts";
 import { isUrl } from "./render_plan.ts";
 import type { RenderRun, WorkersWish } from "./render_request.ts";
 import { WorkerProcesses } from "./worker_processes.ts";
@@ -32,14 +38,15 @@ export async function denoiseOnWorkers(
   const { count, payload } = wish;
   const { loop, start, shape, video } = work;
   const token = randomUUID();
+  const mode = exchangeModeOf(work, cpuThreads() === undefined ? "webgpu" : "onnx");
   const events: CoordinatorEvent[] = [];
   const coordinator = new Coordinator({
-    job: jobOf(run, { settings, embeds: video.embeds, payload }),
+    job: jobOf(run, { settings, embeds: video.embeds, payload, mode }),
     token,
     shape,
     start,
     numSteps: work.scheduler.steps.length,
-    divide: divideRender(work, wish),
+    divide: divideRender(work, { ...wish, mode }),
     numWorkers: count,
     connect: (address, _other, ticket) => [
       { port: { ticket }, transfer: [] },
@@ -56,10 +63,10 @@ export async function denoiseOnWorkers(
   onStart(processes);
   const { slots } = await Promise.race([coordinator.run(), processes.allGone()]);
   const latents = slots.get("sample") ?? new Float32Array();
-  return { latents, report: workersReport(events, { work, payload }) };
+  return { latents, report: workersReport(events, { work, payload, mode }) };
 }
 
-function jobOf(run: RenderRun, rest: Pick<WorkerJob, "settings" | "embeds" | "payload">): WorkerJob {
+function jobOf(run: RenderRun, rest: Omit<WorkerJob, keyof WorkerModel>): WorkerJob {
   return { ...modelOf(run), ...rest };
 }
 

@@ -138,7 +138,8 @@ export class OnnxVideo {
     const keyFrames = [...queryFrames, ...others];
     const key = `${others.join()} ${rulesKey}`;
     const passes =
-      this.#passes.get(key) ?? passLists(rules, grid, { ...this.clip, rowOfKeys: this.#rowsOf(keyFrames) });
+      this.#passes.get(key) ??
+      passLists(rules, grid, { queries: queryFrames, rowOfKeys: this.#rowsOf(keyFrames) });
     this.#passes.set(key, passes);
     return { passes, queryFrames, keyFrames };
   }
@@ -155,9 +156,10 @@ export class OnnxVideo {
     const known = this.#pieceLayers.get(key);
     if (known) return known;
     const attention = pieces.map((piece) => {
+      const queryFrames = framesOfRange(piece);
       const keyFrames = nearFirst(keyFramesOf(rules, piece, { start: 0, end: grid.numFrames }), piece);
-      const passes = passLists(rules, grid, { ...piece, rowOfKeys: this.#rowsOf(keyFrames) });
-      return { passes, queryFrames: framesOfRange(piece), keyFrames };
+      const passes = passLists(rules, grid, { queries: queryFrames, rowOfKeys: this.#rowsOf(keyFrames) });
+      return { passes, queryFrames, keyFrames };
     });
     const layer = { schedule: schedulePieces(rules, pieces), attention };
     this.#pieceLayers.set(key, layer);

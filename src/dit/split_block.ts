@@ -1,18 +1,16 @@
-// A transformer block over a clip of the video. Keys and values that others need leave first; while they travel, the clip
-// attends to its own keys; what others sent is attended to last and merged by log-sum-exp. All else in a block works
-// token by token and needs nobody.
+// A transformer block over a clip of the video. Keys and values that others need, and queries that others answer, leave
+// first; while they travel, the clip attends to its own keys (clip_attention.ts). All else in a block works token by token
+// and needs nobody.
 
 import type { CompiledPlan } from "../attention/compiled_plan.ts";
-import { framesOfRange } from "../attention/frame_range.ts";
 import type { AttentionMoment } from "../attention/layer_rules.ts";
-import { groupAttention } from "../attention/planned_attention.ts";
 import { recordRead } from "../gpu/readback.ts";
-import type { Recorder } from "../gpu/recorder.ts";
-import type { AttentionResult } from "../ops/attention.ts";
-import { rope3d } from "../ops/rope_3d.ts";
-import { dtypeBytes, elementCount, type Tensor, writeBytes } from "../tensor/tensor.ts";
-import type { ContextExchange, FrameKeys } from "./context_exchange.ts";
+import { dtypeBytes, type Tensor } from "../tensor/tensor.ts";
+import { runsOf } from "../util/runs.ts";
+import { attendInClip, type Projected } from "./clip_attention.ts";
+import type { ContextExchange } from "./context_exchange.ts";
 import type { Segments } from "./segments.ts";
+import type { SplitWork } from "./split_work.ts";
 import {
   type Block,
   keysValues,
@@ -31,32 +29,14 @@ export interface SplitBlock extends Block {
   readonly alive: readonly Tensor[];
 }
 
-/**
- * Work that now and then waits for other clips' keys. A generator rather than an async function: between two waits nothing
- * else may record, see `Recorder.submit`, and every `await` would let others in.
- */
-export type SplitWork<T> = Generator<Promise<readonly FrameKeys[]>, T, readonly FrameKeys[]>;
-
-/** Runs work to its end. */
-export async function runSplitWork<T>(work: SplitWork<T>): Promise<T> {
-  let next = work.next([]);
-  while (next.done !== true) next = work.next(await next.value);
-  return next.value;
-}
-
 /** Runs a block: hidden states f32 [tokens of the clip, D] in, the same out. The input is released. */
 export function* splitBlock(segments: Segments, hiddenStates: Tensor, block: SplitBlock): SplitWork<Tensor> {
-  const { context, weights } = block;
+  const { context } = block;
   const e = recordModulation(segments.recorder, block);
   const h = normForAttention(segments.recorder, hiddenStates, { e, context });
-  const parts = { weights: weights.attn1, config: context.config };
-  const keys = keysValues(segments.recorder, h, parts);
   const alive = [...block.alive, hiddenStates, e];
-  publish(segments, keys, { ...block, alive: [...alive, h] });
-
-  const q = queries(segments.recorder, h, parts);
-  segments.recorder.release(h.buffer);
-  const attended = yield* attend(segments, { q, ...keys }, { ...block, alive });
+  const projected = projectAndSend(segments, h, { ...block, alive });
+  const attended = yield* attendInClip(segments, projected, { ...block, alive });
 
   const textTiles = context.text.tiles;
   const rows = { ...block, e, attended, textTiles };
@@ -65,141 +45,78 @@ export function* splitBlock(segments: Segments, hiddenStates: Tensor, block: Spl
   return out;
 }
 
-interface KeysValues {
-  readonly k: Tensor;
-  readonly v: Tensor;
+/** Computes first what others wait for, and sends it as soon as it is there. Releases h. */
+function projectAndSend(segments: Segments, h: Tensor, block: SplitBlock): Projected {
+  const { exchange, index, context, weights, alive } = block;
+  const parts = { weights: weights.attn1, config: context.config };
+  const visits = exchange.visits(index);
+  const { k, v } = keysValues(segments.recorder, h, parts);
+  const early = visits.length > 0 ? queries(segments.recorder, h, parts) : undefined;
+  send(segments, { k, v, q: early }, { ...block, alive: [...alive, h] });
+  const q = early ?? queries(segments.recorder, h, parts);
+  segments.recorder.release(h.buffer);
+  return { q, k, v };
 }
 
-/** Cuts, so that keys and values are computed first, and sends them as soon as they are. */
-function publish(segments: Segments, { k, v }: KeysValues, block: SplitBlock): void {
+interface Sent extends Omit<Projected, "q"> {
+  /** Only when queries are sent. */
+  readonly q: Tensor | undefined;
+}
+
+/** Cuts, and sends rows when they are computed. */
+function send(segments: Segments, { q, k, v }: Sent, block: SplitBlock): void {
   const { exchange, index, context, alive } = block;
   const frames = exchange.sends(index);
-  if (frames.length === 0) return;
-  const { clip, tokensPerFrame } = context.geometry;
-  const runs = runsOf(frames.map((frame) => frame - clip.start));
-  const ranges = [k, v].flatMap((tensor) =>
-    runs.map(([start, end]) => rowRange(tensor, start * tokensPerFrame, end * tokensPerFrame)),
-  );
-  const read = recordRead(segments.recorder, ranges);
-  const submitted = segments.cut([...alive, k, v]);
+  const visits = exchange.visits(index);
+  const rowsOf = (tensor: Tensor, of: readonly number[]): Rows[] => rowRanges(tensor, of, context.geometry);
+  const groups = [
+    ...(frames.length > 0 ? [rowsOf(k, frames), rowsOf(v, frames)] : []),
+    ...visits.map((visit) => (q ? rowsOf(q, visit.queries) : [])),
+  ];
+  if (groups.length === 0) return;
+  const read = recordRead(segments.recorder, groups.flat());
+  const submitted = segments.cut([...alive, k, v, ...(q ? [q] : [])]);
   const sent = read(submitted).then((bytes) => {
-    const half = bytes.byteLength / 2;
-    exchange.publish(index, {
-      frames,
-      k: new Uint8Array(bytes, 0, half),
-      v: new Uint8Array(bytes, half),
-    });
+    const parts = cutBytes(bytes, groups);
+    if (frames.length > 0) {
+      const [keys = NOTHING, values = NOTHING] = parts.splice(0, 2);
+      exchange.publish(index, { frames, k: keys, v: values });
+    }
+    visits.forEach((visit, i) => exchange.sendQueries(index, visit, parts[i] ?? NOTHING));
   });
   void segments.track(sent);
 }
 
-interface Projected extends KeysValues {
-  readonly q: Tensor;
+const NOTHING = new Uint8Array();
+
+/** Rows of a tensor that follow each other. */
+interface Rows {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly size: number;
 }
 
-/** Attention of the clip's queries over its own keys and the others', [tokens, D]. Releases q, k and v. */
-function* attend(segments: Segments, { q, k, v }: Projected, block: SplitBlock): SplitWork<Tensor> {
-  const { exchange, index, context, attention, moment, alive } = block;
-  const { geometry, config } = context;
-  const { clip } = geometry;
-  const needs = exchange.needs(index);
-  const isAlone = needs.length === 0;
-  const heads = config.num_attention_heads;
-  const own = groupAttention(segments.recorder, {
-    q,
-    k,
-    v,
-    heads,
-    layer: attention.layerOfClip(moment, clip, framesOfRange(clip)),
-    rotate: (x, place) => rope3d(segments.recorder, x, geometry.rotary.at(place), clip.start),
-    ownValues: isAlone ? v : undefined,
-  });
-  let total = own;
-  if (!isAlone) {
-    const computed = segments.cut([...alive, q, v, own.out, own.lse]);
-    const parts = yield segments.whileRunning(exchange.collect(index, computed));
-    total = attendRemote(segments.recorder, { q, v, parts, needs, before: own }, block);
-  }
-  for (const { buffer } of [q, v, total.lse]) segments.recorder.release(buffer);
-  return total.out;
-}
-
-interface Remote {
-  readonly q: Tensor;
-  /** The clip's own values. */
-  readonly v: Tensor;
-  readonly parts: readonly FrameKeys[];
-  readonly needs: readonly number[];
-  readonly before: AttentionResult;
-}
-
-function attendRemote(
-  recorder: Recorder,
-  { q, v: ownValues, parts, needs, before }: Remote,
-  { context, attention, moment }: SplitBlock,
-): AttentionResult {
-  const { geometry, config } = context;
-  const upload = (label: "k" | "v"): Tensor => {
-    const shape = [needs.length * geometry.tokensPerFrame, q.shape[1] ?? 0];
-    return uploadFrames(recorder, { label, dtype: q.dtype, shape }, { parts, needs });
-  };
-  const [k, v] = [upload("k"), upload("v")];
-  const layer = attention.layerOfClip(moment, geometry.clip, needs);
-  const merged = groupAttention(recorder, {
-    q,
-    k,
-    v,
-    heads: config.num_attention_heads,
-    layer,
-    rotate: (x, place) => rope3d(recorder, x, geometry.rotary.at(place), geometry.clip.start),
-    rotateKeys: (x, place) => rope3d(recorder, x, geometry.rotary.at(place, needs)),
-    ownValues,
-    before,
-  });
-  recorder.release(v.buffer);
-  return merged;
-}
-
-/** One tensor of all frames of `needs`, in that order. */
-export function uploadFrames(
-  recorder: Recorder,
-  spec: Pick<Tensor, "label" | "dtype" | "shape">,
-  { parts, needs }: Pick<Remote, "parts" | "needs">,
-): Tensor {
-  const bytes = elementCount(spec.shape) * dtypeBytes(spec.dtype);
-  const buffer = recorder.temporary(bytes, `remote ${spec.label}`, { idle: true });
-  const perFrame = bytes / needs.length;
-  for (const part of parts) {
-    const offset = needs.indexOf(part.frames[0] ?? -1) * perFrame;
-    const data = spec.label === "k" ? part.k : part.v;
-    if (offset < 0 || data.byteLength !== part.frames.length * perFrame) {
-      throw new Error(
-        `Frames ${part.frames.join(", ")} came with ${data.byteLength} bytes of ${spec.label}, not with ` +
-          `${part.frames.length} x ${perFrame}, or were not asked for.`,
-      );
-    }
-    writeBytes(recorder.gpu, { ...spec, buffer, offset }, data);
-  }
-  return { ...spec, buffer, offset: 0 };
-}
-
-/** Numbers that follow each other, as [first, last + 1]. */
-function runsOf(numbers: readonly number[]): [number, number][] {
-  const runs: [number, number][] = [];
-  for (const number of numbers) {
-    const last = runs.at(-1);
-    if (last && last[1] === number) last[1]++;
-    else runs.push([number, number + 1]);
-  }
-  return runs;
-}
-
-function rowRange(
+function rowRanges(
   tensor: Tensor,
-  start: number,
-  end: number,
-): { buffer: GPUBuffer; offset: number; size: number } {
-  const rowBytes = (tensor.shape[1] ?? 0) * dtypeBytes(tensor.dtype);
+  frames: readonly number[],
+  { clip, tokensPerFrame }: SplitBlock["context"]["geometry"],
+): Rows[] {
   const { buffer, offset } = tensor;
-  return { buffer, offset: offset + start * rowBytes, size: (end - start) * rowBytes };
+  const frameBytes = tokensPerFrame * (tensor.shape[1] ?? 0) * dtypeBytes(tensor.dtype);
+  return runsOf(frames.map((frame) => frame - clip.start)).map(([start, end]) => ({
+    buffer,
+    offset: offset + start * frameBytes,
+    size: (end - start) * frameBytes,
+  }));
+}
+
+/** What was read of every group of rows, which lie one behind the other. */
+function cutBytes(bytes: ArrayBuffer, groups: readonly (readonly Rows[])[]): Uint8Array[] {
+  let offset = 0;
+  return groups.map((rows) => {
+    const size = rows.reduce((sum, each) => sum + each.size, 0);
+    const part = new Uint8Array(bytes, offset, size);
+    offset += size;
+    return part;
+  });
 }

@@ -8,7 +8,9 @@ import { putRows, takeRows } from "../tensor/rows.ts";
 import { dtypeBytes, elementCount, type Tensor, temporaryTensor } from "../tensor/tensor.ts";
 import { type OtherKeys, recordPieces, rowsOf } from "./blocks_in_pieces.ts";
 import type { Segments } from "./segments.ts";
-import { type SplitBlock, type SplitWork, uploadFrames } from "./split_block.ts";
+import { uploadFrames } from "./clip_attention.ts";
+import type { SplitBlock } from "./split_block.ts";
+import { type SplitWork, waitFor } from "./split_work.ts";
 import { keysValues, normForAttention, recordModulation } from "./transformer_block.ts";
 
 /** A block, what it exchanges, and its pieces. */
@@ -23,6 +25,9 @@ export function* splitBlockInPieces(
   { pieces, ...block }: SplitPieces,
 ): SplitWork<void> {
   const { exchange, index, attention, moment } = block;
+  if (exchange.visits(index).length > 0 || exchange.guests(index).length > 0) {
+    throw new Error("A clip that is computed in pieces cannot send or take queries: exchange keys only.");
+  }
   const e = recordModulation(segments.recorder, block);
   const alive = [...block.alive, hiddenStates, e];
   publish(segments, { hiddenStates, e }, { ...block, alive });
@@ -30,7 +35,7 @@ export function* splitBlockInPieces(
   let others: OtherKeys | undefined;
   if (needs.length > 0) {
     const computed = segments.cut(alive);
-    const parts = yield segments.whileRunning(exchange.collect(index, computed));
+    const parts = yield* waitFor(segments.whileRunning(exchange.collect(index, computed)));
     const { geometry, dtype } = block.context;
     const upload = (label: "k" | "v"): Tensor => {
       const shape = [needs.length * geometry.tokensPerFrame, hiddenStates.shape[1] ?? 0];

@@ -38,8 +38,9 @@ import {
   type TextContext,
 } from "./text_context.ts";
 import { Segments } from "./segments.ts";
-import { runSplitWork, splitBlock, type SplitWork } from "./split_block.ts";
+import { splitBlock } from "./split_block.ts";
 import { splitBlockInPieces } from "./split_pieces.ts";
+import { runSplitWork, type SplitWork } from "./split_work.ts";
 import { timestepEmbedding } from "./timestep_embedding.ts";
 import { type AttentionProbe, type Probe, recordBlock } from "./transformer_block.ts";
 import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";

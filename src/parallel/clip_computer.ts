@@ -7,6 +7,7 @@ import type { Denoiser, DenoiserOptions } from "../pipelines/denoiser.ts";
 import type { EngineTransformer } from "../pipelines/engine.ts";
 import type { Scheduler } from "../schedulers/scheduler.ts";
 import type { ClipComputer } from "./clip_worker.ts";
+import type { ExchangeMode } from "./exchange_plan.ts";
 import type { KeyType, PayloadType } from "./key_codec.ts";
 import { type ClipTiming, speedOf, type WorkerSpeed } from "./partition.ts";
 
@@ -20,6 +21,8 @@ export interface ClipRender {
   /** Element type of keys and values in GPU memory. */
   readonly keyType: KeyType;
   readonly payload: PayloadType;
+  /** @default "keys" */
+  readonly mode?: ExchangeMode | undefined;
   /** @default not measured */
   readonly speed?: WorkerSpeed | undefined;
   readonly dispose?: (() => Promise<void>) | undefined;
@@ -27,7 +30,7 @@ export interface ClipRender {
 
 /** Computes clips of a render. */
 export function createClipComputer(transformer: EngineTransformer, render: ClipRender): ClipComputer {
-  const { config, video, scheduler, guider, keyType, payload, speed } = render;
+  const { config, video, scheduler, guider, keyType, payload, mode, speed } = render;
   return {
     keys: {
       tokensPerFrame: tokensPerFrame(config, video),
@@ -35,6 +38,7 @@ export function createClipComputer(transformer: EngineTransformer, render: ClipR
       headDim: config.attention_head_dim,
       keyType,
       payload,
+      mode,
     },
     speed,
     async run({ clip, start, exchange, sharing, onStep, onProgress, signal }) {

@@ -1,19 +1,11 @@
-// A worker's side of the context exchange: routes its clip's keys and values to those that need them, and keeps what
-// arrives until the transformer asks for it. What has to come from whom is known beforehand, so anything else is refused.
-// How messages travel is the transports' business.
+// A worker's side of the context exchange: routes its clip's rows to those that need them, and keeps what arrives until
+// the transformer asks for it. What has to come from whom is known beforehand, so anything else is refused. How messages
+// travel is the transports' business.
 
 import { layerRules, layerStrengths } from "../attention/layer_rules.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
-import type { ContextExchange, FrameKeys } from "../dit/context_exchange.ts";
-import { exchangePlan, type Partition, type Transfer } from "./exchange_plan.ts";
-import {
-  decodeKeys,
-  encodeKeys,
-  type KeyType,
-  payloadBytes,
-  type PayloadType,
-  travelType,
-} from "./key_codec.ts";
+import type { ContextExchange, FrameKeys, Visit, VisitResult } from "../dit/context_exchange.ts";
+import { type ExchangeMode, exchangePlan, type Partition, type Transfer } from "./exchange_plan.ts";
 import {
   addStatistics,
   type Delivery,
@@ -21,25 +13,18 @@ import {
   type ExchangeStatistics,
   NO_EXCHANGE,
 } from "./exchange_statistics.ts";
+import {
+  decodeKeys,
+  encodeKeys,
+  type KeyType,
+  partBytes,
+  type PayloadType,
+  type RowsKind,
+  travelType,
+} from "./key_codec.ts";
 import { KeyMailbox } from "./key_mailbox.ts";
+import { rowsAddress, type RowsMessage } from "./rows_message.ts";
 import { wallClock } from "./wall_clock.ts";
-
-/** Keys and values of some frames of one layer, from one clip to another. */
-export interface KeysMessage {
-  readonly type: "keys";
-  /** Which division of the video into clips it belongs to. */
-  readonly epoch: number;
-  readonly step: number;
-  /** The forward pass of the step. */
-  readonly pass: string;
-  readonly layer: number;
-  readonly frames: readonly number[];
-  readonly payload: PayloadType;
-  /** Keys, then values, as `encodeKeys` makes them. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Milliseconds since 1970. */
-  readonly sentAt: number;
-}
 
 /** The video, its clips and how they talk. */
 export interface ClipExchangeOptions {
@@ -53,8 +38,10 @@ export interface ClipExchangeOptions {
   /** Element type of keys and values in the own GPU memory. */
   readonly keyType: KeyType;
   readonly payload: PayloadType;
-  /** Hands a message to the transport; its bytes may be transferred. */
-  readonly send: (toClip: number, message: KeysMessage) => void;
+  /** @default "keys" */
+  readonly mode?: ExchangeMode | undefined;
+  /** Hands a message to the transport. */
+  readonly send: (toClip: number, message: RowsMessage) => void;
 }
 
 /** One forward pass. */
@@ -66,10 +53,16 @@ export interface PassMoment {
   readonly plan: AttentionPlan;
 }
 
+interface LayerMoment extends PassMoment {
+  readonly layer: number;
+}
+
+type Letter = RowsMessage & Delivery;
+
 /** The exchange of one clip for one division of the video. */
 export class ClipExchange {
   readonly #options: ClipExchangeOptions;
-  readonly #mailbox = new KeyMailbox<KeysMessage & Delivery>();
+  readonly #mailbox = new KeyMailbox<Letter>();
   readonly #transfers = new Map<string, readonly Transfer[]>();
   #waitingFor: readonly number[] = [];
   #progress = 0;
@@ -89,27 +82,43 @@ export class ClipExchange {
     return this.#progress;
   }
 
-  /** Clips whose keys the transformer waits for now. */
+  /** Clips whose rows the transformer waits for now. */
   get waitingFor(): readonly number[] {
     return this.#waitingFor;
   }
 
   /** The exchange of a forward pass. */
-  forPass(moment: PassMoment): ContextExchange {
-    const transfersOf = (layer: number): readonly Transfer[] => this.#transfersOf(moment, layer);
-    const own = this.#options.clip;
+  forPass(pass: PassMoment): ContextExchange {
+    const at = (layer: number): LayerMoment => ({ ...pass, layer });
     return {
       sends: (layer) => {
         this.#progress++;
-        return unionOf(transfersOf(layer).filter(({ from }) => from === own));
+        return unionOf(this.#outgoing("keys", at(layer)));
       },
-      needs: (layer) => unionOf(transfersOf(layer).filter(({ to }) => to === own)),
+      needs: (layer) => unionOf(this.#incoming("keys", at(layer))),
+      visits: (layer) => this.#visits("queries", at(layer)),
+      guests: (layer) => this.#visits("results", at(layer)),
       publish: (layer, keys) => {
-        for (const { from, to, frames } of transfersOf(layer)) {
-          if (from === own) this.#send(to, { ...moment, layer }, framesOf(keys, frames));
+        for (const transfer of this.#outgoing("keys", at(layer))) {
+          const { k, v } = framesOf(keys, transfer.frames);
+          this.#send(transfer, at(layer), [k, v]);
         }
       },
-      collect: (layer, computed) => this.#collect({ ...moment, layer }, { transfersOf, computed }),
+      sendQueries: (layer, visit, q) => this.#sendVisit("queries", visit, { moment: at(layer), parts: [q] }),
+      sendResult: (layer, guest, { out, lse }) =>
+        this.#sendVisit("results", guest, { moment: at(layer), parts: [out, lse] }),
+      collect: async (layer, computed): Promise<FrameKeys[]> => {
+        const letters = await this.#collect("keys", at(layer), computed);
+        return letters.map((letter) => ({ frames: letter.frames, ...namedKeys(this.#decode(letter)) }));
+      },
+      collectQueries: async (layer, computed): Promise<Uint8Array[]> => {
+        const letters = await this.#collect("queries", at(layer), computed);
+        return letters.flatMap((letter) => this.#decode(letter));
+      },
+      collectResults: async (layer, computed): Promise<VisitResult[]> => {
+        const letters = await this.#collect("results", at(layer), computed);
+        return letters.map((letter) => namedResult(this.#decode(letter)));
+      },
     };
   }
 
@@ -118,20 +127,23 @@ export class ClipExchange {
    *
    * @throws Error for one that is of another time, or not what this clip was to be sent
    */
-  receive(fromClip: number, message: KeysMessage): void {
+  receive(fromClip: number, message: RowsMessage): void {
     const { epoch, tokensPerFrame, heads, headDim } = this.#options;
-    const { frames, bytes, payload, layer } = message;
+    const { kind, frames, parts, payload, layer } = message;
     if (message.epoch !== epoch) {
-      throw new Error(`Keys of epoch ${message.epoch} came in epoch ${epoch}.`);
+      throw new Error(`Rows of epoch ${message.epoch} came in epoch ${epoch}.`);
     }
-    const wanted = payloadBytes({ rows: frames.length * tokensPerFrame, heads, headDim }, payload);
-    if (bytes.byteLength !== wanted) {
+    const size = { rows: frames.length * tokensPerFrame, heads, headDim };
+    const wanted = partBytes(kind, size, payload).join(" + ");
+    const found = parts.map(({ byteLength }) => byteLength).join(" + ");
+    if (found !== wanted) {
       throw new Error(
-        `Keys of layer ${layer} for frames ${frames.join(", ")} came with ${bytes.byteLength} bytes, not ${wanted}.`,
+        `The ${kind} of layer ${layer} for frames ${frames.join(", ")} came with ${found} bytes, not ${wanted}.`,
       );
     }
-    if (!this.#mailbox.put(addressOf(message, fromClip), { ...message, arrivedAt: wallClock() })) {
-      throw new Error(`Keys of layer ${layer} from clip ${fromClip} came twice.`);
+    const letter = { ...message, arrivedAt: wallClock() };
+    if (!this.#mailbox.put(rowsAddress(message, fromClip), letter)) {
+      throw new Error(`The ${kind} of layer ${layer} from clip ${fromClip} came twice.`);
     }
   }
 
@@ -140,93 +152,103 @@ export class ClipExchange {
     this.#mailbox.fail(reason);
   }
 
-  async #collect(
-    moment: PassMoment & { readonly layer: number },
-    {
-      transfersOf,
-      computed,
-    }: { transfersOf: (layer: number) => readonly Transfer[]; computed: Promise<void> },
-  ): Promise<FrameKeys[]> {
-    let computedAt = Infinity;
-    computed.then(() => (computedAt = wallClock())).catch(() => undefined);
-    const wanted = transfersOf(moment.layer).filter(({ to }) => to === this.#options.clip);
+  async #collect(kind: RowsKind, moment: LayerMoment, computed: Promise<void>): Promise<Letter[]> {
+    const wanted = this.#incoming(kind, moment);
+    if (wanted.length === 0) return [];
+    let idleFrom = Infinity;
+    computed.then(() => (idleFrom = wallClock())).catch(() => undefined);
     this.#waitingFor = wanted.map(({ from }) => from);
     const missing = new Set(this.#waitingFor);
-    const take = async (from: number): Promise<KeysMessage & Delivery> => {
-      const message = await this.#mailbox.take(addressOf(moment, from));
+    const take = async ({ from, frames }: Transfer): Promise<Letter> => {
+      const letter = await this.#mailbox.take(rowsAddress({ kind, ...moment }, from));
       missing.delete(from);
       this.#waitingFor = [...missing];
-      return message;
-    };
-    const messages = await Promise.all(wanted.map(({ from }) => take(from)));
-    this.#progress++;
-    const bytesReceived = messages.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
-    this.#add({ ...deliveryTimes(messages, computedAt), bytesReceived });
-    return messages.map((message, index) => {
-      const { frames = [] } = wanted[index] ?? {};
-      if (frames.join() !== message.frames.join()) {
+      if (frames.join() !== letter.frames.join()) {
         throw new Error(
-          `Clip ${wanted[index]?.from} sent frames ${message.frames.join(", ")} of layer ${moment.layer}, not ${frames.join(", ")}.`,
+          `Clip ${from} sent ${kind} of frames ${letter.frames.join(", ")} of layer ${moment.layer}, ` +
+            `not ${frames.join(", ")}.`,
         );
       }
-      return this.#decode(message);
+      return letter;
+    };
+    const letters = await Promise.all(wanted.map(take));
+    this.#progress++;
+    const bytesReceived = letters.reduce((sum, { parts }) => sum + bytesOf(parts), 0);
+    this.#add({ ...deliveryTimes(letters, idleFrom), bytesReceived });
+    return letters;
+  }
+
+  /** The own queries that leave ("queries"), or others' that are answered here ("results"). */
+  #visits(kind: "queries" | "results", moment: LayerMoment): Visit[] {
+    const { partition, clip } = this.#options;
+    return this.#outgoing(kind, moment).map(({ to, frames }) => {
+      const keys = partition[kind === "queries" ? to : clip] ?? { start: 0, end: 0 };
+      return { clip: to, queries: frames, keys };
     });
   }
 
-  #send(
-    to: number,
-    { step, pass, layer }: PassMoment & { layer: number },
-    { frames, k, v }: FrameKeys,
+  #sendVisit(
+    kind: "queries" | "results",
+    { clip, queries }: Visit,
+    { moment, parts }: { moment: LayerMoment; parts: readonly Uint8Array[] },
   ): void {
+    this.#send({ kind, from: this.#options.clip, to: clip, frames: queries }, moment, parts);
+  }
+
+  #send({ kind, to, frames }: Transfer, moment: LayerMoment, rows: readonly Uint8Array[]): void {
     const { epoch, keyType: from, payload, headDim, send } = this.#options;
+    const { step, pass, layer } = moment;
     const sentAt = wallClock();
-    const halves = [k, v].map((rows) => encodeKeys(rows, { from, payload, headDim }));
-    const bytes = joined(halves);
-    this.#add({ bytesSent: bytes.byteLength });
-    const travels = travelType(from, payload);
-    send(to, { type: "keys", epoch, step, pass, layer, frames, payload: travels, bytes, sentAt });
+    // What comes back beside results are log-sum-exps, which stay as they are.
+    const parts = rows.map((part, index) =>
+      kind === "results" && index > 0 ? part : encodeKeys(part, { from, payload, headDim }),
+    ) as Uint8Array<ArrayBuffer>[];
+    this.#add({ bytesSent: bytesOf(parts) });
+    const common = { type: "rows", kind, epoch, step, pass, layer, frames } as const;
+    send(to, { ...common, payload: travelType(from, payload), parts, sentAt });
   }
 
-  #add(more: Partial<ExchangeStatistics>): void {
-    this.#statistics = addStatistics([this.#statistics, more]);
-  }
-
-  #decode({ frames, bytes, payload }: KeysMessage): FrameKeys {
+  #decode({ kind, parts, payload }: RowsMessage): Uint8Array[] {
     const { keyType: to, headDim } = this.#options;
-    const half = bytes.byteLength / 2;
-    const [k, v] = [bytes.subarray(0, half), bytes.subarray(half)].map((rows) =>
-      decodeKeys(rows, { payload, to, headDim }),
+    return parts.map((part, index) =>
+      kind === "results" && index > 0 ? part : decodeKeys(part, { payload, to, headDim }),
     );
-    return { frames, k: k ?? new Uint8Array(), v: v ?? new Uint8Array() };
   }
 
-  #transfersOf({ plan, step, timestep }: PassMoment, layer: number): readonly Transfer[] {
-    const { partition, heads, tokensPerFrame } = this.#options;
+  #outgoing(kind: RowsKind, moment: LayerMoment): Transfer[] {
+    const { clip } = this.#options;
+    return this.#transfersOf(moment).filter((transfer) => transfer.kind === kind && transfer.from === clip);
+  }
+
+  #incoming(kind: RowsKind, moment: LayerMoment): Transfer[] {
+    const { clip } = this.#options;
+    return this.#transfersOf(moment).filter((transfer) => transfer.kind === kind && transfer.to === clip);
+  }
+
+  #transfersOf({ plan, step, timestep, layer }: LayerMoment): readonly Transfer[] {
+    const { partition, heads, tokensPerFrame, mode } = this.#options;
     const numFrames = partition.at(-1)?.end ?? 0;
     const { key } = layerRules(plan, { layer, step, timestep }, { numFrames, heads });
     const address = `${key}\n${layerStrengths(plan, layer, heads)?.join() ?? ""}`;
     let transfers = this.#transfers.get(address);
     if (transfers === undefined) {
-      transfers = exchangePlan(plan, partition, { tokensPerFrame, heads, layer, step, timestep });
+      transfers = exchangePlan(plan, partition, { tokensPerFrame, heads, layer, step, timestep }, mode);
       this.#transfers.set(address, transfers);
     }
     return transfers;
   }
-}
 
-function addressOf(
-  { step, pass, layer }: { step: number; pass: string; layer: number },
-  from: number,
-): string {
-  return `${step} ${pass} ${layer} ${from}`;
+  #add(more: Partial<ExchangeStatistics>): void {
+    this.#statistics = addStatistics([this.#statistics, more]);
+  }
 }
 
 function unionOf(transfers: readonly Transfer[]): number[] {
   return [...new Set(transfers.flatMap(({ frames }) => frames))].sort((a, b) => a - b);
 }
 
-/** Some of the frames, as views where they follow each other. */
-function framesOf({ frames: all, k, v }: FrameKeys, frames: readonly number[]): FrameKeys {
+/** Some frames of more; without a copy where they follow each other. */
+function framesOf({ frames: all, k, v }: FrameKeys, frames: readonly number[]): Pick<FrameKeys, "k" | "v"> {
   const perFrame = k.byteLength / all.length;
   const first = all.indexOf(frames[0] ?? -1);
   const isRun = frames.every((frame, i) => all[first + i] === frame);
@@ -234,11 +256,11 @@ function framesOf({ frames: all, k, v }: FrameKeys, frames: readonly number[]): 
     isRun
       ? bytes.subarray(first * perFrame, (first + frames.length) * perFrame)
       : joined(frames.map((frame) => bytes.subarray(all.indexOf(frame) * perFrame).subarray(0, perFrame)));
-  return { frames, k: take(k), v: take(v) };
+  return { k: take(k), v: take(v) };
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  const bytes = new Uint8Array(bytesOf(parts));
   let offset = 0;
   for (const part of parts) {
     bytes.set(part, offset);
@@ -246,3 +268,17 @@ function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   }
   return bytes;
 }
+
+function bytesOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+function namedKeys([k = NOTHING, v = NOTHING]: readonly Uint8Array[]): Pick<FrameKeys, "k" | "v"> {
+  return { k, v };
+}
+
+function namedResult([out = NOTHING, lse = NOTHING]: readonly Uint8Array[]): VisitResult {
+  return { out, lse };
+}
+
+const NOTHING = new Uint8Array();

@@ -2,8 +2,8 @@
 // All of it is structured data; the ports of `peer` travel with the message.
 
 import * as v from "valibot";
-import type { KeysMessage } from "./clip_exchange.ts";
 import type { PredictionMessage } from "./prediction_exchange.ts";
+import type { RowsMessage } from "./rows_message.ts";
 
 const wholeNumber = v.pipe(v.number(), v.integer(), v.minValue(0));
 const floats = v.instance(Float32Array<ArrayBuffer>);
@@ -89,19 +89,20 @@ export const reportSchema = v.variant("type", [
 ]);
 
 /** What workers send each other. */
-export type PeerMessage = KeysMessage | PredictionMessage;
+export type PeerMessage = RowsMessage | PredictionMessage;
 
 /** From a worker to another. */
 export const peerSchema: v.GenericSchema<unknown, PeerMessage> = v.variant("type", [
   v.object({
-    type: v.literal("keys"),
+    type: v.literal("rows"),
+    kind: v.picklist(["keys", "queries", "results"]),
     epoch: wholeNumber,
     step: wholeNumber,
     pass: v.string(),
     layer: wholeNumber,
     frames: v.pipe(v.array(wholeNumber), v.minLength(1)),
     payload: v.picklist(["f32", "f16", "int8"]),
-    bytes,
+    parts: v.array(bytes),
     sentAt: v.number(),
   }),
   v.object({

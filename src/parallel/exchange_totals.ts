@@ -8,7 +8,7 @@ import type { Scheduler } from "../schedulers/scheduler.ts";
 import type { ExchangeStatistics } from "./exchange_statistics.ts";
 import type { CoordinatorEvent } from "./coordinator_events.ts";
 import type { Division, Lane } from "./division.ts";
-import { exchangeBytes, exchangePlan, type Partition } from "./exchange_plan.ts";
+import { exchangeBytes, type ExchangeMode, exchangePlan, type Partition } from "./exchange_plan.ts";
 import { firstLayerOf } from "./guidance_lanes.ts";
 import type { PayloadType } from "./key_codec.ts";
 
@@ -55,6 +55,8 @@ export interface ExchangeRun {
   readonly headDim: number;
   readonly layers: number;
   readonly payload: PayloadType;
+  /** @default "keys" */
+  readonly mode?: ExchangeMode | undefined;
   /** Numbers of the whole video's latents. */
   readonly latentElements: number;
 }
@@ -80,9 +82,9 @@ export function predictedBytes(run: ExchangeRun): number {
 /** Bytes of keys that clips send each other in a forward pass, as at the first step. */
 export function keyBytes(
   clips: Partition,
-  run: Pick<ExchangeRun, "plan" | "tokensPerFrame" | "heads" | "headDim" | "layers" | "payload">,
+  run: Pick<ExchangeRun, "plan" | "tokensPerFrame" | "heads" | "headDim" | "layers" | "payload" | "mode">,
 ): number {
-  const { plan, layers, payload, ...rows } = run;
+  const { plan, layers, payload, mode, ...rows } = run;
   const numFrames = clips.at(-1)?.end ?? 0;
   const known = new Map<string, number>();
   let sum = 0;
@@ -90,7 +92,7 @@ export function keyBytes(
     const moment = { layer, step: 0, timestep: 1000 };
     const { key } = layerRules(plan, moment, { numFrames, heads: rows.heads });
     const bytes =
-      known.get(key) ?? exchangeBytes(exchangePlan(plan, clips, { ...rows, ...moment }), rows, payload);
+      known.get(key) ?? exchangeBytes(exchangePlan(plan, clips, { ...rows, ...moment }, mode), rows, payload);
     known.set(key, bytes);
     sum += bytes;
   }
@@ -106,7 +108,7 @@ interface LanePass {
 
 /** Bytes of keys that the clips of a lane send each other in a forward pass. */
 function passBytes(run: ExchangeRun, { clips }: Lane, { pass, ofLane, step, timestep }: LanePass): number {
-  const { guider, payload, tokensPerFrame, heads, headDim } = run;
+  const { guider, payload, mode, tokensPerFrame, heads, headDim } = run;
   const { perturbation } = guider;
   const plan = pass === "perturbed" && perturbation ? perturbedPlan(run.plan, perturbation) : run.plan;
   const skipped = pass === "perturbed" && perturbation?.kind === "skipped_blocks" ? perturbation.layers : [];
@@ -114,7 +116,7 @@ function passBytes(run: ExchangeRun, { clips }: Lane, { pass, ofLane, step, time
   let sum = 0;
   for (let layer = firstLayerOf(pass, ofLane, guider); layer < run.layers; layer++) {
     if (skipped.includes(layer)) continue;
-    const transfers = exchangePlan(plan, clips, { ...rows, layer, step, timestep });
+    const transfers = exchangePlan(plan, clips, { ...rows, layer, step, timestep }, mode);
     sum += exchangeBytes(transfers, rows, payload);
   }
   return sum;

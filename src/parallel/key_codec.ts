@@ -1,13 +1,16 @@
-// Keys and values on their way between workers: as they are, as f16, or as int8 with a scale for every head of every
+// Rows of keys, values, queries and results on their way between workers: as they are, as f16, or as int8 with a scale for every head of every
 // token. All workers must use one payload type, then all see the same rounded numbers.
 
 import { f16ArrayFromF32, f32ArrayFromF16 } from "../util/half.ts";
 
-/** How keys and values travel. */
+/** What travels: keys and values, queries, or the attention that such queries came to, with its log-sum-exp. */
+export type RowsKind = "keys" | "queries" | "results";
+
+/** How they travel. */
 export type PayloadType = "f32" | "f16" | "int8";
 
-/** The size of what is encoded: keys and values have `rows` rows each. */
-export interface KeyRows {
+/** The size of a matrix whose rows travel. */
+export interface RowsSize {
   readonly rows: number;
   readonly heads: number;
   readonly headDim: number;
@@ -16,9 +19,9 @@ export interface KeyRows {
 /** Element type of keys and values in GPU memory. */
 export type KeyType = "f32" | "f16";
 
-/** Bytes that keys and values take on their way. */
-export function payloadBytes({ rows, heads, headDim }: KeyRows, payload: PayloadType): number {
-  const elements = 2 * rows * heads * headDim;
+/** Bytes that a matrix of rows takes on its way. */
+export function matrixBytes({ rows, heads, headDim }: RowsSize, payload: PayloadType): number {
+  const elements = rows * heads * headDim;
   switch (payload) {
     case "f32":
       return 4 * elements;
@@ -27,6 +30,24 @@ export function payloadBytes({ rows, heads, headDim }: KeyRows, payload: Payload
     case "int8":
       return elements + (4 * elements) / headDim;
   }
+}
+
+/** Bytes of the parts of a message: keys and values; queries; or results and their log-sum-exps, always f32. */
+export function partBytes(kind: RowsKind, size: RowsSize, payload: PayloadType): readonly number[] {
+  const matrix = matrixBytes(size, payload);
+  switch (kind) {
+    case "keys":
+      return [matrix, matrix];
+    case "queries":
+      return [matrix];
+    case "results":
+      return [matrix, 4 * size.rows * size.heads];
+  }
+}
+
+/** Bytes of a whole message. */
+export function rowsBytes(kind: RowsKind, size: RowsSize, payload: PayloadType): number {
+  return partBytes(kind, size, payload).reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /**

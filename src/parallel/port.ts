@@ -3,6 +3,8 @@
 
 /** One end of a connection. */
 export interface Port {
+  /** What is posted is written out: the sender's arrays stay its own, and shared ones cost nothing. @default false */
+  readonly copies?: boolean;
   /** Sends a message; the buffers are moved where the transport can, and unusable afterwards. */
   post(message: unknown, transfer?: readonly Transferred[]): void;
   /** Takes messages from now on; those that came before are kept until then. One listener. */

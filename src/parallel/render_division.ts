@@ -1,11 +1,14 @@
 // How a render is shared out among workers, and what they came to: the same for processes and for tabs.
 
+import { choosePieces } from "../attention/piece_schedule.ts";
 import { full } from "../attention/plan_constructors.ts";
 import { InputError } from "../errors.ts";
+import type { EngineName } from "../pipelines/engine.ts";
 import type { DenoiseWork } from "../pipelines/step_parts.ts";
 import type { CoordinatorEvent } from "./coordinator_events.ts";
 import { divideBySpeed, type Divide } from "./division.ts";
 import { type ExchangeTotals, keyBytes, predictedBytes, sumExchanges } from "./exchange_totals.ts";
+import type { ExchangeMode } from "./exchange_plan.ts";
 import { framePairs } from "./frame_pairs.ts";
 import { passGroupings } from "./guidance_lanes.ts";
 import type { PayloadType } from "./key_codec.ts";
@@ -14,6 +17,8 @@ import type { PayloadType } from "./key_codec.ts";
 export interface DivisionWish {
   /** How keys and values travel. */
   readonly payload: PayloadType;
+  /** @default "keys" */
+  readonly mode?: ExchangeMode | undefined;
   /** How many share the passes of guided steps. @default what is fastest */
   readonly guidanceWorkers?: number | undefined;
 }
@@ -28,7 +33,7 @@ export interface WorkersReport extends ExchangeTotals {
 const MIN_FRAMES = 2;
 
 /** Shares out frames, and the passes of guided steps. Throws `InputError` when there are fewer passes than asked for. */
-export function divideRender(work: DenoiseWork, { payload, guidanceWorkers }: DivisionWish): Divide {
+export function divideRender(work: DenoiseWork, { payload, mode, guidanceWorkers }: DivisionWish): Divide {
   const { config, scheduler, guider, video } = work;
   const plan = video.attention ?? full();
   const size = { ...attentionSize(work), layers: config.num_layers };
@@ -44,8 +49,19 @@ export function divideRender(work: DenoiseWork, { payload, guidanceWorkers }: Di
     pairs: framePairs(plan, size),
     minFrames: MIN_FRAMES,
     groupings,
-    keyBytes: (clips) => keyBytes(clips, { plan, payload, ...size }),
+    keyBytes: (clips) => keyBytes(clips, { plan, payload, mode, ...size }),
   });
+}
+
+/**
+ * What may travel in a render. Queries cannot go to the keys where all keys go through one softmax, as in the CPU's graphs,
+ * nor where clips are computed in pieces, of which none has all queries.
+ */
+export function exchangeModeOf(work: DenoiseWork, engine: EngineName): ExchangeMode {
+  const { config, video } = work;
+  const size = { ...attentionSize(work), layers: config.num_layers };
+  const isInPieces = choosePieces(video.attention ?? full(), size) !== undefined;
+  return engine === "webgpu" && !isInPieces ? "fewest" : "keys";
 }
 
 /** Sizes of the video and the model that attention depends on. */
@@ -65,7 +81,7 @@ function attentionSize({
 /** Adds up what a coordinator told of a render. */
 export function workersReport(
   events: readonly CoordinatorEvent[],
-  { work, payload }: { work: DenoiseWork; payload: PayloadType },
+  { work, payload, mode }: { work: DenoiseWork } & Pick<DivisionWish, "payload" | "mode">,
 ): WorkersReport {
   const totals = sumExchanges(events);
   const shared = events.find((event) => event.type === "shared");
@@ -79,6 +95,7 @@ export function workersReport(
     ...attentionSize(work),
     layers: config.num_layers,
     payload,
+    mode,
     latentElements: shape.reduce((product, size) => product * size, 1),
   });
   return { ...totals, bytesPredicted };

@@ -6,14 +6,20 @@ import { type Command, type PeerMessage, peerSchema } from "./clip_protocol.ts";
 import { placesOf } from "./division.ts";
 import { addStatistics, type ExchangeStatistics } from "./exchange_statistics.ts";
 import { Link } from "./link.ts";
-import type { Port, Transferred } from "./port.ts";
+import type { Port } from "./port.ts";
 import { PredictionExchange } from "./prediction_exchange.ts";
 
 /** What key exchanges depend on besides the part. */
 export type KeyOptions = Pick<
   ClipExchangeOptions,
-  "tokensPerFrame" | "heads" | "headDim" | "keyType" | "payload"
+  "tokensPerFrame" | "heads" | "headDim" | "keyType" | "payload" | "mode"
 >;
+
+interface Peer {
+  readonly link: Link<PeerMessage, PeerMessage>;
+  /** What is sent stays the sender's. */
+  readonly copies: boolean;
+}
 
 /** A part under way; ends with `stop`. */
 export class RunningPart {
@@ -26,7 +32,7 @@ export class RunningPart {
   /** With the other lanes; undefined when all passes are computed here. */
   readonly predictions: PredictionExchange | undefined;
   readonly #controller = new AbortController();
-  readonly #peers = new Map<number, Link<PeerMessage, PeerMessage>>();
+  readonly #peers = new Map<number, Peer>();
   /** Messages for parts whose port has not come yet. */
   readonly #unsent = new Map<number, PeerMessage[]>();
   /** Number of the first part of the own lane. */
@@ -79,6 +85,7 @@ export class RunningPart {
   /** Takes the port to another part. */
   meet(part: number, port: Port, token: string): void {
     const link = new Link<PeerMessage, PeerMessage>(port, { token, schema: peerSchema });
+    const peer = { link, copies: port.copies === true };
     link.listen({
       onMessage: (message) => {
         try {
@@ -93,8 +100,8 @@ export class RunningPart {
         if (!/twice|another job/.test(reason)) this.#fail(new Error(`Part ${part}: ${reason}`));
       },
     });
-    this.#peers.set(part, link);
-    for (const message of this.#unsent.get(part) ?? []) link.send(message, buffersOf(message));
+    this.#peers.set(part, peer);
+    for (const message of this.#unsent.get(part) ?? []) post(peer, message);
     this.#unsent.delete(part);
   }
 
@@ -102,17 +109,17 @@ export class RunningPart {
   stop(reason: unknown): void {
     this.#controller.abort(reason);
     this.#fail(reason);
-    for (const peer of this.#peers.values()) peer.close();
+    for (const { link } of this.#peers.values()) link.close();
   }
 
   #send(to: number, message: PeerMessage): void {
     const peer = this.#peers.get(to);
-    if (peer) peer.send(message, buffersOf(message));
+    if (peer) post(peer, message);
     else this.#unsent.set(to, [...(this.#unsent.get(to) ?? []), message]);
   }
 
   #receive(from: number, message: PeerMessage): void {
-    if (message.type === "keys") this.keys.receive(from - this.#firstPart, message);
+    if (message.type === "rows") this.keys.receive(from - this.#firstPart, message);
     else if (this.predictions) this.predictions.receive(from, message);
     else throw new Error(`Part ${from} sent a prediction, but all passes are computed here.`);
   }
@@ -123,6 +130,13 @@ export class RunningPart {
   }
 }
 
-function buffersOf(message: PeerMessage): Transferred[] {
-  return [message.type === "keys" ? message.bytes.buffer : message.data.buffer];
+/** Sends a message; where arrays would move with it, ones of its own, since several messages may share one. */
+function post({ link, copies }: Peer, message: PeerMessage): void {
+  if (copies) return link.send(message);
+  if (message.type === "prediction") return link.send(message, [message.data.buffer]);
+  const parts = message.parts.map((part) => part.slice());
+  link.send(
+    { ...message, parts },
+    parts.map(({ buffer }) => buffer),
+  );
 }

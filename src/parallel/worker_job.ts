@@ -5,6 +5,7 @@ import { InputError } from "../errors.ts";
 import type { DenoiserOptions } from "../pipelines/denoiser.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoSpec } from "../video/video_format.ts";
+import type { ExchangeMode } from "./exchange_plan.ts";
 import type { PayloadType } from "./key_codec.ts";
 
 /** The model and how it is held. */
@@ -26,6 +27,8 @@ export interface WorkerJob extends WorkerModel {
   readonly settings: RenderSettings;
   readonly embeds: DenoiserOptions["embeds"];
   readonly payload: PayloadType;
+  /** @default "keys" */
+  readonly mode?: ExchangeMode | undefined;
 }
 
 /** The segments of one render, for a worker. */
@@ -45,6 +48,7 @@ const modelSchema = v.object({
 const jobSchema = v.object({
   ...modelSchema.entries,
   payload: v.picklist(["f32", "f16", "int8"]),
+  mode: v.optional(v.picklist(["keys", "fewest"])),
   // Both were checked by the coordinator's own pipeline, and are again by this worker's.
   settings: v.custom<RenderSettings>((value) => typeof value === "object" && value !== null),
   embeds: v.custom<DenoiserOptions["embeds"]>((value) => typeof value === "object" && value !== null),

@@ -15,7 +15,7 @@ export async function openClips(
   pipeline: Pick<WanPipeline, "files" | "engine" | "openSteps">,
   job: WorkerJob,
 ): Promise<ClipComputer> {
-  const { settings, embeds, payload, modelHash } = job;
+  const { settings, embeds, payload, mode, modelHash } = job;
   const { files, engine } = pipeline;
   if (modelHash !== undefined && modelHash !== files.hash) {
     throw new InputError("This worker finds another model than the render began with: start both again.");
@@ -27,7 +27,8 @@ export async function openClips(
   const isShared = engine.name === "onnx" || engine.capabilities.software;
   const speed = isShared ? undefined : await measureSpeed(transformer, { config, video });
   const keyType = activationType(engine, job.arithmetic);
-  return createClipComputer(transformer, { config, video, scheduler, guider, keyType, payload, speed });
+  const render = { config, video, scheduler, guider, keyType, payload, mode, speed };
+  return createClipComputer(transformer, render);
 }
 
 /** Opens the making of segments; nobody else may decode with the pipeline meanwhile. */

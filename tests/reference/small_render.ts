@@ -5,6 +5,7 @@ import { createGuider } from "../../src/guiders/create_guider.ts";
 import type { Guider } from "../../src/guiders/guider.ts";
 import { createClipComputer } from "../../src/parallel/clip_computer.ts";
 import type { ClipComputer } from "../../src/parallel/clip_worker.ts";
+import type { ExchangeMode } from "../../src/parallel/exchange_plan.ts";
 import type { PayloadType } from "../../src/parallel/key_codec.ts";
 import { denoise, type DenoiseState } from "../../src/pipelines/denoise.ts";
 import type { EngineTransformer } from "../../src/pipelines/engine.ts";
@@ -56,6 +57,7 @@ export const START: DenoiseState = {
 export interface SmallJob {
   readonly plan: AttentionPlan;
   readonly payload: PayloadType;
+  readonly mode?: ExchangeMode | undefined;
   /** Three forward passes a step instead of two. */
   readonly isPerturbed?: boolean | undefined;
 }
@@ -79,10 +81,10 @@ export function guiderOf({ isPerturbed }: Pick<SmallJob, "isPerturbed">): Guider
 
 /** Computes clips of a job. */
 export function smallComputer(transformer: EngineTransformer, job: SmallJob): ClipComputer {
-  const { plan, payload } = job;
+  const { plan, payload, mode } = job;
   const guider = guiderOf(job);
   const video = { size: SIZE, attention: plan, embeds: EMBEDS, perturbation: guider.perturbation };
-  const render = { config: SMALL_WAN, video, scheduler: SCHEDULER, guider, payload };
+  const render = { config: SMALL_WAN, video, scheduler: SCHEDULER, guider, payload, mode };
   return createClipComputer(transformer, { ...render, keyType: "f32" });
 }
 

@@ -147,6 +147,25 @@ describe.each(PLANS)("%s attention", (_name, plan) => {
   });
 });
 
+test("queries that travel in place of keys: as one, also when a worker is lost", async () => {
+  const plan = tile(3);
+  const job = { plan, payload: "f32", mode: "fewest" } as const;
+  const two = await runJob(job, [startWorker(0), startWorker(1)]);
+  expect(relativeL2(two.sample, await answer(plan))).toBeLessThan(1e-4);
+  let isLost = false;
+  const onStep = (_gpu: Gpu, step: number): void => {
+    if (step !== 2 || isLost) return;
+    isLost = true;
+    throw new Error("no luck");
+  };
+  const { sample } = await runJob(job, [
+    startWorker(0),
+    startWorker(1, { onStep, isFatal: () => true }),
+    startWorker(2),
+  ]);
+  expect(relativeL2(sample, await answer(plan))).toBeLessThan(1e-4);
+});
+
 describe("guidance over workers", () => {
   const NUM_ELEMENTS = SHAPE.reduce((product, size) => product * size, 1);
   const LAYERS = SMALL_WAN.num_layers;

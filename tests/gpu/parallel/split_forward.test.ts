@@ -10,7 +10,12 @@ import type { WanTransformer3DModel } from "../../../src/dit/transformer_wan.ts"
 import { Recorder } from "../../../src/gpu/recorder.ts";
 import { ClipExchange } from "../../../src/parallel/clip_exchange.ts";
 import type { ExchangeStatistics } from "../../../src/parallel/exchange_statistics.ts";
-import { exchangeBytes, exchangePlan, type Partition } from "../../../src/parallel/exchange_plan.ts";
+import {
+  exchangeBytes,
+  type ExchangeMode,
+  exchangePlan,
+  type Partition,
+} from "../../../src/parallel/exchange_plan.ts";
 import type { PayloadType } from "../../../src/parallel/key_codec.ts";
 import { sliceFrames } from "../../../src/parallel/latent_frames.ts";
 import { freeTensor, readTensor, uploadTensor } from "../../../src/tensor/tensor.ts";
@@ -37,6 +42,7 @@ interface Problem {
   readonly payload?: PayloadType;
   /** Of the clips; one for frames that are few enough to be computed at once. */
   readonly pieceTokens?: number;
+  readonly mode?: ExchangeMode;
 }
 
 /** 7 frames of 4 x 4 tokens, or of the size given. */
@@ -76,7 +82,7 @@ interface ClipRun {
 
 /** All clips at once, on one device. */
 async function runClips(problem: Problem, partition: Partition): Promise<ClipRun[]> {
-  const { payload = "f32", plan } = problem;
+  const { payload = "f32", mode, plan } = problem;
   const [, , height, width] = problem.shape;
   const exchanges: ClipExchange[] = partition.map(
     (_, clip) =>
@@ -89,6 +95,7 @@ async function runClips(problem: Problem, partition: Partition): Promise<ClipRun
         headDim: SMALL_WAN.attention_head_dim,
         keyType: "f32",
         payload,
+        mode,
         send: (to, message) => exchanges[to]!.receive(clip, structuredClone(message)),
       }),
   );
@@ -166,6 +173,23 @@ describe.each(PLANS)("%s attention", (_name, plan) => {
   });
 });
 
+describe("queries travel in place of keys", () => {
+  /** Reference frames 0, 3 and 6 of 7 look at everything. */
+  const plan = tile(3);
+
+  test.each(PARTITIONS)("%s clips, f32", async (_clips, partition) => {
+    expect(await worstClip({ ...problemOf(plan), mode: "fewest" }, partition)).toBeLessThan(1e-5);
+  });
+
+  test("two clips, f16 and int8", async () => {
+    const problem = { ...problemOf(plan), mode: "fewest" } as const;
+    const error = (payload: PayloadType): Promise<number> =>
+      worstClip({ ...problem, payload }, clipsOf(3, 7));
+    expect(await error("f16")).toBeLessThan(3e-3);
+    expect(await error("int8")).toBeLessThan(3e-2);
+  });
+});
+
 describe("everything a plan may say", () => {
   const heads: AttentionPlan = {
     ...full(),
@@ -220,6 +244,12 @@ describe("everything a plan may say", () => {
     const partition = problem.shape[1] === 5 ? clipsOf(2, 5) : clipsOf(2, 3, 7);
     expect(await worstClip(problem, partition)).toBeLessThan(1e-5);
   });
+
+  // Clips of very different length: the short one's queries are fewer than the long one's keys under any plan.
+  test.each(CASES)("%s, with queries", async (_name, problem) => {
+    const partition = problem.shape[1] === 5 ? clipsOf(1, 5) : clipsOf(1, 7);
+    expect(await worstClip({ ...problem, mode: "fewest" }, partition)).toBeLessThan(1e-5);
+  });
 });
 
 describe("long clips in pieces", () => {
@@ -265,22 +295,25 @@ describe("long clips in pieces", () => {
   });
 });
 
-test("as many bytes travel as the plan says, and all memory comes back", async () => {
-  const before = gpu().memory.use.usedBytes;
-  const plan = dualScope({ window: 1, anchors: 2 });
-  const partition = clipsOf(1, 5, 7);
-  const clips = await runClips({ ...problemOf(plan), payload: "f16" }, partition);
-  const { num_attention_heads: heads, attention_head_dim: headDim, num_layers: layers } = SMALL_WAN;
-  const predicted = Array.from({ length: layers }, (_, layer) =>
-    exchangeBytes(
-      exchangePlan(plan, partition, { ...MOMENT, tokensPerFrame: 16, heads, layer }),
-      { heads, headDim, tokensPerFrame: 16 },
-      "f16",
-    ),
-  ).reduce((sum, bytes) => sum + bytes, 0);
-  const sum = (value: (each: ExchangeStatistics) => number): number =>
-    clips.reduce((total, { statistics }) => total + value(statistics), 0);
-  expect(sum(({ bytesSent }) => bytesSent)).toBe(predicted);
-  expect(sum(({ bytesReceived }) => bytesReceived)).toBe(predicted);
-  expect(gpu().memory.use.usedBytes).toBe(before);
-});
+test.each([
+  ["dual-scope", dualScope({ window: 1, anchors: 2 }), "keys"],
+  ["tile", tile(3), "fewest"],
+] as const)(
+  "%s: as many bytes travel as the plan says, and all memory comes back",
+  async (_name, plan, mode) => {
+    const before = gpu().memory.use.usedBytes;
+    const partition = clipsOf(1, 5, 7);
+    const clips = await runClips({ ...problemOf(plan), payload: "f16", mode }, partition);
+    const { num_attention_heads: heads, attention_head_dim: headDim, num_layers: layers } = SMALL_WAN;
+    const transfers = Array.from({ length: layers }, (_, layer) =>
+      exchangePlan(plan, partition, { ...MOMENT, tokensPerFrame: 16, heads, layer }, mode),
+    ).flat();
+    expect(transfers.some(({ kind }) => kind === "queries")).toBe(mode === "fewest");
+    const predicted = exchangeBytes(transfers, { heads, headDim, tokensPerFrame: 16 }, "f16");
+    const sum = (value: (each: ExchangeStatistics) => number): number =>
+      clips.reduce((total, { statistics }) => total + value(statistics), 0);
+    expect(sum(({ bytesSent }) => bytesSent)).toBe(predicted);
+    expect(sum(({ bytesReceived }) => bytesReceived)).toBe(predicted);
+    expect(gpu().memory.use.usedBytes).toBe(before);
+  },
+);

@@ -254,7 +254,7 @@ function lyingPorts(number: number, change: (message: unknown, post: (message: u
 interface Envelope {
   readonly token: string;
   readonly number: number;
-  readonly message: { readonly bytes: Uint8Array };
+  readonly message: { readonly parts: readonly Uint8Array[] };
 }
 
 describe("messages that are wrong", () => {
@@ -278,10 +278,10 @@ describe("messages that are wrong", () => {
     const [reason] = await run(
       lyingPorts(2, (message, post) => {
         const { message: keys, ...envelope } = message as Envelope;
-        post({ ...envelope, message: { ...keys, bytes: keys.bytes.slice(0, 5) } });
+        post({ ...envelope, message: { ...keys, parts: keys.parts.map((part) => part.slice(0, 5)) } });
       }),
     );
-    expect(reason).toMatch(/came with 5 bytes, not \d+/);
+    expect(reason).toMatch(/came with 5 \+ 5 bytes, not \d+/);
   });
 
   test("malformed: the step is repeated", async () => {

@@ -2,12 +2,18 @@
 import { describe, expect, test } from "vitest";
 import { type FrameRange, framesOfRange } from "../../../src/attention/frame_range.ts";
 import { resolveRule, type ResolvedRule } from "../../../src/attention/frame_rules.ts";
-import { neededFrames } from "../../../src/attention/needed_frames.ts";
+import { neededFrames, seenFrames } from "../../../src/attention/needed_frames.ts";
 import { type AttentionPlan, ruleOf } from "../../../src/attention/plan.ts";
 import { dualScope, full, tile } from "../../../src/attention/plan_constructors.ts";
 import { placeKey } from "../../../src/attention/positions.ts";
 import { passLists, type PassLists } from "../../../src/attention/rule_lists.ts";
-import { exchangeBytes, exchangePlan, type Partition } from "../../../src/parallel/exchange_plan.ts";
+import {
+  exchangeBytes,
+  exchangePlan,
+  type Partition,
+  type Transfer,
+} from "../../../src/parallel/exchange_plan.ts";
+import type { RowsKind } from "../../../src/parallel/key_codec.ts";
 import { type Draw, draws, randomPlan } from "../../reference/random_plan.ts";
 
 const HEADS = 2;
@@ -86,7 +92,7 @@ describe("exchangePlan", () => {
         return [queries, received].flatMap((keys) => {
           const rowOfKeys = (frame: number): number | undefined =>
             keys.includes(frame) ? keys.indexOf(frame) * tokensPerFrame : undefined;
-          const passes = passLists(rules, grid, { ...clip, rowOfKeys });
+          const passes = passLists(rules, grid, { queries, rowOfKeys });
           return readings({ passes, queries, keys }, tokensPerFrame);
         });
       });
@@ -97,7 +103,7 @@ describe("exchangePlan", () => {
         for (const frame of frames) {
           expect(frame >= partition[from]!.start && frame < partition[from]!.end).toBe(true);
           const rowOfKeys = (key: number): number | undefined => (key === frame ? 0 : undefined);
-          const passes = passLists(rules, grid, { ...partition[to]!, rowOfKeys });
+          const passes = passLists(rules, grid, { queries: framesOfRange(partition[to]!), rowOfKeys });
           expect(passes.some(({ tiles }) => tiles.lists.flat(2).length > 0)).toBe(true);
         }
       }
@@ -127,22 +133,72 @@ describe("exchangePlan", () => {
   test("dual-scope sends halo frames to neighbours and anchors to all", () => {
     const plan = dualScope({ window: 1, anchors: 1, anchorRule: "uniform" });
     expect(exchangePlan(plan, CLIPS, MOMENT)).toEqual([
-      { from: 1, to: 0, frames: [4] },
-      { from: 0, to: 1, frames: [0, 3] },
-      { from: 2, to: 1, frames: [6] },
-      { from: 0, to: 2, frames: [0] },
-      { from: 1, to: 2, frames: [5] },
+      { kind: "keys", from: 1, to: 0, frames: [4] },
+      { kind: "keys", from: 0, to: 1, frames: [0, 3] },
+      { kind: "keys", from: 2, to: 1, frames: [6] },
+      { kind: "keys", from: 0, to: 2, frames: [0] },
+      { kind: "keys", from: 1, to: 2, frames: [5] },
     ]);
   });
 
   test("the owner of a tile plan's reference frame is sent everything, others its reference frames", () => {
     expect(exchangePlan(tile(1), CLIPS, MOMENT)).toEqual([
-      { from: 1, to: 0, frames: [4, 5] },
-      { from: 2, to: 0, frames: [6, 7, 8] },
-      { from: 0, to: 1, frames: [0] },
-      { from: 0, to: 2, frames: [0] },
+      { kind: "keys", from: 1, to: 0, frames: [4, 5] },
+      { kind: "keys", from: 2, to: 0, frames: [6, 7, 8] },
+      { kind: "keys", from: 0, to: 1, frames: [0] },
+      { kind: "keys", from: 0, to: 2, frames: [0] },
     ]);
   });
+
+  test("or its queries go to the others, where that is less", () => {
+    expect(exchangePlan(tile(1), CLIPS, MOMENT, "fewest")).toEqual([
+      { kind: "keys", from: 1, to: 0, frames: [4, 5] },
+      { kind: "queries", from: 0, to: 2, frames: [0] },
+      { kind: "results", from: 2, to: 0, frames: [0] },
+      { kind: "keys", from: 0, to: 1, frames: [0] },
+      { kind: "keys", from: 0, to: 2, frames: [0] },
+    ]);
+    // Everybody sees everything: queries would only be fewer in clips much shorter than their neighbours.
+    expect(exchangePlan(full(), CLIPS, MOMENT, "fewest")).toEqual(exchangePlan(full(), CLIPS, MOMENT));
+  });
+
+  test.each(Array.from({ length: 60 }, (_, seed) => seed))(
+    "random plan %d: with queries, too, every pair is computed once, and no more bytes travel",
+    (seed) => {
+      const draw = draws(seed + 300);
+      const numFrames = 2 + draw(9);
+      const tokensPerFrame = [1, 3, 65, 129][draw(4)]!;
+      const plan =
+        seed % 3 === 0 ? tile(1 + draw(numFrames)) : randomPlan(draw, { frames: numFrames, heads: HEADS });
+      const partition = randomPartition(draw, numFrames);
+      const moment = { tokensPerFrame, heads: HEADS, layer: draw(3), step: 1, timestep: 600 };
+      const transfers = exchangePlan(plan, partition, moment, "fewest");
+      const seen = seenFrames(plan, { ...moment, numFrames });
+      const clipOf = (frame: number): number =>
+        partition.findIndex(({ start, end }) => frame >= start && frame < end);
+      const sends = (kind: RowsKind, from: number, to: number, frame: number): boolean =>
+        transfers.some(
+          (each) => each.kind === kind && each.from === from && each.to === to && each.frames.includes(frame),
+        );
+      for (const [query, keys] of seen.entries()) {
+        for (const key of keys) {
+          const [asking, owner] = [clipOf(query), clipOf(key)];
+          if (asking === owner) continue;
+          expect(sends("keys", owner, asking, key) || sends("queries", asking, owner, query)).toBe(true);
+        }
+      }
+      // Whoever sends queries gets their results back.
+      for (const { kind, from, to, frames } of transfers) {
+        expect(from).not.toBe(to);
+        if (kind === "keys") continue;
+        const other = kind === "queries" ? "results" : "queries";
+        for (const frame of frames) expect(sends(other, to, from, frame)).toBe(true);
+      }
+      const rows = { heads: HEADS, headDim: 64, tokensPerFrame };
+      const bytes = (all: readonly Transfer[]): number => exchangeBytes(all, rows, "f16");
+      expect(bytes(transfers)).toBeLessThanOrEqual(bytes(exchangePlan(plan, partition, moment)));
+    },
+  );
 
   test("heads that are perturbed wholly need nothing", () => {
     const alone = { ...full(), perturbations: [{ layers: [0], strength: 1 }] };
@@ -152,9 +208,14 @@ describe("exchangePlan", () => {
 
   test("bytes: two matrices of the frames' tokens", () => {
     const rows = { heads: 12, headDim: 128, tokensPerFrame: 1560 };
-    const transfers = [{ from: 0, to: 1, frames: [3, 4] }];
+    const transfers = [{ kind: "keys", from: 0, to: 1, frames: [3, 4] }] as const;
     expect(exchangeBytes(transfers, rows, "f16")).toBe(2 * 2 * 1560 * 1536 * 2);
     expect(exchangeBytes(transfers, rows, "f32")).toBe(2 * 2 * 1560 * 1536 * 4);
     expect(exchangeBytes(transfers, rows, "int8")).toBe(2 * 2 * 1560 * (1536 + 12 * 4));
+    const visit = [
+      { kind: "queries", from: 0, to: 1, frames: [3] },
+      { kind: "results", from: 1, to: 0, frames: [3] },
+    ] as const;
+    expect(exchangeBytes(visit, rows, "f16")).toBe(1560 * (2 * 1536 * 2 + 12 * 4));
   });
 });

@@ -4,7 +4,8 @@ import {
   decodeKeys,
   encodeKeys,
   type KeyType,
-  payloadBytes,
+  matrixBytes,
+  partBytes,
   type PayloadType,
   travelType,
 } from "../../../src/parallel/key_codec.ts";
@@ -38,7 +39,7 @@ const CASES: [KeyType, PayloadType, KeyType, number][] = [
 test.each(CASES)("%s travels as %s and arrives as %s", (from, wanted, to, bound) => {
   const sent = encodeKeys(bytesOf(VALUES, from), { from, payload: wanted, headDim: HEAD_DIM });
   const payload = travelType(from, wanted);
-  expect(sent.byteLength).toBe(payloadBytes({ rows: ROWS, heads: HEADS, headDim: HEAD_DIM }, payload));
+  expect(sent.byteLength).toBe(matrixBytes({ rows: 2 * ROWS, heads: HEADS, headDim: HEAD_DIM }, payload));
   const received = floatsOf(decodeKeys(sent, { payload, to, headDim: HEAD_DIM }), to);
   expect(relativeL2(received, VALUES)).toBeLessThanOrEqual(bound);
 });
@@ -53,4 +54,12 @@ test("bytes at an odd address decode too, and zeros stay zeros", () => {
   moved.set(sent, 1);
   const received = decodeKeys(moved.subarray(1), { payload: "int8", to: "f32", headDim: 32 });
   expect(floatsOf(received, "f32")).toEqual(new Float32Array(64));
+});
+
+test("parts: keys and values, queries, results with log-sum-exps that stay f32", () => {
+  const size = { rows: ROWS, heads: HEADS, headDim: HEAD_DIM };
+  const matrix = ROWS * HEADS * HEAD_DIM * 2;
+  expect(partBytes("keys", size, "f16")).toEqual([matrix, matrix]);
+  expect(partBytes("queries", size, "f16")).toEqual([matrix]);
+  expect(partBytes("results", size, "f16")).toEqual([matrix, ROWS * HEADS * 4]);
 });
