@@ -177,6 +177,7 @@ class Matching:
 
 def match(st, teacher, te, ids, cfg, start, seconds, out, batch=64, follows=2, lr=2e-5, compile=True):
     """Stage 2 within `seconds`."""
+    Graphed.new_pool()
     st.flat.load(st.flat.ema.clone()); st.flat.m.zero_(); st.flat.v.zero_(); st.flat.count.zero_()
     budget = Budget(seconds)
     mt = Matching(st, teacher, te, ids, cfg, start, batch, compile)

@@ -172,7 +172,7 @@ if __name__ == "__main__":
     ap = argparse.ArgumentParser()
     ap.add_argument("--work", default="work")
     ap.add_argument("--n", type=int, default=512)
-    ap.add_argument("--judge-seconds", type=float, default=60)
+    ap.add_argument("--judge-seconds", type=float, default=90)
     ap.add_argument("--cfg", type=float, default=2.5)
     ap.add_argument("--quick", action="store_true")
     ap.add_argument("--only", help="jobs of the plan, by comma: codec, renders, through, base, student_ode, student_dmd, 2, 1, int8, edges, wide, long13, long17, long33")

@@ -102,7 +102,7 @@ def train_judge(seconds, dev, pool=24576, batch=256):
         loss_sum.add_(loss.detach())
     run, update, n = Graphed(step), Graphed(opt.step), 0
     loss_sum.zero_()
-    budget = Budget(seconds - (time.time() - t0))
+    budget = Budget(max(.3 * seconds, seconds - (time.time() - t0)))
     while (p := budget.advance()) < 1:
         lr.fill_(2e-3 * trapezoid(p, warm=.05, hold=.5))
         run()
