@@ -102,7 +102,7 @@ export function planFromJson(text: string, file = "The attention plan"): Attenti
 
 /** As `planFromJson`, from a parsed value: a plan that came from another worker or from metadata. */
 export function planFromValue(value: unknown, file = "The attention plan"): AttentionPlan {
-  const plan = parseConfig(planSchema, value, file);
+  const plan = parseConfig(planSchema, value, file, "weft search-masks");
   validatePlan(plan);
   return plan;
 }

@@ -91,7 +91,7 @@ async function readPlanFile(path: string): Promise<string> {
     return await readFile(path, "utf8");
   } catch (error) {
     throw new InputError(
-      `There is no attention plan ${path}: give a JSON file that can be read, or ${PLAN_NAMES}.`,
+      `There is no attention plan "${path}": give a JSON file that can be read, or ${PLAN_NAMES}.`,
       { cause: error },
     );
   }

@@ -4,6 +4,7 @@
 import { readFile } from "node:fs/promises";
 import * as v from "valibot";
 import { InputError } from "../errors.ts";
+import { expectedType } from "../util/parse_config.ts";
 import type { RenderJob } from "./render_request.ts";
 
 const jobSchema = v.strictObject({
@@ -94,7 +95,7 @@ function problemOf(issue: v.BaseIssue<unknown>): string {
     return `there is no option "${key}" for a job; jobs take ${Object.keys(jobSchema.entries).join(", ")}.`;
   }
   if (issue.received === "undefined") return `"${key}" is missing.`;
-  return `"${key}" must be a ${issue.expected ?? "valid value"}, not ${issue.received}.`;
+  return `"${key}" must be ${expectedType(issue)}, not ${issue.received}.`;
 }
 
 function camelCase(key: string): string {

@@ -45,7 +45,7 @@ export async function openHeads(text: string): Promise<HeadSelection> {
     content = await readFile(text, "utf8");
   } catch (error) {
     throw new InputError(
-      `There are no heads ${text}: give a file of weft search-heads, or LAYER.HEAD and LAYER, such as 4.0,4.2,7.`,
+      `There are no heads "${text}": give a file of weft search-heads, or LAYER.HEAD and LAYER, such as 4.0,4.2,7.`,
       { cause: error },
     );
   }

@@ -1,11 +1,16 @@
 // Everything about a run that can be decided and refused before a weight is read: files, sizes, settings, names.
 
 import { existsSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { LONG_VIDEO_PLAN } from "../attention/long_video.ts";
 import { InputError } from "../errors.ts";
 import { checkPerturbation } from "../guiders/guidance_settings.ts";
-import { type DecoderFile, type Latents, whyNotDecodable } from "../pipelines/decode_latents.ts";
+import {
+  checkDecoder,
+  type DecoderFile,
+  type Latents,
+  whyNotDecodable,
+} from "../pipelines/decode_latents.ts";
 import { withLongVideoPlan } from "../pipelines/model_attention.ts";
 import { type ModelFiles, readTransformerConfig } from "../pipelines/model_files.ts";
 import { seedNoise } from "../pipelines/render_latents.ts";
@@ -44,12 +49,14 @@ export interface JobPlan {
 /** Refuses what can be refused without the model. Throws `InputError`. */
 export async function checkRequest({ run, jobs }: RenderRequest): Promise<void> {
   for (const file of [run.vae, ...jobs.map(({ noise }) => noise)]) {
-    if (file !== undefined && !existsSync(file)) throw new InputError(`There is no file ${file}.`);
+    if (file === undefined) continue;
+    if (!existsSync(file)) throw new InputError(`There is no file ${file}.`);
+    if (isFolder(file)) throw new InputError(`${file} is a folder; give the name of a .safetensors file.`);
   }
-  if (!isUrl(run.model) && !existsSync(run.model)) {
-    throw new InputError(
-      `There is no model folder ${run.model}; give a folder or an http(s) URL with --model.`,
-    );
+  const isThere = existsSync(run.model);
+  if (!isUrl(run.model) && !(isThere && isFolder(run.model))) {
+    const found = isThere ? `${run.model} is a file` : `There is no model folder "${run.model}"`;
+    throw new InputError(`${found}; give a folder or an http(s) URL with --model.`);
   }
   for (const { prompt, out, dump, dumpForward } of jobs) {
     if (cleanPrompt(prompt) === "") {
@@ -60,6 +67,8 @@ export async function checkRequest({ run, jobs }: RenderRequest): Promise<void> 
     if (dump !== undefined) await requireFolderOf(dump);
     if (dump !== undefined && isFolder(dump))
       throw new InputError(`${dump} is a folder; give the name of a file.`);
+    if (dump !== undefined && out !== undefined && resolve(dump) === resolve(out))
+      throw new InputError(`--out and --dump both name ${dump}; give each a file of its own.`);
     if (dump === undefined && dumpForward !== undefined) {
       throw new InputError("--dump-forward needs --dump FILE.safetensors, the file that it writes to.");
     }
@@ -95,6 +104,11 @@ export async function planJobs(
     }
     if (job.dump !== undefined) dumps.add(job.dump);
     plans.push(await planJob(job, { files, whyNot, taken, signal }));
+  }
+  const [first] = plans;
+  if (first && whyNot === undefined) {
+    const { in_channels } = await readTransformerConfig(files, first.settings.transformerFolder, signal);
+    await checkDecoder(files, in_channels, { decoder: decoderFile(run.vae), signal });
   }
   return plans;
 }

@@ -22,6 +22,9 @@ import { denoiseOnWorkers, modelOf } from "./render_workers.ts";
 import type { WorkerSegmentsJob } from "../parallel/worker_job.ts";
 import type { WorkerProcesses } from "./worker_processes.ts";
 
+/** Each is a process with all weights. */
+const MAX_WORKERS = 64;
+
 /** The command line's options. */
 export interface WorkersFlags {
   readonly workers?: number | undefined;
@@ -60,7 +63,8 @@ export function workersWish(flags: WorkersFlags): WorkersWish | undefined {
     }
     return undefined;
   }
-  if (workers < 1) throw new InputError(`--workers must be at least 1, not ${workers}.`);
+  if (workers < 1 || workers > MAX_WORKERS)
+    throw new InputError(`--workers must be from 1 to ${MAX_WORKERS}, not ${workers}.`);
   if (guidanceWorkers !== undefined && (guidanceWorkers < 1 || guidanceWorkers > workers)) {
     throw new InputError(
       `--guidance-workers must be from 1 to the ${workers} of --workers, not ${guidanceWorkers}.`,

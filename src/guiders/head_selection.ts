@@ -53,7 +53,7 @@ const gainsSchema = v.object({
 
 /** A file's parsed content; other keys, such as a search's report, are left out. Throws `InputError` naming the key. */
 export function parseHeadSelection(json: unknown, file: string): HeadSelection {
-  const { heads, softness } = parseConfig(headsSchema, json, file);
+  const { heads, softness } = parseConfig(headsSchema, json, file, "weft search-heads");
   return { heads, softness };
 }
 

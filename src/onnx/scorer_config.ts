@@ -33,5 +33,5 @@ export type ScorerConfig = v.InferOutput<typeof scorerSchema>;
 
 /** Checks a parsed `scorer.json`. Throws `InputError` naming the key that is missing or wrong. */
 export function parseScorerConfig(json: unknown): ScorerConfig {
-  return parseConfig(scorerSchema, json, SCORER_FILES.config);
+  return parseConfig(scorerSchema, json, SCORER_FILES.config, "Weft's export");
 }

@@ -7,12 +7,18 @@ import {
   type TaehvDecoder,
 } from "../onnx/taehv_decoder.ts";
 import type { OrtRuntime } from "../onnx/ort_runtime.ts";
-import type { TaehvConfigJson } from "../onnx/taehv_config.ts";
+import {
+  framesPerLatent,
+  spatialScale,
+  type TaehvConfigJson,
+  taehvDecoderConfig,
+} from "../onnx/taehv_config.ts";
 import { InputError } from "../errors.ts";
 import type { FrameBatch } from "../video/frame_batch.ts";
 import { type Checkpoint, openCheckpoint, openCheckpointFile } from "../weights/checkpoint.ts";
 import type { FileSource } from "../weights/file_source.ts";
 import type { ModelFiles } from "./model_files.ts";
+import { SPATIAL_FACTOR, TEMPORAL_FACTOR } from "./resolve_settings.ts";
 
 /** A single TAEHV safetensors file that replaces the model's own decoder. */
 export interface DecoderFile {
@@ -41,6 +47,28 @@ export function whyNotDecodable(
   );
 }
 
+/**
+ * Reads what says of the decoder whether it fits, before anything is computed for it.
+ *
+ * @param channels of the latents
+ * @throws {WeightsError} when its file is damaged or no TAEHV
+ * @throws {InputError} when it decodes latents of another model
+ */
+export async function checkDecoder(
+  files: ModelFiles,
+  channels: number,
+  { decoder, signal }: { decoder: DecoderFile | undefined; signal?: AbortSignal | undefined },
+): Promise<void> {
+  const checkpoint = await openDecoderFile(files, decoder, signal);
+  const config = taehvDecoderConfig(checkpoint, decoderConfig(files, decoder));
+  const has = sizesOf(config.latentChannels, spatialScale(config), framesPerLatent(config));
+  const needs = sizesOf(channels, SPATIAL_FACTOR, TEMPORAL_FACTOR);
+  if (has === needs) return;
+  throw new InputError(
+    `The decoder ${checkpoint.location} is for ${has}, but this model has ${needs}: give the TAEHV made for it.`,
+  );
+}
+
 /** Opens the decoder for one latent size. Throws `InputError` when the model has none that Weft runs. */
 export async function openDecoder(
   files: ModelFiles,
@@ -55,12 +83,31 @@ export async function openDecoder(
   const { decoder, signal, latentHeight, latentWidth } = options;
   const reason = whyNotDecodable(files, decoder);
   if (reason !== undefined) throw new InputError(reason);
-  const checkpoint: Checkpoint =
-    decoder === undefined
-      ? await openCheckpoint(files.source, "vae", { signal })
-      : await openCheckpointFile(decoder.source, decoder.path, { signal });
-  const config = decoder === undefined ? (files.vaeConfig as TaehvConfigJson | undefined) : undefined;
+  const checkpoint = await openDecoderFile(files, decoder, signal);
+  const config = decoderConfig(files, decoder);
   return await createTaehvDecoder({ checkpoint, config, ort, latentHeight, latentWidth, signal });
+}
+
+function sizesOf(channels: number, pixels: number, frames: number): string {
+  return `latents of ${channels} channels that are ${pixels}x${pixels} pixels and ${frames} frames each`;
+}
+
+function openDecoderFile(
+  files: ModelFiles,
+  decoder: DecoderFile | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Checkpoint> {
+  return decoder === undefined
+    ? openCheckpoint(files.source, "vae", { signal })
+    : openCheckpointFile(decoder.source, decoder.path, { signal });
+}
+
+/** The model's own decoder has a config file; another one's tensors say it all. */
+function decoderConfig(
+  { vaeConfig }: ModelFiles,
+  decoder: DecoderFile | undefined,
+): TaehvConfigJson | undefined {
+  return decoder === undefined ? (vaeConfig as TaehvConfigJson | undefined) : undefined;
 }
 
 /** Frames of each latent frame in turn: first 1, then 4 at a time. */

@@ -1,6 +1,7 @@
 // Stage 2: the denoising loop, for any engine. For every step: the guider's forward passes, their combination, the
 // scheduler's step. After each step the state is plain data, small enough to keep, so that a lost device costs one step.
 
+import { InputError } from "../errors.ts";
 import { type ForwardPass, type Guider, guidanceTerms } from "../guiders/guider.ts";
 import { applyStep, predictCleanSample } from "../schedulers/apply_step.ts";
 import type { Scheduler, SchedulerStep, StateSlot } from "../schedulers/scheduler.ts";
@@ -34,6 +35,14 @@ export interface DenoiseOptions {
   /** Steps done, with the fraction of the step under way. */
   readonly onProgress: (steps: number) => void;
   readonly onStep: (result: DenoiseStepResult) => void | Promise<void>;
+}
+
+/** The latents, unless they became infinite or no numbers, which decodes to a black video. Throws `InputError` then. */
+export function requireFinite(latents: Float32Array): Float32Array {
+  if (latents.every(Number.isFinite)) return latents;
+  throw new InputError(
+    "The latents are no finite numbers any more: ask for less guidance, or for f32 arithmetic where it was f16.",
+  );
 }
 
 /** Runs the steps that are left and returns the final latents, f32 [channels, T, h, w]. */

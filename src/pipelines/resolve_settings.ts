@@ -17,10 +17,14 @@ import type { FewstepSettings, ModelSettings } from "./model_index.ts";
 import { checkSeed } from "./noise.ts";
 import type { RenderOptions, RenderSettings } from "./render_options.ts";
 
-/** Pixels per latent (8) times latents per token (2). */
-const SIZE_MULTIPLE = 16;
+/** Pixels along a side of a latent. */
+export const SPATIAL_FACTOR = 8;
+/** Pixels per latent times latents per token (2). */
+const SIZE_MULTIPLE = 2 * SPATIAL_FACTOR;
 /** Frames per latent frame after the first. */
 export const TEMPORAL_FACTOR = 4;
+/** 17 minutes at 16 frames a second; planning anything longer would take minutes by itself. */
+const MAX_FRAMES = 16_385;
 const MAX_STEPS = 1000;
 const MAX_FPS = 240;
 
@@ -200,10 +204,13 @@ function hasText(prompt: string | undefined): boolean {
 }
 
 function checkFrames(numFrames: number): number {
-  if (Number.isInteger(numFrames) && numFrames >= 1 && (numFrames - 1) % TEMPORAL_FACTOR === 0)
-    return numFrames;
+  const isWhole = Number.isInteger(numFrames) && (numFrames - 1) % TEMPORAL_FACTOR === 0;
+  if (isWhole && numFrames >= 1 && numFrames <= MAX_FRAMES) return numFrames;
   if (!(numFrames >= 1 && numFrames < Infinity)) {
     throw new InputError(`The number of frames must be 4k+1, such as 17 or 33, not ${numFrames}.`);
+  }
+  if (numFrames > MAX_FRAMES) {
+    throw new InputError(`The number of frames must be at most ${MAX_FRAMES}, not ${numFrames}.`);
   }
   const below = TEMPORAL_FACTOR * Math.floor((numFrames - 1) / TEMPORAL_FACTOR) + 1;
   throw new InputError(

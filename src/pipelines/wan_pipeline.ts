@@ -20,7 +20,7 @@ import {
   type Latents,
   openDecoder,
 } from "./decode_latents.ts";
-import { denoise, type DenoiseOptions, type DenoiseState } from "./denoise.ts";
+import { denoise, type DenoiseOptions, type DenoiseState, requireFinite } from "./denoise.ts";
 import { countTokens, type EncodedPrompt, encodeRenderPrompts, promptIds } from "./encode_prompt.ts";
 import type { Engine, EngineDescription, EngineTransformer } from "./engine.ts";
 import type { PipelineEvent, Stage } from "./events.ts";
@@ -312,7 +312,7 @@ export class WanPipeline {
       : await denoiseWith?.({ ...parts, video, start, loop, shape });
     if (data === undefined) throw new Error("Nobody has run the denoising steps.");
     return {
-      latents: { data, shape },
+      latents: { data: requireFinite(data), shape },
       prompt: prompts.prompt,
       negativePrompt: prompts.negativePrompt,
       timesteps: scheduler.timesteps,

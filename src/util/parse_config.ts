@@ -10,16 +10,18 @@ export type ConfigSchema = v.GenericSchema;
  * The value of a JSON file, typed and with the schema's defaults filled in.
  *
  * @param file name for messages, e.g. "transformer/config.json"
+ * @param origin who writes such files, for the message that something is missing
  * @throws InputError naming the file, the key, what it holds and what was expected
  */
 export function parseConfig<S extends ConfigSchema>(
   schema: S,
   value: unknown,
   file: string,
+  origin = "diffusers or transformers",
 ): v.InferOutput<S> {
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
-  throw new InputError(describeIssue(result.issues[0], file));
+  throw new InputError(describeIssue(result.issues[0], file, origin));
 }
 
 /** A schema for a positive whole number. */
@@ -46,19 +48,24 @@ export function onlyNull(feature: string): v.OptionalSchema<v.NullSchema<string>
   return v.optional(v.null(`is not supported yet: ${feature}`), null);
 }
 
-function describeIssue(issue: v.BaseIssue<unknown>, file: string): string {
+function describeIssue(issue: v.BaseIssue<unknown>, file: string, origin: string): string {
   const key = v.getDotPath(issue);
   if (key === null) return `${file} must hold a JSON object, but holds ${issue.received}.`;
   if (issue.received === "undefined") {
-    return `${file} has no "${key}"; expected the file as diffusers or transformers wrote it.`;
+    return `${file} has no "${key}"; expected the file as ${origin} writes it.`;
   }
   if (/^(is|must)\b/.test(issue.message))
     return `${file}: "${key}": ${JSON.stringify(issue.input)} ${issue.message}.`;
-  const expected = TYPE_NAMES[issue.expected ?? ""] ?? issue.expected ?? "another value";
-  return `${file}: "${key}" must be ${expected}, but is ${issue.received}.`;
+  return `${file}: "${key}" must be ${expectedType(issue)}, but is ${issue.received}.`;
 }
 
-/** valibot's words for types, as they read in a sentence. */
+/** What a value should have been, as it reads in a sentence. */
+export function expectedType({ expected }: v.BaseIssue<unknown>): string {
+  const words = expected?.replace(/^\((.*)\)$/, "$1").split(" | ") ?? ["another value"];
+  return words.map((word) => TYPE_NAMES[word] ?? word).join(" or ");
+}
+
+/** valibot's words for types. */
 const TYPE_NAMES: Readonly<Record<string, string>> = {
   number: "a number",
   string: "a text",

@@ -62,7 +62,7 @@ test("planJobs() gives videos longer than the model knows the long-video plan, a
 });
 
 test.each([
-  ["sparse", /There is no attention plan sparse: give a JSON file/],
+  ["sparse", /There is no attention plan "sparse": give a JSON file/],
   ["tile", /numbers that tile does not take/],
   ["tile:0", /must be a whole number of at least 1, not 0/],
   ["radial:-1", /density must be a number above 0, not -1/],

@@ -24,6 +24,7 @@ describe("parseBatch()", () => {
     ["an unknown option", '{"prompt": "a", "framse": 5}', 'line 1: there is no option "framse" for a job'],
     ["an option of the run", '{"prompt": "a", "model": "x"}', 'line 1: there is no option "model" for a job'],
     ["a wrong type", '{"prompt": "a", "frames": "5"}', 'line 1: "frames" must be a number, not "5".'],
+    ["no list", '{"prompt": "a", "dumpForward": "7"}', '"dumpForward" must be a number or a list, not "7".'],
     ["nothing", "\n", "jobs.jsonl has no jobs"],
   ])("refuses %s", (_, text, message) => {
     expect(() => parseBatch(text, "jobs.jsonl")).toThrow(InputError);

@@ -55,7 +55,7 @@ test.each<[GuidanceFlags, RegExp]>([
   [{ stg: 1 }, /--stg needs --stg-layers/],
   [{ stg: 1, stgLayers: [1], softpag: 1, heads: "1" }, /not both/],
   [{ softpag: 1 }, /the model ships none/],
-  [{ softpag: 1, heads: "/nowhere/h.json" }, /There are no heads \/nowhere\/h.json/],
+  [{ softpag: 1, heads: "/nowhere/h.json" }, /There are no heads "\/nowhere\/h.json"/],
 ])("%j is refused with a sentence", async (flags, message) => {
   await expect(guidanceOptions(flags, bare)).rejects.toThrow(InputError);
   await expect(guidanceOptions(flags, bare)).rejects.toThrow(message);

@@ -76,7 +76,7 @@ describe("weft plan", () => {
     [["tile"], /numbers that tile does not take/],
     [["tile:x"], /numbers that tile does not take/],
     [["dual-scope:3"], /numbers that dual-scope does not take/],
-    [["sparse"], /There is no attention plan sparse: give a JSON file/],
+    [["sparse"], /There is no attention plan "sparse": give a JSON file/],
     [["full", "--frames", "32"], /32/],
     [["full", "--layer", "12"], /no layer 12: there are 12, 0 to 11/],
     [["full", "--head", "4"], /no head 4/],

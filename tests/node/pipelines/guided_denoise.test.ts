@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { createGuider } from "../../../src/guiders/create_guider.ts";
 import type { GuidanceSettings } from "../../../src/guiders/guidance_settings.ts";
 import type { ForwardPass } from "../../../src/guiders/guider.ts";
-import { denoise } from "../../../src/pipelines/denoise.ts";
+import { denoise, requireFinite } from "../../../src/pipelines/denoise.ts";
 import type { Denoiser } from "../../../src/pipelines/denoiser.ts";
 import { createScheduler } from "../../../src/schedulers/create_scheduler.ts";
 import { linearCombine } from "../../reference/linear_combine.ts";
@@ -119,4 +119,11 @@ test("outside of its interval guidance costs nothing", async () => {
     velocity,
     c.map((value, i) => 0.75 * value + 0.25 * (u[i]! + 5 * (value - u[i]!))),
   );
+});
+
+test("requireFinite(): latents that overflowed are refused, others come back", () => {
+  const latents = Float32Array.of(1, -2);
+  expect(requireFinite(latents)).toBe(latents);
+  for (const wrong of [NaN, Infinity, -Infinity])
+    expect(() => requireFinite(Float32Array.of(1, wrong))).toThrow("ask for less guidance");
 });
