@@ -107,6 +107,7 @@ function refuseNodeOptions({ run, jobs }: CliRequest): void {
     "--arithmetic": arithmetic,
     "--max-memory": maxMemory,
     "--workers": run.workers,
+    "--trace": run.trace,
     "--preview": run.preview || undefined,
     "--profile": run.profile || undefined,
     "--noise": jobs.find(({ noise }) => noise)?.noise,

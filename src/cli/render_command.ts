@@ -6,6 +6,7 @@ import { InputError } from "../errors.ts";
 import { ENGINE_WISHES } from "../pipelines/engine.ts";
 import { readBatch } from "./batch_file.ts";
 import { runInChromium } from "./chromium_run.ts";
+import { requireFolderOf } from "./atomic_file.ts";
 import { openComputeHost } from "./engine_option.ts";
 import { withInterrupt } from "./interrupt.ts";
 import { modelOption } from "./model_option.ts";
@@ -47,7 +48,8 @@ export function addRenderCommand(program: Command): void {
   command.action(async (prompts: string[], flags: RenderFlags) => {
     const request = await requestOf(prompts, flags);
     await checkRequest(request);
-    await checkWorkers(request.run);
+    checkWorkers(request.run);
+    if (request.run.trace !== undefined) await requireFolderOf(request.run.trace);
     if (request.run.host === "chromium") {
       await withInterrupt((signal) => runInChromium(request, signal));
       return;
@@ -144,7 +146,11 @@ function addRunOptions(command: Command): void {
       ]),
     )
     .option("--max-memory <size>", 'most GPU memory to use, such as "8GiB"', byteSize)
-    .option("--profile", "GPU time by kernel");
+    .option("--profile", "GPU time by kernel, and how near to the device's peaks it comes")
+    .option(
+      "--trace <file>",
+      "write a timeline of stages and kernels, or of the workers (for ui.perfetto.dev)",
+    );
   addWorkersOptions(command);
   command
     .optionsGroup("Output:")
@@ -182,7 +188,8 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     weights,
     arithmetic,
     maxMemory,
-    workers: workersWish({ workers, exchange, guidanceWorkers, trace }),
+    workers: workersWish({ workers, exchange, guidanceWorkers }),
+    trace,
     preview: preview ?? false,
     json: json ?? false,
     quiet: quiet ?? false,

@@ -54,8 +54,6 @@ export interface WorkersWish {
   readonly payload: PayloadType;
   /** Workers that share the forward passes of guided steps; default what is predicted to be fastest. */
   readonly guidanceWorkers: number | undefined;
-  /** File for the timeline. */
-  readonly trace: string | undefined;
 }
 
 /** What all jobs of one run share. */
@@ -71,6 +69,8 @@ export interface RenderRun {
   readonly maxMemory?: number | undefined;
   /** Denoise on worker processes. */
   readonly workers?: WorkersWish | undefined;
+  /** File for the timeline. */
+  readonly trace?: string | undefined;
   readonly preview: boolean;
   readonly json: boolean;
   readonly quiet: boolean;

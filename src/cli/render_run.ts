@@ -12,6 +12,7 @@ import { VERSION } from "./package_files.ts";
 import { profileTable, readProfile } from "./profile_table.ts";
 import { createProgressLine } from "./progress_line.ts";
 import { announce, printPaths, summary } from "./run_messages.ts";
+import { RenderTrace } from "./render_trace.ts";
 import { type JobResult, renderJob } from "./render_job.ts";
 import { decoderFile, modelSource, planJobs } from "./render_plan.ts";
 import type { RenderRequest, RenderRun } from "./render_request.ts";
@@ -24,8 +25,10 @@ export type RunHost = Exclude<ComputeHost, { type: "elsewhere" }>;
 export async function runRender(request: RenderRequest, host: RunHost, signal: AbortSignal): Promise<void> {
   const { run } = request;
   const progress = createProgressLine(process.stderr, { quiet: run.quiet });
+  // With workers the timeline is theirs.
+  const trace = run.trace !== undefined && !run.workers ? new RenderTrace(run.trace) : undefined;
   const ffmpeg = createNodeFfmpeg();
-  const pipeline = await openPipeline(request, host, signal);
+  const pipeline = await openPipeline(request, { host, signal, trace });
   try {
     const plans = await planJobs(request, pipeline.files, signal);
     pipeline.expect(plans.map(({ settings }) => settings));
@@ -33,10 +36,14 @@ export async function runRender(request: RenderRequest, host: RunHost, signal: A
     for (const [index, plan] of plans.entries()) {
       announce(plan.settings.prompt, { index, count: plans.length, progress });
       for (const message of plan.notices) progress.say(message);
-      const onEvent = (event: PipelineEvent): void => progress.onEvent(event);
+      const onEvent = (event: PipelineEvent): void => {
+        trace?.add(event);
+        progress.onEvent(event);
+      };
       const workers = run.workers && new WorkersRun(run, plan.settings, onEvent);
       const context = { pipeline, ffmpeg, signal, preview: run.preview, workers, onEvent };
       const result = await renderJob(plan, context);
+      trace?.endRender();
       results.push(result);
       progress.end();
       progress.say(summary(result));
@@ -45,6 +52,7 @@ export async function runRender(request: RenderRequest, host: RunHost, signal: A
     if (run.json) await printReport(run, pipeline, results);
     else if (run.profile) progress.say(profileTable(await readProfile(pipeline.gpu)));
   } finally {
+    await trace?.write();
     progress.end();
     ffmpeg.dispose();
     await pipeline.dispose();
@@ -54,16 +62,18 @@ export async function runRender(request: RenderRequest, host: RunHost, signal: A
 /** A dump is for comparing numbers: it is computed in f32 unless the user says otherwise. */
 async function openPipeline(
   { run, jobs }: RenderRequest,
-  host: RunHost,
-  signal: AbortSignal,
+  { host, signal, trace }: { host: RunHost; signal: AbortSignal; trace: RenderTrace | undefined },
 ): Promise<WanPipeline> {
+  const openGpu = async (gpu: GPU): Promise<Gpu> => {
+    const profile = run.profile || trace !== undefined;
+    const opened = await Gpu.open({ gpu, memoryCapBytes: run.maxMemory, profile });
+    trace?.watch(opened);
+    return opened;
+  };
   const isDump = jobs.some(({ dump }) => dump !== undefined);
   return await WanPipeline.open({
     source: modelSource(run.model),
-    openGpu:
-      host.type === "webgpu"
-        ? () => Gpu.open({ gpu: host.gpu, memoryCapBytes: run.maxMemory, profile: run.profile })
-        : undefined,
+    openGpu: host.type === "webgpu" ? () => openGpu(host.gpu) : undefined,
     openOrt: openOrtInNode,
     decoder: decoderFile(run.vae),
     storage: run.weights,

@@ -15,7 +15,6 @@ import type { DenoiseWork } from "../pipelines/step_parts.ts";
 import { segmentFrames, segmentRanges } from "../pipelines/video_segments.ts";
 import type { VideoSegment } from "../video/segments.ts";
 import type { VideoSpec } from "../video/video_format.ts";
-import { requireFolderOf } from "./atomic_file.ts";
 import { wholeNumber } from "./option_values.ts";
 import type { RenderRun, WorkersWish } from "./render_request.ts";
 import { denoiseOnWorkers, modelOf } from "./render_workers.ts";
@@ -30,7 +29,6 @@ export interface WorkersFlags {
   readonly workers?: number | undefined;
   readonly exchange?: PayloadType | undefined;
   readonly guidanceWorkers?: number | undefined;
-  readonly trace?: string | undefined;
 }
 
 /** Adds the options to `render`. */
@@ -49,15 +47,14 @@ export function addWorkersOptions(command: Command): void {
         "f16",
         "int8",
       ]),
-    )
-    .option("--trace <file>", "write the workers' timeline (JSON; opens in ui.perfetto.dev)");
+    );
 }
 
 /** Options to a wish; undefined without `--workers`. Throws `InputError`. */
 export function workersWish(flags: WorkersFlags): WorkersWish | undefined {
-  const { workers, exchange, guidanceWorkers, trace } = flags;
+  const { workers, exchange, guidanceWorkers } = flags;
   if (workers === undefined) {
-    const others = { "--exchange": exchange, "--guidance-workers": guidanceWorkers, "--trace": trace };
+    const others = { "--exchange": exchange, "--guidance-workers": guidanceWorkers };
     for (const [name, value] of Object.entries(others)) {
       if (value !== undefined) throw new InputError(`${name} needs --workers N, which it is about.`);
     }
@@ -70,14 +67,13 @@ export function workersWish(flags: WorkersFlags): WorkersWish | undefined {
       `--guidance-workers must be from 1 to the ${workers} of --workers, not ${guidanceWorkers}.`,
     );
   }
-  return { count: workers, payload: exchange ?? "f16", guidanceWorkers, trace };
+  return { count: workers, payload: exchange ?? "f16", guidanceWorkers };
 }
 
 /** Refuses what workers cannot do. Throws `InputError`. */
-export async function checkWorkers({ workers, host }: RenderRun): Promise<void> {
+export function checkWorkers({ workers, host }: RenderRun): void {
   if (workers === undefined) return;
   if (host !== "node") throw new InputError("--workers starts processes: it works with --host node only.");
-  if (workers.trace !== undefined) await requireFolderOf(workers.trace);
 }
 
 /** What segments are made for. */
@@ -134,7 +130,7 @@ export class WorkersRun {
       this.#onEvent({ type: "notice", message: wordsForReport(report) });
       return latents;
     } finally {
-      if (workers.trace !== undefined) await writeFile(workers.trace, trace.toJson());
+      if (this.#run.trace !== undefined) await writeFile(this.#run.trace, trace.toJson());
     }
   }
 

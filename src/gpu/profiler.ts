@@ -30,12 +30,16 @@ export interface PendingTimes {
   readonly dispatches: readonly ProfiledDispatch[];
 }
 
+/** Sees every submission's dispatches and their begins and ends, in nanoseconds of the GPU's own clock. */
+export type TimesListener = (dispatches: readonly ProfiledDispatch[], ticks: BigUint64Array) => void;
+
 /** Collects GPU times per label. */
 export class Profiler {
   readonly #device: GPUDevice;
   readonly #querySet: GPUQuerySet;
   readonly #resolved: GPUBuffer;
   readonly #rows = new Map<string, ProfileRow>();
+  readonly #listeners: TimesListener[] = [];
   #encoded: ProfiledDispatch[] = [];
 
   constructor(device: GPUDevice) {
@@ -87,6 +91,12 @@ export class Profiler {
       row.bytes += bytes;
       this.#rows.set(label, row);
     });
+    for (const listener of this.#listeners) listener(dispatches, ticks);
+  }
+
+  /** Tells `listener` of all submissions from now on. */
+  listen(listener: TimesListener): void {
+    this.#listeners.push(listener);
   }
 
   /** All rows so far, slowest first. */

@@ -1,26 +1,16 @@
-// The timeline of a job in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open: a row for every
-// worker, a box for every step, and the bytes it sent.
+// The timeline of a job on workers: a row for every worker, a box for every step, and the bytes it sent.
 
+import { TraceEvents } from "../util/trace_events.ts";
 import type { CoordinatorEvent, WorkerClip } from "./coordinator_events.ts";
 
-/** An entry of the format; times in microseconds. */
-interface TraceEntry {
-  readonly name: string;
-  readonly ph: "X" | "i" | "C" | "M";
-  readonly ts: number;
-  readonly dur?: number;
-  readonly pid: 1;
-  readonly tid: number;
-  readonly s?: "g";
-  readonly args?: Readonly<Record<string, unknown>>;
-}
+/** Marks that are about all workers. */
+const JOB_ROW = "job";
 
 /** A timeline; begins when it is made. */
 export class Trace {
   readonly #now: () => number;
   readonly #beganAt: number;
-  readonly #entries: TraceEntry[] = [];
-  readonly #rows = new Map<string, number>();
+  readonly #events = new TraceEvents();
   /** What each worker computes. */
   readonly #clips = new Map<string, WorkerClip>();
   /** A step begins for all when the one before has ended for the last. */
@@ -36,62 +26,44 @@ export class Trace {
 
   /** Adds what a coordinator tells. */
   add(event: CoordinatorEvent): void {
+    const at = this.#now() - this.#beganAt;
     switch (event.type) {
       case "joined":
-        this.#mark("joined", this.#row(event.worker), { adapter: event.adapter });
+        this.#events.mark({ name: "joined", row: event.worker, at, args: { adapter: event.adapter } });
         break;
       case "lost":
-        this.#mark("lost", this.#row(event.worker), { reason: event.reason });
+        this.#events.mark({ name: "lost", row: event.worker, at, args: { reason: event.reason } });
         break;
-      case "repeated":
-        this.#mark("repeated", 0, { step: event.step + 1, reason: event.reason });
+      case "repeated": {
+        const args = { step: event.step + 1, reason: event.reason };
+        this.#events.mark({ name: "repeated", row: JOB_ROW, at, args });
         break;
+      }
       case "shared":
-        this.#stepAt = this.#time();
+        this.#stepAt = at;
         this.#step = event.step + 1;
         for (const clip of event.clips) this.#clips.set(clip.worker, clip);
         break;
       case "stepped":
-        this.#addStep(event);
+        this.#addStep(event, at);
         break;
     }
   }
 
   /** The file's text. */
   toJson(): string {
-    return JSON.stringify({ traceEvents: this.#entries, displayTimeUnit: "ms" });
+    return this.#events.toJson();
   }
 
-  #addStep({ step, worker, statistics }: CoordinatorEvent & { type: "stepped" }): void {
-    const at = this.#time();
+  #addStep({ step, worker, statistics }: CoordinatorEvent & { type: "stepped" }, at: number): void {
     if (step > this.#step) {
       this.#stepAt = this.#lastEnd;
       this.#step = step;
     }
     this.#lastEnd = at;
-    const place = { pid: 1, tid: this.#row(worker) } as const;
     const { start = 0, end = 0, passes } = this.#clips.get(worker) ?? {};
     const args = { frames: `${start} to ${end - 1}`, passes: passes?.join(", "), ...statistics };
-    const [ts, dur] = [this.#stepAt, at - this.#stepAt];
-    this.#entries.push({ name: `step ${step}`, ph: "X", ts, dur, ...place, args });
-    const sent = { [worker]: statistics.bytesSent };
-    this.#entries.push({ name: "bytes sent", ph: "C", ts: at, ...place, args: sent });
-  }
-
-  #mark(name: string, tid: number, args: Record<string, unknown>): void {
-    this.#entries.push({ name, ph: "i", ts: this.#time(), pid: 1, tid, s: "g", args });
-  }
-
-  #row(worker: string): number {
-    const known = this.#rows.get(worker);
-    if (known !== undefined) return known;
-    const tid = this.#rows.size + 1;
-    this.#rows.set(worker, tid);
-    this.#entries.push({ name: "thread_name", ph: "M", ts: 0, pid: 1, tid, args: { name: worker } });
-    return tid;
-  }
-
-  #time(): number {
-    return Math.round((this.#now() - this.#beganAt) * 1000);
+    this.#events.box({ name: `step ${step}`, row: worker, at: this.#stepAt, args }, at);
+    this.#events.count({ name: "bytes sent", row: worker, at, args: { [worker]: statistics.bytesSent } });
   }
 }

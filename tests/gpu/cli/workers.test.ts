@@ -209,7 +209,6 @@ describe("what workers cannot do is refused", () => {
     [["--workers", "2", "--guidance-workers", "2"], "more than there are forward passes in a step"],
     [["--guidance-workers", "2"], "--guidance-workers needs --workers"],
     [["--workers", "2", "--guidance", "4", "--guidance-rescale", "0.5"], "--guidance-rescale looks at"],
-    [["--trace", "t.json"], "--trace needs --workers"],
     [["--workers", "2", "--host", "chromium"], "--host node only"],
   ])("%s", async (args, message) => {
     const { code, stderr } = await runWeft(folder, ["render", "a ball", ...args]);
