@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { InputError } from "../errors.ts";
 import { ReferenceMeter, type ReferenceMetrics } from "../metrics/reference_meter.ts";
+import type { PairMotion } from "../metrics/motion.ts";
 import { VideoMeter, type VideoMetrics } from "../metrics/video_meter.ts";
 import type { Scorer, ScoreMeter, VideoScore } from "../onnx/scorer.ts";
 import { cleanPrompt } from "../text/prompt_clean.ts";
@@ -23,6 +24,12 @@ export interface Evaluation {
   readonly score?: VideoScore;
 }
 
+/** What was measured of a file. */
+export interface FileEvaluation extends Evaluation {
+  /** Motion from every frame to the next. */
+  readonly pairs: readonly PairMotion[];
+}
+
 /** What all files share. */
 export interface EvaluationTools {
   readonly ffmpeg: FfmpegRuntime;
@@ -32,7 +39,7 @@ export interface EvaluationTools {
 }
 
 /** Measures one file. Throws `InputError` when it cannot be read or does not fit the reference; AbortError. */
-export async function evaluateFile(file: string, tools: EvaluationTools): Promise<Evaluation> {
+export async function evaluateFile(file: string, tools: EvaluationTools): Promise<FileEvaluation> {
   const bytes = await readVideo(file);
   const prompt = promptOf(bytes);
   const { ffmpeg, reference, signal } = tools;
@@ -53,6 +60,7 @@ export async function evaluateFile(file: string, tools: EvaluationTools): Promis
     file,
     prompt,
     metrics: meter.finish(),
+    pairs: meter.pairs,
     ...(twin && { reference: closeness.finish() }),
     ...(scored && { score: scored }),
   };

@@ -50,6 +50,12 @@ export class VideoMeter {
   #window = { tally: new Tally(), appearance: noAppearance() };
   #firstAppearance: Appearance | null = null;
   #windows: WindowMetrics[] = [];
+  readonly #pairs: PairMotion[] = [];
+
+  /** Motion of frames 0 and 1, 1 and 2, ... so far. */
+  get pairs(): readonly PairMotion[] {
+    return this.#pairs;
+  }
 
   /** Takes the next frames. Throws `InputError` for frames of another size, or too small to look for motion in. */
   write(batch: FrameBatch): void {
@@ -90,6 +96,7 @@ export class VideoMeter {
     const { luma } = picture;
     const toBefore = before && matchBlocks(luma, before.luma);
     const motion = before && toBefore && pairMotion({ rgba, luma, before, toBefore, scale: size.factor });
+    if (motion) this.#pairs.push(motion);
     const flicker =
       before?.before && before.toBefore ? middleFlicker(before.before, before, before.toBefore, luma) : null;
     const sharpness = laplacianVariance(lumaPlane(rgba, size.width, size.height));

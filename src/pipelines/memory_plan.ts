@@ -159,7 +159,7 @@ export function planCpuMemory(size: VideoSize, config: WanTransformerConfig): Me
       4 * tokensAtOnce * (12 * dim + 2 * config.ffn_dim) + 4 * heldKeys * 6 * dim + LOGITS_BYTES,
     largestBufferBytes: 4 * tokensAtOnce * config.ffn_dim,
     pieceFrames,
-    place: "memory on the CPU",
+    place: "WebAssembly memory",
   };
 }
 

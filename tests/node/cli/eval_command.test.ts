@@ -73,6 +73,18 @@ test("compares with a reference, frame by frame", async () => {
   );
 });
 
+test("compares the borders of clips with other places", async () => {
+  const files = [path("moving.mp4"), path("still.mp4")];
+  const text = await evaluate(...files, "--borders", "3,5");
+  expect(text).toContain("4 clip borders, 6 other latent borders, 34 pairs within latent frames");
+  expect(text).toMatch(/flow +\d\.\d\d \(.*\) +[01]\.\d{3} +\d\.\d\d\n/);
+  const { borders, videos } = JSON.parse(await evaluate(...files, "--borders", "3,5", "--json"));
+  expect(borders.flow.clipBorders.count).toBe(4);
+  expect(borders.flow.pValue).toBeGreaterThan(0.05);
+  expect(videos[0]).not.toHaveProperty("pairs");
+  await expect(evaluate(...files, "--borders", "9")).rejects.toThrow(/No clip border of --borders 9/);
+});
+
 test("says which file cannot be read", async () => {
   await expect(evaluate(path("none.mp4"))).rejects.toThrow(/none.mp4 cannot be read/);
   writeFileSync(path("text.mp4"), "no video");
