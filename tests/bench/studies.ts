@@ -1,6 +1,7 @@
 // Studies: benches with arguments of their own, which answer a question rather than time a kernel.
-import { benchClips, clipWorker } from "./clips.ts";
-import { holdMemory, probePins } from "./gpu_pinning.ts";
+import { benchClips } from "./clips/main.ts";
+import { holdMemory, probePins } from "./clips/pins.ts";
+import { clipWorker } from "./clips/worker.ts";
 import { guidance } from "./guidance/main.ts";
 import { longVideos } from "./long_video.ts";
 import { searchedMasks } from "./searched.ts";
@@ -39,23 +40,16 @@ export const STUDIES: readonly Study[] = [
   },
   {
     name: "clips",
-    usage: "[1,2] [PLAN+PLAN] [f16] [81] [PIN]",
-    description: "denoising steps of the 1.3B transformer in clips on several cards (clips.ts)",
-    run: async (args) => printTable("clips", await benchClips(args)),
+    usage: "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16] [frames=81] [steps=4] [pin=PIN] [limit=240]",
+    description: "denoising steps of the 1.3B transformer shared by several cards (clips/main.ts)",
+    run: benchClips,
   },
   {
     name: "pins",
-    usage: "",
-    description: "ways to pin a process to one of several equal cards (gpu_pinning.ts)",
-    run: async () => printTable("pins", await probePins()),
+    usage: "[PIN...]",
+    description: "ways to pin a process to one of several equal cards (clips/pins.ts)",
+    run: probePins,
   },
   { name: "clip-worker", usage: "", description: "one worker of clips", isHidden: true, run: clipWorker },
   { name: "pin-probe", usage: "", description: "one process of pins", isHidden: true, run: holdMemory },
 ];
-
-/** For people, and once more as one line of JSON. */
-function printTable(title: string, rows: readonly object[]): void {
-  console.log(`\n${title}`);
-  console.table(rows);
-  console.log(JSON.stringify(rows));
-}
