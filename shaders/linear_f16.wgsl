@@ -74,7 +74,7 @@ fn main(
         x_tile[x_row_$e * STRIDE + stage_column] = select(vec4<u32>(), next_x_$e, inside);
         #end
         #repeat e W_LOADS
-        weight_tile[weight_row_$e * STRIDE + stage_column] = to_f16(next_weight_$e);
+        weight_tile[weight_row_$e * STRIDE + stage_column] = staged_weight(next_weight_$e);
         #end
         // In front of the barrier: behind it the compiler would fetch when the values are needed.
         let next = min(k8 + TILE_K8 + stage_column, k8_end - 1u);

@@ -8,6 +8,6 @@ fn fetch_weight8(row: u32, k8: u32) -> packed_weight8 {
     return weight[row * (params.k / 8u) + k8];
 }
 
-fn to_f16(packed: packed_weight8) -> vec4<u32> {
+fn staged_weight(packed: packed_weight8) -> vec4<u32> {
     return packed;
 }

@@ -11,7 +11,7 @@ fn fetch_weight8(row: u32, k8: u32) -> packed_weight8 {
     return packed_weight8(weight[at], weight[at + 1u]);
 }
 
-fn to_f16(packed: packed_weight8) -> vec4<u32> {
+fn staged_weight(packed: packed_weight8) -> vec4<u32> {
     return vec4<u32>(
         pack2x16float(packed.low.xy), pack2x16float(packed.low.zw),
         pack2x16float(packed.high.xy), pack2x16float(packed.high.zw),

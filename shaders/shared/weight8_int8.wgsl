@@ -12,7 +12,7 @@ fn fetch_weight8(row: u32, k8: u32) -> packed_weight8 {
     );
 }
 
-fn to_f16(packed: packed_weight8) -> vec4<u32> {
+fn staged_weight(packed: packed_weight8) -> vec4<u32> {
     let scale_bias = unpack2x16float(packed.z);
     let low = vec4<f32>(unpack4xU8(packed.x)) * scale_bias.x + scale_bias.y;
     let high = vec4<f32>(unpack4xU8(packed.y)) * scale_bias.x + scale_bias.y;

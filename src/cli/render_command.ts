@@ -143,6 +143,7 @@ function addRunOptions(command: Command): void {
       new Option("--arithmetic <type>", "default: f16 where the adapter has it; f32 with --dump").choices([
         "f32",
         "f16",
+        "int8",
       ]),
     )
     .option("--max-memory <size>", 'most GPU memory to use, such as "8GiB"', byteSize)

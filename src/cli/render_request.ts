@@ -1,5 +1,6 @@
 // What `weft render` is asked to do, as plain data: jobs, and what they share. Commander and batch files both end here.
 
+import type { NumberType } from "../pipelines/arithmetic.ts";
 import type { EngineWish } from "../pipelines/engine.ts";
 import type { PayloadType } from "../parallel/key_codec.ts";
 import type { LaterPrompt, RenderOptions } from "../pipelines/render_options.ts";
@@ -65,7 +66,7 @@ export interface RenderRun {
   readonly model: string;
   readonly vae?: string | undefined;
   readonly weights?: "stored" | "f32" | "f16" | "int8" | undefined;
-  readonly arithmetic?: "f32" | "f16" | undefined;
+  readonly arithmetic?: NumberType | undefined;
   readonly maxMemory?: number | undefined;
   /** Denoise on worker processes. */
   readonly workers?: WorkersWish | undefined;

@@ -77,7 +77,7 @@ async function openPipeline(
     openOrt: openOrtInNode,
     decoder: decoderFile(run.vae),
     storage: run.weights,
-    dtype: run.arithmetic ?? (isDump ? "f32" : undefined),
+    arithmetic: run.arithmetic ?? (isDump ? "f32" : undefined),
     signal,
   });
 }

@@ -158,7 +158,7 @@ async function openPipeline(gpu: Gpu, { flags, webgpu, signal }: SearchJob): Pro
     openGpu: gpu.capabilities.software ? undefined : openGpu,
     openOrt: openOrtInNode,
     storage: flags.weights,
-    dtype: flags.arithmetic,
+    arithmetic: flags.arithmetic,
     signal,
   });
 }

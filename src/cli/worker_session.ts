@@ -61,7 +61,7 @@ export class WorkerSession {
         ),
       decoder: decoderFile(job.vae),
       storage: job.weights,
-      dtype: job.arithmetic,
+      arithmetic: job.arithmetic,
     });
     return this.#pipeline;
   }

@@ -2,7 +2,7 @@
 
 import type { LinearWeights } from "../tensor/linear_weights.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { WeightLoader } from "../weights/weight_loader.ts";
+import type { LinearUse, WeightLoader } from "../weights/weight_loader.ts";
 import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
 
 /** The projections of one attention and the norms of its q and k. */
@@ -78,21 +78,25 @@ async function loadBlock(
   const dim = innerDim(config);
   return {
     scaleShiftTable: await loader.vector(`${prefix}.scale_shift_table`, [1, 6, dim]),
-    attn1: await loadAttention(loader, `${prefix}.attn1`, dim),
+    attn1: await loadAttention(loader, `${prefix}.attn1`, { dim, keysOf: "tokens" }),
     norm2Weight: await loader.vector(`${prefix}.norm2.weight`, [dim]),
     norm2Bias: await loader.vector(`${prefix}.norm2.bias`, [dim]),
-    attn2: await loadAttention(loader, `${prefix}.attn2`, dim),
-    ffnIn: await loader.linear(`${prefix}.ffn.net.0.proj`, [config.ffn_dim, dim]),
-    ffnOut: await loader.linear(`${prefix}.ffn.net.2`, [dim, config.ffn_dim]),
+    attn2: await loadAttention(loader, `${prefix}.attn2`, { dim, keysOf: "few rows" }),
+    ffnIn: await loader.linear(`${prefix}.ffn.net.0.proj`, [config.ffn_dim, dim], "tokens"),
+    ffnOut: await loader.linear(`${prefix}.ffn.net.2`, [dim, config.ffn_dim], "tokens"),
   };
 }
 
-async function loadAttention(loader: WeightLoader, prefix: string, dim: number): Promise<AttentionWeights> {
+async function loadAttention(
+  loader: WeightLoader,
+  prefix: string,
+  { dim, keysOf }: { dim: number; keysOf: LinearUse },
+): Promise<AttentionWeights> {
   return {
-    toQ: await loader.linear(`${prefix}.to_q`, [dim, dim]),
-    toK: await loader.linear(`${prefix}.to_k`, [dim, dim]),
-    toV: await loader.linear(`${prefix}.to_v`, [dim, dim]),
-    toOut: await loader.linear(`${prefix}.to_out.0`, [dim, dim]),
+    toQ: await loader.linear(`${prefix}.to_q`, [dim, dim], "tokens"),
+    toK: await loader.linear(`${prefix}.to_k`, [dim, dim], keysOf),
+    toV: await loader.linear(`${prefix}.to_v`, [dim, dim], keysOf),
+    toOut: await loader.linear(`${prefix}.to_out.0`, [dim, dim], "tokens"),
     normQ: await loader.vector(`${prefix}.norm_q.weight`, [dim]),
     normK: await loader.vector(`${prefix}.norm_k.weight`, [dim]),
   };

@@ -8,6 +8,7 @@ import {
   binding,
   type DType,
   elementCount,
+  reshape,
   type Tensor,
   tensorBytes,
   temporaryTensor,
@@ -18,8 +19,9 @@ import { linearDirect } from "./linear_direct.ts";
 import { fitsF16, linearF16 } from "./linear_f16.ts";
 import { fitsSubgroupMatrix, linearSubgroupMatrix } from "./linear_subgroup_matrix.ts";
 import { type LinearVariant, tileVariant } from "./linear_variant.ts";
-import { hasMatrixUnits } from "./matrix_units.ts";
+import { hasInt8MatrixUnits, hasMatrixUnits } from "./matrix_units.ts";
 import { requireRow } from "./operand_checks.ts";
+import { quantizeRows } from "./quantize_rows.ts";
 
 /** What may vary from call to call. */
 export interface LinearOptions {
@@ -31,6 +33,7 @@ export interface LinearOptions {
   /**
    * Which kernel; default "direct" on software adapters, otherwise "tiled" for f32 operands, and for f16 ones
    * "subgroup_matrix" where the adapter has matrix units and the sizes suit them, else "f16" where k is a multiple of 8.
+   * Weights "int8_rows" are only for "subgroup_matrix", which then rounds x to int8, too, each row to a scale of its own.
    */
   readonly variant?: keyof typeof VARIANTS;
 }
@@ -64,7 +67,7 @@ export function linear(
       `Cannot record linear as inner dimensions must match: x is [${x.shape.join(", ")}], ${label} is [${n}, ${k}].`,
     );
   }
-  const multiple = weight.storage === "int8" ? 64 : 4;
+  const multiple = weight.storage.startsWith("int8") ? 64 : 4;
   if (k % multiple !== 0) {
     throw new WeightsError(
       `${label} has ${k} input features; Weft needs a multiple of ${multiple} for ${weight.storage} weights.`,
@@ -74,25 +77,46 @@ export function linear(
   const out = temporaryTensor(recorder, { label, dtype, shape: [...x.shape.slice(0, -1), n] });
   const { capabilities } = recorder.gpu;
   const variant = options.variant ?? defaultVariant(capabilities, x, weights);
+  if (weight.storage === "int8_rows" && variant !== "subgroup_matrix") {
+    throw new Error(`Cannot record linear ${variant}: ${label} is stored for int8 matrix units only.`);
+  }
   const { kernel, constants, enables = [], workgroups } = VARIANTS[variant](m, n, capabilities);
+  const { buffers, release } = operandBuffers(recorder, x, weights);
   recorder.dispatch({
     kernel,
     constants: { elem: x.dtype, out_elem: dtype, ACTIVATION: ACTIVATIONS[activation], ...constants },
-    imports: { storage: weight.storage },
+    imports: { storage: weight.storage, operands: weight.storage === "int8_rows" ? "int8" : "f16" },
     enables: enables.length === 0 && (x.dtype === "f16" || dtype === "f16") ? ["f16"] : enables,
     params: { m, n, k },
-    buffers: {
-      x: binding(x),
-      bias: binding(bias),
-      out: binding(out),
-      weight: binding(weight.data),
-      ...(weight.storage === "int8" ? { weight_scale_bias: binding(weight.scaleBias) } : {}),
-    },
+    buffers: { ...buffers, bias: binding(bias), out: binding(out), weight: binding(weight.data) },
     workgroups,
     flops: 2 * m * n * k,
     bytes: tensorBytes(x) + tensorBytes(out) + tensorBytes(weight.data),
   });
+  release();
   return out;
+}
+
+/** x and what the storage of the weights adds; int8 operands are made from x first. */
+function operandBuffers(
+  recorder: Recorder,
+  x: Tensor,
+  { n, k, weight }: LinearWeights,
+): { buffers: Record<string, ReturnType<typeof binding>>; release: () => void } {
+  const kept = (): void => {};
+  switch (weight.storage) {
+    case "f32":
+    case "f16":
+      return { buffers: { x: binding(x) }, release: kept };
+    case "int8":
+      return { buffers: { x: binding(x), weight_scale_bias: binding(weight.scaleBias) }, release: kept };
+    case "int8_rows": {
+      const { data, scale } = quantizeRows(recorder, reshape(x, [elementCount(x.shape) / k, k]));
+      requireRow("linear", weight.scale, { columns: n });
+      const buffers = { x: binding(data), x_scale: binding(scale), weight_scale: binding(weight.scale) };
+      return { buffers, release: () => [data, scale].forEach(({ buffer }) => recorder.release(buffer)) };
+    }
+  }
 }
 
 function defaultVariant(
@@ -100,6 +124,7 @@ function defaultVariant(
   { dtype }: Tensor,
   { n, k, weight }: LinearWeights,
 ): keyof typeof VARIANTS {
+  if (weight.storage === "int8_rows") return hasInt8MatrixUnits(capabilities) ? "subgroup_matrix" : "tiled";
   if (capabilities.software) return "direct";
   if (dtype !== "f16") return "tiled";
   const suits = weight.storage !== "f32" && fitsSubgroupMatrix(n, k) && hasMatrixUnits(capabilities);

@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { InputError } from "../errors.ts";
+import type { NumberType } from "../pipelines/arithmetic.ts";
 import type { DenoiserOptions } from "../pipelines/denoiser.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoSpec } from "../video/video_format.ts";
@@ -17,7 +18,7 @@ export interface WorkerModel {
   /** A decoder's file in place of the model's. */
   readonly vae?: string | undefined;
   readonly weights?: "stored" | "f32" | "f16" | "int8" | undefined;
-  readonly arithmetic?: "f32" | "f16" | undefined;
+  readonly arithmetic?: NumberType | undefined;
   /** Bytes of GPU memory. */
   readonly maxMemory?: number | undefined;
 }
@@ -41,7 +42,7 @@ const modelSchema = v.object({
   modelHash: v.optional(v.string()),
   vae: v.optional(v.string()),
   weights: v.optional(v.picklist(["stored", "f32", "f16", "int8"])),
-  arithmetic: v.optional(v.picklist(["f32", "f16"])),
+  arithmetic: v.optional(v.picklist(["f32", "f16", "int8"])),
   maxMemory: v.optional(v.number()),
 });
 

@@ -1,6 +1,7 @@
 // What a worker computes with a loaded pipeline: clips of a render, and segments of its file.
 
 import { InputError } from "../errors.ts";
+import { chooseNumbers, type NumberType } from "../pipelines/arithmetic.ts";
 import type { EngineDescription } from "../pipelines/engine.ts";
 import { latentSize } from "../pipelines/render_latents.ts";
 import { createSegmentMaker, type SegmentMaker } from "../pipelines/segment_maker.ts";
@@ -47,7 +48,6 @@ export async function openSegments(
 }
 
 /** Type of activations, and so of keys and values, that a pipeline computes with. */
-function activationType(engine: EngineDescription, asked: "f32" | "f16" | undefined): "f32" | "f16" {
-  if (engine.name === "onnx") return "f32";
-  return asked ?? (engine.capabilities.f16 ? "f16" : "f32");
+function activationType(engine: EngineDescription, asked: NumberType | undefined): "f32" | "f16" {
+  return engine.name === "onnx" ? "f32" : chooseNumbers(engine.capabilities, { arithmetic: asked }).dtype;
 }

@@ -22,6 +22,7 @@ import {
 } from "./decode_latents.ts";
 import { denoise, type DenoiseOptions, type DenoiseState, requireFinite } from "./denoise.ts";
 import { countTokens, type EncodedPrompt, encodeRenderPrompts, promptIds } from "./encode_prompt.ts";
+import type { NumberType } from "./arithmetic.ts";
 import type { Engine, EngineDescription, EngineTransformer } from "./engine.ts";
 import type { PipelineEvent, Stage } from "./events.ts";
 import { forwardOnce } from "./forward_once.ts";
@@ -47,8 +48,8 @@ export interface WanPipelineOptions {
   readonly decoder?: DecoderFile | undefined;
   /** Linear weights in GPU memory; default as stored on hardware, f32 on software adapters (faster there). */
   readonly storage?: WeightStorage | undefined;
-  /** Arithmetic of activations; default f16 where the adapter has it. */
-  readonly dtype?: "f32" | "f16" | undefined;
+  /** Default f16 where the adapter has it. */
+  readonly arithmetic?: NumberType | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -383,8 +384,8 @@ function previewEvent(
   return { type: "preview", step, steps, width, height, frames: latentPreview(predicted, shape, rgb) };
 }
 
-function openEngine({ openGpu, openOrt, storage, dtype }: WanPipelineOptions): Promise<Engine> {
-  return openGpu ? openWebgpuEngine({ openGpu, openOrt, storage, dtype }) : openOnnxEngine(openOrt);
+function openEngine({ openGpu, openOrt, storage, arithmetic }: WanPipelineOptions): Promise<Engine> {
+  return openGpu ? openWebgpuEngine({ openGpu, openOrt, storage, arithmetic }) : openOnnxEngine(openOrt);
 }
 
 function ignore(): void {

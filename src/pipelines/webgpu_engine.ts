@@ -8,9 +8,9 @@ import { chooseOrtTarget, type OrtRuntime, type OrtTarget } from "../onnx/ort_ru
 import { encodeTokens } from "../text/umt5_encoder.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { WeightStorage } from "../weights/weight_loader.ts";
+import { type NumberType, chooseNumbers, type Numbers, type NumbersWish } from "./arithmetic.ts";
 import type { Engine, EngineTransformer } from "./engine.ts";
 import { checkMemory } from "./memory_plan.ts";
-import { adapterName } from "./render_metadata.ts";
 import { createWebgpuDenoiser } from "./webgpu_denoiser.ts";
 
 /** What the engine is opened with. */
@@ -19,22 +19,15 @@ export interface WebgpuEngineOptions {
   readonly openOrt: (target: OrtTarget) => Promise<OrtRuntime>;
   /** Linear weights in GPU memory; default as stored on hardware, f32 on software adapters (faster there). */
   readonly storage?: WeightStorage | undefined;
-  /** Arithmetic of activations; default f16 where the adapter has it. */
-  readonly dtype?: "f32" | "f16" | undefined;
+  /** Default f16 where the adapter has it. */
+  readonly arithmetic?: NumberType | undefined;
 }
 
 /** Opens the device. */
 export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<Engine> {
   const gpu = await options.openGpu();
   const { capabilities } = gpu;
-  const { storage = capabilities.software ? "f32" : "stored" } = options;
-  const { dtype = capabilities.f16 ? "f16" : "f32" } = options;
-  if (dtype === "f16" && !capabilities.f16) {
-    gpu.dispose();
-    throw new InputError(
-      `f16 arithmetic was asked for, but ${adapterName(capabilities)} has none; ask for f32, or leave the choice to Weft.`,
-    );
-  }
+  const { storage, dtype } = numbersOn(gpu, options);
   let ort: Promise<OrtRuntime> | undefined;
   return {
     description: { name: "webgpu", capabilities },
@@ -45,7 +38,7 @@ export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<En
       // The text encoder is too sensitive for int8.
       return await encodeTokens(gpu, prompts, {
         ...encode,
-        storage: storage === "int8" ? "stored" : storage,
+        storage: storage === "int8" || storage === "int8_rows" ? "stored" : storage,
       });
     },
     async loadTransformer(checkpoint, load) {
@@ -67,6 +60,15 @@ export async function openWebgpuEngine(options: WebgpuEngineOptions): Promise<En
     explain: (error) => gpu.explain(error),
     dispose: async () => gpu.dispose(),
   };
+}
+
+function numbersOn(gpu: Gpu, wish: NumbersWish): Numbers {
+  try {
+    return chooseNumbers(gpu.capabilities, wish);
+  } catch (error) {
+    gpu.dispose();
+    throw error;
+  }
 }
 
 /** The kernels read four numbers at a time. Throws `InputError` for sizes that are not whole fours. */
@@ -106,7 +108,7 @@ function transformerOn(gpu: Gpu, transformer: WanTransformer3DModel): EngineTran
 /** Bytes of a checkpoint's weights in a storage; vectors are too small to matter. */
 function weightBytes(checkpoint: Checkpoint, storage: WeightStorage): number {
   if (storage === "stored") return checkpoint.totalBytes;
-  const elementBytes = { f32: 4, f16: 2, int8: 1.0625 }[storage];
+  const elementBytes = { f32: 4, f16: 2, int8: 1.0625, int8_rows: 1 }[storage];
   return checkpoint.names.reduce(
     (sum, name) =>
       sum + elementBytes * checkpoint.info(name).shape.reduce((product, size) => product * size, 1),

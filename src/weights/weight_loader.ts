@@ -15,13 +15,18 @@ import {
 import { f16ArrayFromF32 } from "../util/half.ts";
 import { GROUP_SIZE, quantizeAffine } from "./affine.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { quantizeRowsInt8 } from "./row_int8.ts";
 import { f32FromStored, type StoredTensor } from "./stored_tensor.ts";
 
 /**
  * How Linear weights are kept in GPU memory: "stored" as the file has them (bf16 as f16), or converted to one storage.
- * int8 needs input features in whole groups of 64; layers that have not stay f16.
+ * int8 needs input features in whole groups of 64; layers that have not stay f16. "int8_rows", for int8 matrix units,
+ * is only for layers over the video's tokens: the others stay as the file has them.
  */
-export type WeightStorage = "stored" | "f32" | "f16" | "int8";
+export type WeightStorage = "stored" | "f32" | "f16" | "int8" | "int8_rows";
+
+/** What a Linear layer is applied to: the video's tokens, thousands of rows, or something shorter. */
+export type LinearUse = "tokens" | "few rows";
 
 /** How to load. */
 export interface WeightLoaderOptions {
@@ -67,12 +72,18 @@ export class WeightLoader {
    * The Linear layer `prefix.weight` [n, k] (or a convolution whose kernel is its patch, seen as [n, k]) and
    * `prefix.bias` [n]; a missing bias is zero.
    */
-  async linear(prefix: string, shape: readonly [number, ...number[]]): Promise<LinearWeights> {
+  async linear(
+    prefix: string,
+    shape: readonly [number, ...number[]],
+    use: LinearUse = "few rows",
+  ): Promise<LinearWeights> {
     const { signal } = this.#options;
     const name = `${prefix}.weight`;
     const [n, ...inner] = shape;
     const k = elementCount(inner);
     const stored = await this.#readStored(name, shape);
+    const storage =
+      use === "tokens" || this.#options.storage !== "int8_rows" ? this.#options.storage : "stored";
     this.#report(name);
     const hasBias = this.#checkpoint.has(`${prefix}.bias`);
     const bias = hasBias
@@ -83,7 +94,7 @@ export class WeightLoader {
       label: prefix,
       n,
       k,
-      weight: this.#uploadStorage(name, [n, k], stored),
+      weight: this.#upload(name, [n, k], { stored, storage }),
       bias: this.constant({ label: `${prefix}.bias`, shape: [n] }, bias),
     };
   }
@@ -96,12 +107,17 @@ export class WeightLoader {
   /** bf16 is kept as f16 where its values fit: the same bytes, and only the tiniest numbers are rounded. */
   async #readStored(name: string, shape: readonly number[]): Promise<StoredTensor> {
     const { signal, storage } = this.#options;
-    const bf16 = storage === "f32" || storage === "int8" ? "f32" : "f16";
+    const bf16 = storage === "f16" || storage === "stored" ? "f16" : "f32";
     return await this.#checkpoint.readStored(name, { shape, signal, bf16 });
   }
 
-  #uploadStorage(label: string, shape: readonly [number, number], stored: StoredTensor): LinearStorage {
-    const converted = convertStorage(stored, this.#options.storage, shape[1]);
+  #upload(
+    label: string,
+    shape: readonly [number, number],
+    { stored, storage }: { stored: StoredTensor; storage: WeightStorage },
+  ): LinearStorage {
+    if (storage === "int8_rows" && shape[1] % GROUP_SIZE === 0) return this.#uploadRows(label, shape, stored);
+    const converted = convertStorage(stored, storage, shape[1]);
     switch (converted.storage) {
       case "f32":
         return { storage: "f32", data: this.constant({ label, shape }, converted.data) };
@@ -113,6 +129,17 @@ export class WeightLoader {
       case "int8":
         return this.#uploadInt8(label, shape, converted);
     }
+  }
+
+  #uploadRows(label: string, [n, k]: readonly [number, number], stored: StoredTensor): LinearStorage {
+    const { q, scales } = quantizeRowsInt8(f32FromStored(stored), k);
+    const data = this.#own(createTensor(this.#gpu, { label, dtype: "u32", shape: [n, k / 4] }));
+    writeBytes(this.#gpu, data, bytesOf(q));
+    return {
+      storage: "int8_rows",
+      data,
+      scale: this.constant({ label: `${label}.scale`, shape: [n] }, scales),
+    };
   }
 
   #uploadInt8(
@@ -148,7 +175,7 @@ export class WeightLoader {
 }
 
 function convertStorage(stored: StoredTensor, storage: WeightStorage, k: number): StoredTensor {
-  if (storage === "stored" || storage === stored.storage) return stored;
+  if (storage === "stored" || storage === "int8_rows" || storage === stored.storage) return stored;
   const { shape } = stored;
   if (storage === "int8" && k % GROUP_SIZE === 0) {
     return { storage, shape, ...quantizeAffine(f32FromStored(stored), k) };
@@ -157,6 +184,6 @@ function convertStorage(stored: StoredTensor, storage: WeightStorage, k: number)
   return { storage: "f16", shape, bits: f16ArrayFromF32(f32FromStored(stored)) };
 }
 
-function bytesOf(view: Uint16Array | Uint32Array): Uint8Array {
+function bytesOf(view: Int8Array | Uint16Array | Uint32Array): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }

@@ -6,12 +6,14 @@ import { freeGeometry } from "../../src/dit/geometry.ts";
 import { freeTextContext } from "../../src/dit/text_context.ts";
 import { WanTransformer3DModel } from "../../src/dit/transformer_wan.ts";
 import { innerDim, type WanTransformerConfig } from "../../src/dit/transformer_config.ts";
+import { hasInt8MatrixUnits } from "../../src/ops/matrix_units.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import { peakLine } from "../../src/cli/profile_table.ts";
 import { measureDevicePeaks, shareOfPeak } from "../../src/pipelines/device_peaks.ts";
 import { initialNoise } from "../../src/pipelines/noise.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
+import { relativeL2 } from "../reference/compare.ts";
 import type { BenchRow } from "./bench_row.ts";
 import type { BenchRun } from "./bench_run.ts";
 import { median } from "./median.ts";
@@ -30,7 +32,7 @@ export interface ForwardCase {
 /** The arithmetic and how weights are stored. */
 interface ForwardKind {
   readonly dtype: "f32" | "f16";
-  readonly storage: "f16" | "int8";
+  readonly storage: "f16" | "int8" | "int8_rows";
 }
 
 const DENSE = { planName: "full", plan: full() };
@@ -45,6 +47,7 @@ const TINY: readonly ForwardCase[] = [{ numFrames: 5, height: 32, width: 32, ...
 const KINDS: readonly ForwardKind[] = [
   { dtype: "f16", storage: "f16" },
   { dtype: "f16", storage: "int8" },
+  { dtype: "f16", storage: "int8_rows" },
   { dtype: "f32", storage: "f16" },
 ];
 
@@ -58,21 +61,25 @@ export function forwardConfig(tiny: boolean): WanTransformerConfig {
 export async function benchForward(run: BenchRun): Promise<void> {
   const { tiny } = run.options;
   const config = forwardConfig(tiny);
+  const velocities = new Map<string, Float32Array>();
   for (const kind of KINDS) {
     if (!run.hasTime) return;
     await run.withGpu(
       async (gpu) => {
         if (kind.dtype === "f16" && !gpu.capabilities.f16) return run.note("No f16 on this adapter.");
         const { dtype, storage } = kind;
-        const model = await WanTransformer3DModel.load(gpu, randomCheckpoint(storage), {
+        const isInt8 = storage === "int8_rows";
+        if (isInt8 && !hasInt8MatrixUnits(gpu.capabilities))
+          return run.note("No int8 matrix units on this adapter.");
+        const model = await WanTransformer3DModel.load(gpu, randomCheckpoint(isInt8 ? "f16" : storage), {
           config,
           dtype,
-          storage: "stored",
+          storage: isInt8 ? storage : "stored",
         });
         for (const size of tiny ? TINY : CASES.slice(0, dtype === "f32" ? 1 : undefined)) {
           if (!run.hasTime) break;
           const { repetitions } = run.options;
-          run.add(await timeForward(gpu, model, { size, kind, repetitions }));
+          run.add(await timeForward(gpu, model, { size, kind, repetitions, velocities }));
         }
         model.dispose();
       },
@@ -94,19 +101,22 @@ interface ForwardRun {
   readonly size: ForwardCase;
   readonly kind: ForwardKind;
   readonly repetitions: number;
+  /** What the first kind of run predicted, by work: what the others are compared with. */
+  readonly velocities: Map<string, Float32Array>;
 }
 
 async function timeForward(
   gpu: Gpu,
   model: WanTransformer3DModel,
-  { size, kind, repetitions }: ForwardRun,
+  { size, kind, repetitions, velocities }: ForwardRun,
 ): Promise<BenchRow> {
+  const work = forwardWork(model.config, size);
   const { pass, tokens, dispose } = await preparePass(gpu, model, size);
   gpu.memory.trim();
   gpu.memory.resetPeak();
   const compiled = gpu.pipelines.size;
   const times: number[] = [];
-  let [compileMs, commands, finite] = [0, 0, true];
+  let [compileMs, commands, finite, difference] = [0, 0, true, 0];
   // The first pass compiles, the second learns how much work fits into a submission: neither counts.
   for (let i = -2; i < repetitions; i++) {
     const start = performance.now();
@@ -119,17 +129,23 @@ async function timeForward(
     }
     await recorder.submit({ onProgress: (_, total) => (commands = total) });
     if (i >= 0) times.push(performance.now() - start);
-    else finite &&= (await readTensor(gpu, velocity)).every(Number.isFinite);
+    else {
+      const values = await readTensor(gpu, velocity);
+      finite &&= values.every(Number.isFinite);
+      const first = velocities.get(work) ?? values;
+      velocities.set(work, first);
+      difference = relativeL2(values, first);
+    }
     freeTensor(gpu, velocity);
   }
   const milliseconds = median(times);
   const { peakBytes } = gpu.memory.use;
   dispose();
   return {
-    work: forwardWork(model.config, size),
+    work,
     by: "weft",
-    variant: `${kind.dtype} arithmetic, ${kind.storage} weights`,
-    precision: kind.storage === "int8" ? "int8" : kind.dtype,
+    variant: `${kind.storage === "int8_rows" ? "int8" : kind.dtype} arithmetic, ${kind.storage} weights`,
+    precision: kind.storage.startsWith("int8") ? "int8" : kind.dtype,
     clock: "wall",
     milliseconds,
     repetitions,
@@ -142,6 +158,7 @@ async function timeForward(
       pipelines: gpu.pipelines.size - compiled,
       "compile ms": Math.round(compileMs),
       finite: String(finite),
+      "from f16": difference.toExponential(1),
     },
   };
 }

@@ -3,7 +3,9 @@ import type { Capabilities } from "../../src/gpu/capabilities.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import { linear, type LinearOptions } from "../../src/ops/linear.ts";
-import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
+import { hasInt8MatrixUnits, hasMatrixUnits } from "../../src/ops/matrix_units.ts";
+import { quantizeRows } from "../../src/ops/quantize_rows.ts";
+import type { LinearStorage } from "../../src/tensor/linear_weights.ts";
 import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
 import type { BenchRow } from "./bench_row.ts";
 import type { BenchRun } from "./bench_run.ts";
@@ -43,7 +45,11 @@ export function linearWork([m, n, k]: LinearShape): string {
 export interface LinearKernel {
   readonly variant: NonNullable<LinearOptions["variant"]>;
   readonly dtype: "f32" | "f16";
+  /** Products of integers: of the same weights and activations, rounded. */
+  readonly int8?: boolean;
 }
+
+const MATRIX_UNITS = { variant: "subgroup_matrix", dtype: "f16" } as const;
 
 /** What the adapter can run, the slowest first. */
 export function linearKernels(capabilities: Capabilities): LinearKernel[] {
@@ -51,7 +57,8 @@ export function linearKernels(capabilities: Capabilities): LinearKernel[] {
   return [
     { variant: "tiled", dtype: "f32" },
     ...(capabilities.f16 ? [{ variant: "f16", dtype: "f16" } as const] : []),
-    ...(hasMatrixUnits(capabilities) ? [{ variant: "subgroup_matrix", dtype: "f16" } as const] : []),
+    ...(hasMatrixUnits(capabilities) ? [MATRIX_UNITS] : []),
+    ...(hasInt8MatrixUnits(capabilities) ? [{ ...MATRIX_UNITS, int8: true }] : []),
   ];
 }
 
@@ -82,29 +89,40 @@ export interface PreparedLinear {
 export async function prepareLinear(
   gpu: Gpu,
   [m, n, k]: LinearShape,
-  { variant, dtype }: LinearKernel,
+  { variant, dtype, int8 = false }: LinearKernel,
 ): Promise<PreparedLinear> {
   const x = await randomTensor(gpu, { label: "x", dtype, shape: [m, k] }, { seed: 1, scale: 1 });
   const w = await randomTensor(gpu, { label: "w", dtype: "f16", shape: [n, k] }, { seed: 2, scale: 0.05 });
   const bias = uploadTensor(gpu, { label: "b", dtype: "f32", shape: [n] }, new Float32Array(n));
-  const weights = { label: "linear", n, k, weight: { storage: "f16", data: w }, bias } as const;
+  const weight: LinearStorage = int8 ? await asInt8(gpu, w) : { storage: "f16", data: w };
+  const weights = { label: "linear", n, k, weight, bias };
   return {
     x,
     w,
     record: (recorder) => linear(recorder, x, weights, { variant, dtype }),
     dispose: () => {
       for (const tensor of [x, w, bias]) freeTensor(gpu, tensor);
+      if (weight.storage === "int8_rows")
+        for (const tensor of [weight.data, weight.scale]) freeTensor(gpu, tensor);
       gpu.memory.trim();
     },
   };
 }
 
+async function asInt8(gpu: Gpu, w: Tensor): Promise<LinearStorage> {
+  const recorder = new Recorder(gpu, "quantize");
+  const { data, scale } = quantizeRows(recorder, w);
+  for (const { buffer } of [data, scale]) recorder.keep(buffer);
+  await recorder.submit();
+  return { storage: "int8_rows", data, scale };
+}
+
 async function timeLinear(
   gpu: Gpu,
   shape: LinearShape,
-  { variant, dtype, repetitions }: LinearKernel & { readonly repetitions: number },
+  { repetitions, ...kernel }: LinearKernel & { readonly repetitions: number },
 ): Promise<BenchRow> {
-  const { x, w, record, dispose } = await prepareLinear(gpu, shape, { variant, dtype });
+  const { x, w, record, dispose } = await prepareLinear(gpu, shape, kernel);
   const launch = async (): Promise<Tensor> => {
     const recorder = new Recorder(gpu, "linear");
     const y = record(recorder);
@@ -120,8 +138,8 @@ async function timeLinear(
   return {
     work: linearWork(shape),
     by: "weft",
-    variant,
-    precision: dtype,
+    variant: kernel.int8 ? `${kernel.variant}, int8 products` : kernel.variant,
+    precision: kernel.int8 ? "int8" : kernel.dtype,
     clock: "gpu",
     milliseconds,
     repetitions,

@@ -16,6 +16,7 @@ import { moments } from "../../src/ops/moments.ts";
 import { patchify } from "../../src/ops/patchify.ts";
 import { peakArithmetic } from "../../src/ops/peak_arithmetic.ts";
 import { peakMatrixUnits } from "../../src/ops/peak_matrix_units.ts";
+import { quantizeRows } from "../../src/ops/quantize_rows.ts";
 import { rmsNorm } from "../../src/ops/rms_norm.ts";
 import { rope3d } from "../../src/ops/rope_3d.ts";
 import { unpatchify } from "../../src/ops/unpatchify.ts";
@@ -29,7 +30,14 @@ export interface ShaderCase {
 }
 
 const FLOATS = ["f32", "f16"] as const;
-const STORAGES = ["f32", "f16", "int8"] as const;
+const STORAGES = ["f32", "f16", "int8", "int8_rows"] as const;
+/** Of each kernel of `linear`. */
+const STORAGES_OF = {
+  tiled: STORAGES.slice(0, 3),
+  direct: STORAGES.slice(0, 3),
+  f16: STORAGES.slice(0, 3),
+  subgroup_matrix: STORAGES.slice(1),
+};
 const ACTIVATION_NAMES = Object.keys(ACTIVATIONS) as Activation[];
 
 /** All cases. */
@@ -80,6 +88,9 @@ function elementCases(dtype: "f32" | "f16"): ShaderCase[] {
     named("peak_arithmetic", (recorder) =>
       peakArithmetic(recorder, tensor(recorder, [4], dtype), { rounds: 4, scale: -1, shift: 1 }),
     ),
+    named("quantize_rows", (recorder) => {
+      quantizeRows(recorder, tensor(recorder, [2, 4], dtype));
+    }),
     named("patchify", (recorder) => patchify(recorder, tensor(recorder, [1, 1, 2, 2]), { ...patch, dtype })),
     named("unpatchify", (recorder) =>
       unpatchify(recorder, tensor(recorder, [1, 4], dtype), { ...patch, shape: [1, 1, 2, 2] }),
@@ -166,7 +177,7 @@ function linearCases(from: DType, to: DType): ShaderCase[] {
   const variants: NonNullable<LinearOptions["variant"]>[] = ["tiled", "direct"];
   if (from === "f16") variants.push("f16", "subgroup_matrix");
   return variants.flatMap((variant) =>
-    STORAGES.filter((storage) => variant !== "subgroup_matrix" || storage !== "f32").flatMap((storage) =>
+    STORAGES_OF[variant].flatMap((storage) =>
       ACTIVATION_NAMES.map((kind) => ({
         name: `linear ${variant} ${from} to ${to}, ${storage} weights, ${kind}`,
         record: (recorder) => {
@@ -183,7 +194,9 @@ function linearCases(from: DType, to: DType): ShaderCase[] {
 }
 
 function linearStorage(recorder: Recorder, storage: LinearStorage["storage"], n: number): LinearStorage {
-  if (storage !== "int8") return { storage, data: tensor(recorder, [n, 64], storage) };
+  if (storage === "f32" || storage === "f16") return { storage, data: tensor(recorder, [n, 64], storage) };
+  if (storage === "int8_rows")
+    return { storage, data: tensor(recorder, [n, 16], "u32"), scale: tensor(recorder, [n]) };
   const [data, scaleBias] = [tensor(recorder, [n, 16], "u32"), tensor(recorder, [n, 1], "u32")];
   return { storage, data, scaleBias };
 }

@@ -48,8 +48,8 @@ export async function peerLinear(run: BenchRun, peer: OrtPeer): Promise<void> {
       run.add(
         rowOf(shape, {
           by: "weft",
-          variant: kernel.variant,
-          precision: kernel.dtype,
+          variant: kernel.int8 ? `${kernel.variant}, int8 products` : kernel.variant,
+          precision: kernel.int8 ? "int8" : kernel.dtype,
           milliseconds,
           repetitions,
         }),

@@ -11,15 +11,18 @@ import {
   type WanFixture,
 } from "../../reference/model_fixture.ts";
 import { relativeL2 } from "../../reference/compare.ts";
-import { ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
+import { hasInt8MatrixUnits } from "../../../src/ops/matrix_units.ts";
+import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type ForwardResult, runForward } from "./run_forward.ts";
 
 const gpu = useGpu();
 
 /** Relative L2 of a forward pass by weight storage (f32 arithmetic): the bounds the project promises. */
-const TOLERANCES: Record<Exclude<WeightStorage, "stored">, number> = { f32: 1e-4, f16: 3e-3, int8: 3e-2 };
+const TOLERANCES: Record<"f32" | "f16" | "int8", number> = { f32: 1e-4, f16: 3e-3, int8: 3e-2 };
 /** f16 activations and f16 products, sums in f32. */
 const F16_ARITHMETIC = 5e-3;
+/** Activations and weights rounded to int8: coarser than weights alone. */
+const INT8_ARITHMETIC = 6e-2;
 
 async function runFixture(
   name: WanFixture,
@@ -72,6 +75,14 @@ describe.each(availableFixtures())(`%s (of ${FIXTURES_TITLE}; ${ADAPTER_TITLE})`
       );
     },
   );
+
+  if (hasInt8MatrixUnits(ADAPTER))
+    it("stays within bounds with int8 arithmetic", async () => {
+      const { velocity } = await runFixture(name, { storage: "int8_rows", dtype: "f16" });
+      expect(relativeL2(velocity, expectedTensors(name)("p0.forward_t737").data)).toBeLessThan(
+        INT8_ARITHMETIC,
+      );
+    });
 });
 
 it("frees everything it took", async () => {

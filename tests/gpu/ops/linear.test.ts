@@ -3,11 +3,13 @@ import { WeightsError } from "../../../src/errors.ts";
 import { Recorder } from "../../../src/gpu/recorder.ts";
 import type { Activation } from "../../../src/ops/activation.ts";
 import { linear, type LinearOptions } from "../../../src/ops/linear.ts";
-import { hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
+import { hasInt8MatrixUnits, hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
 import type { LinearWeights } from "../../../src/tensor/linear_weights.ts";
 import { dequantizeAffine, quantizeAffine } from "../../../src/weights/affine.ts";
+import { quantizeRowsInt8 } from "../../../src/weights/row_int8.ts";
 import { F16_TOLERANCE, F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
 import { linear as twin } from "../../reference/linear.ts";
+import { dequantizeRows, quantizeRows } from "../../reference/quantize_rows.ts";
 import { randomNumbers } from "../../reference/random.ts";
 import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
@@ -41,9 +43,16 @@ interface Layer {
 function layer(operands: Operands, storage: Storage, [n, k]: readonly [number, number]): Layer {
   const bias = operands.random([n]);
   const base = { label: "layer", n, k, bias: bias.tensor };
-  if (storage !== "int8") {
+  if (storage === "f32" || storage === "f16") {
     const { tensor, values } = operands.random([n, k], { dtype: storage });
     return { weights: { ...base, weight: { storage, data: tensor } }, matrix: values, bias: bias.values };
+  }
+  if (storage === "int8_rows") {
+    const { q, scales } = quantizeRowsInt8(randomNumbers(n * k, 78), k);
+    const data = operands.upload({ label: "q", dtype: "u32", shape: [n, k / 4] }, new Uint32Array(q.buffer));
+    const scale = operands.upload({ label: "scale", dtype: "f32", shape: [n] }, scales);
+    const matrix = Float32Array.from(q, (value, i) => value * scales[Math.floor(i / k)]!);
+    return { weights: { ...base, weight: { storage, data, scale } }, matrix, bias: bias.values };
   }
   const affine = quantizeAffine(randomNumbers(n * k, 77), k);
   const words = new Uint32Array(affine.q.buffer);
@@ -72,7 +81,8 @@ async function distance({ shape: [m, n, k], storage, variant, ...options }: Case
     const [out] = await runOp(gpu(), (recorder) => [
       linear(recorder, x.tensor, weights, { activation, variant, dtype: outDtype }),
     ]);
-    result = relativeL2(out!, twin({ m, n, k, x: x.values, weight: matrix, bias, activation }));
+    const rows = storage === "int8_rows" ? dequantizeRows(quantizeRows(x.values, k)) : x.values;
+    result = relativeL2(out!, twin({ m, n, k, x: rows, weight: matrix, bias, activation }));
   });
   return result;
 }
@@ -154,6 +164,40 @@ if (hasMatrixUnits(ADAPTER)) {
       const options = { variant: "subgroup_matrix", dtype: "f16", activation: "gelu_tanh" } as const;
       const error = await distance({ shape: [70, 132, 96], storage: "f16", ...options });
       expect(error).toBeLessThan(F16_TOLERANCE);
+    });
+  });
+}
+
+if (hasInt8MatrixUnits(ADAPTER)) {
+  describe(`linear on the int8 matrix units of ${ADAPTER_TITLE}`, () => {
+    /** A quotient next to a half may be rounded either way: one unit of 127 in a sum of many. */
+    const tolerance = { f32: 1e-3, f16: 1e-3 };
+
+    test.each(FLOAT_TYPES)("agrees with the twin of rounded operands, x %s", async (dtype) => {
+      const shapes = [
+        [1, 4, 64],
+        [70, 132, 128],
+        [129, 260, 192],
+      ] as const;
+      for (const shape of shapes) {
+        const options = { storage: "int8_rows", variant: "subgroup_matrix", dtype, outDtype: "f32" } as const;
+        expect(await distance({ shape, ...options }), shape.join(" x ")).toBeLessThan(tolerance[dtype]);
+      }
+    });
+
+    test("fuses gelu_tanh", async () => {
+      const options = { storage: "int8_rows", variant: "subgroup_matrix", dtype: "f16" } as const;
+      const error = await distance({ shape: [70, 132, 128], activation: "gelu_tanh", ...options });
+      expect(error).toBeLessThan(tolerance.f16);
+    });
+  });
+} else {
+  test("linear refuses weights of int8 matrix units without such units", async () => {
+    await withOperands(gpu(), async (operands) => {
+      const recorder = new Recorder(gpu(), "test");
+      const { weights } = layer(operands, "int8_rows", [8, 64]);
+      expect(() => linear(recorder, operands.random([2, 64]).tensor, weights)).toThrow("int8 matrix units");
+      recorder.discard();
     });
   });
 }

@@ -74,7 +74,7 @@ let pipelines: readonly WanPipeline[] = [];
 beforeAll(async () => {
   const common = { source: fixtureSource("wan_tiny"), openOrt: openOrtInNode };
   const openGpu = (): Promise<Gpu> => Gpu.open({ gpu: startDawn() });
-  const webgpu = await WanPipeline.open({ ...common, openGpu, dtype: "f32", storage: "f32" });
+  const webgpu = await WanPipeline.open({ ...common, openGpu, arithmetic: "f32", storage: "f32" });
   pipelines = [webgpu, await WanPipeline.open(common)];
 });
 afterAll(async () => {

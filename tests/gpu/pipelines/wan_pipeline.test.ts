@@ -42,7 +42,7 @@ function openPipeline(name: WanFixture, options: Partial<WanPipelineOptions> = {
     source: fixtureSource(name),
     openGpu: () => Gpu.open({ gpu: startDawn() }),
     openOrt: openOrtInNode,
-    dtype: "f32",
+    arithmetic: "f32",
     storage: "f32",
     ...options,
   });

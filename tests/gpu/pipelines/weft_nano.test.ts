@@ -101,7 +101,7 @@ describe.each(runs.map((model) => [model.title, model.engine, model] as const))(
         source: openFolderSource(folder),
         openGpu: engine === "webgpu" ? () => Gpu.open({ gpu: startDawn() }) : undefined,
         openOrt: openOrtInNode,
-        dtype: "f32",
+        arithmetic: "f32",
       });
       result = await run(pipe, nano);
     }, RUN_TIMEOUT);

@@ -82,7 +82,7 @@ describe.each(models.map((model) => [model.title, model] as const))(
         source: openFolderSource(folder),
         openGpu: ENGINE === "webgpu" ? () => Gpu.open({ gpu: startDawn() }) : undefined,
         openOrt: openOrtInNode,
-        dtype: "f32",
+        arithmetic: "f32",
       });
       const { prompt, frames: numFrames } = nanoReference().prompt("case1");
       settings = pipe.resolve({ prompt, numFrames, numInferenceSteps: STEPS, guidanceScale: 2.5, seed: 0 });
