@@ -11,6 +11,7 @@ import type { LatentShape } from "./latent_frames.ts";
 import { findStalled, Member } from "./member.ts";
 import type { Port } from "./port.ts";
 import { StepKeeper } from "./step_keeper.ts";
+import { watchEvery } from "./watch_timer.ts";
 
 /** How a job is run. */
 export interface CoordinatorOptions {
@@ -89,7 +90,10 @@ export class Coordinator {
     const { signal, stallMs = 60_000, start, numSteps } = this.#options;
     const abort = (): void => this.#reject(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
-    const watch = setInterval(() => this.#watch(stallMs), Math.min(1000, stallMs / 4));
+    const stopWatching = watchEvery(Math.min(1000, stallMs / 4), {
+      check: () => this.#watch(stallMs),
+      excuse: () => this.#members.forEach((member) => member.excuse()),
+    });
     try {
       signal?.throwIfAborted();
       if (start.step >= numSteps) return start;
@@ -98,7 +102,7 @@ export class Coordinator {
       return await this.#done;
     } finally {
       this.#isRunning = false;
-      clearInterval(watch);
+      stopWatching();
       clearTimeout(this.#patience);
       signal?.removeEventListener("abort", abort);
       const members = [...this.#members];

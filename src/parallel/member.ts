@@ -106,6 +106,12 @@ export class Member {
     this.#progressAt = performance.now();
   }
 
+  /** It could not be heard for a while, and not through its own fault. */
+  excuse(): void {
+    this.#heardAt = performance.now();
+    this.advance();
+  }
+
   /** Milliseconds since it was heard. */
   silentMs(now: number): number {
     return now - this.#heardAt;

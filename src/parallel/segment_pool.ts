@@ -10,6 +10,7 @@ import { Link } from "./link.ts";
 import type { Port } from "./port.ts";
 import { type SegmentCommand, type SegmentReport, segmentReportSchema } from "./segment_protocol.ts";
 import { SegmentSchedule } from "./segment_schedule.ts";
+import { watchEvery } from "./watch_timer.ts";
 
 /** A video to make. */
 export interface SegmentsJob {
@@ -84,7 +85,10 @@ export class SegmentPool {
     this.#making = making;
     const abort = (): void => making.reject(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
-    const watch = setInterval(() => this.#watch(stallMs), Math.min(1000, stallMs / 4));
+    const stopWatching = watchEvery(Math.min(1000, stallMs / 4), {
+      check: () => this.#watch(stallMs),
+      excuse: () => this.#members.forEach((member) => (member.progressAt = performance.now())),
+    });
     try {
       for (const member of this.#members) {
         member.progressAt = performance.now();
@@ -94,7 +98,7 @@ export class SegmentPool {
       return await making.segments;
     } finally {
       this.#making = undefined;
-      clearInterval(watch);
+      stopWatching();
       signal?.removeEventListener("abort", abort);
     }
   }

@@ -186,6 +186,17 @@ describe("faults cost a step at most", () => {
     expect(events).toContainEqual({ type: "lost", worker: "frozen", reason: "silent for 0 s" });
   });
 
+  test("the coordinator itself is away, as on a sleeping computer: nobody is lost for it", async () => {
+    const { coordinator, events } = fakeCoordinator(full(), { numWorkers: 2 });
+    const onLayer = async ({ step, layer }: { step: number; layer: number }): Promise<void> => {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      if (step === 2 && layer === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+    };
+    for (const name of ["a", "b"]) coordinator.add(fakeWorker(name, { onLayer }).port);
+    expect(sampleOf(await coordinator.run())).toEqual(await fakeAnswer(full()));
+    expect(events.filter(({ type }) => type === "lost" || type === "repeated")).toEqual([]);
+  });
+
   test("a worker loses its device", async () => {
     const { coordinator, events } = fakeCoordinator(tile(2), { numWorkers: 2 });
     const lost = new Error("the device was lost");
