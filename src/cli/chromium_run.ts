@@ -210,6 +210,7 @@ async function writeResult(
 }
 
 function showEvent(event: ServiceEvent, progress: ProgressLine): void {
+  if (event.type === "workers") return;
   if (event.type !== "download") return progress.onEvent(event);
   const { done, total } = event;
   progress.onEvent({ type: "progress", stage: "load", done, total, unit: "bytes" });

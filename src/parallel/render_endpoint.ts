@@ -8,6 +8,7 @@ import {
   WebGPUUnavailableError,
   WeightsError,
 } from "../errors.ts";
+import type { CrewWish, CrewWorker } from "./render_crew.ts";
 import type {
   ModelSummary,
   RenderRequest,
@@ -29,6 +30,8 @@ export interface RenderClient {
   unfinished(onEvent?: (event: ServiceEvent) => void): Promise<UnfinishedJob[]>;
   resume(jobId: string, options?: Omit<RenderCall, "jobId">): Promise<RenderResult>;
   forget(jobId: string): Promise<void>;
+  /** Gives the job with the worker's token, which runs or is about to, a worker; its ports are moved. */
+  addWorker(worker: CrewWorker): Promise<void>;
   cachedBytes(): Promise<number>;
   purgeCache(): Promise<void>;
 }
@@ -39,6 +42,8 @@ export interface RenderCall {
   readonly onEvent?: ((event: ServiceEvent) => void) | undefined;
   /** Names the job. @default a new name */
   readonly jobId?: string | undefined;
+  /** Whom to share it with. @default nobody */
+  readonly crew?: CrewWish | undefined;
 }
 
 /** On the worker's side a call of a proxied callback answers with a promise. */
@@ -49,10 +54,11 @@ export function exposeRenderService(service: RenderServiceApi, endpoint?: Endpoi
   const exposed: RenderServiceApi = {
     describe: () => service.describe(),
     load: (modelUrl, onEvent) => withCallback(onEvent, (listener) => service.load(modelUrl, listener)),
-    render: (request, onEvent) =>
-      withCallback(onEvent, async (listener) => moved(await service.render(request, listener))),
-    resume: (jobId, onEvent) =>
-      withCallback(onEvent, async (listener) => moved(await service.resume(jobId, listener))),
+    render: (request, onEvent, crew) =>
+      withCallback(onEvent, async (listener) => moved(await service.render(request, listener, crew))),
+    resume: (jobId, onEvent, crew) =>
+      withCallback(onEvent, async (listener) => moved(await service.resume(jobId, listener, crew))),
+    addWorker: (worker) => service.addWorker(worker),
     unfinished: (onEvent) => withCallback(onEvent, (listener) => service.unfinished(listener)),
     forget: (jobId) => service.forget(jobId),
     cancel: (jobId) => service.cancel(jobId),
@@ -102,10 +108,12 @@ export function connectRenderService(endpoint: Endpoint, failed: Promise<never>)
   return {
     describe: () => answer(remote.describe()),
     load: (modelUrl, onEvent = ignore) => answer(remote.load(modelUrl, Comlink.proxy(onEvent))),
-    render: (request, { signal, onEvent = ignore, jobId = crypto.randomUUID() } = {}) =>
-      cancellable(jobId, signal, () => remote.render({ ...request, jobId }, Comlink.proxy(onEvent))),
-    resume: (jobId, { signal, onEvent = ignore } = {}) =>
-      cancellable(jobId, signal, () => remote.resume(jobId, Comlink.proxy(onEvent))),
+    render: (request, { signal, onEvent = ignore, jobId = crypto.randomUUID(), crew } = {}) =>
+      cancellable(jobId, signal, () => remote.render({ ...request, jobId }, Comlink.proxy(onEvent), crew)),
+    resume: (jobId, { signal, onEvent = ignore, crew } = {}) =>
+      cancellable(jobId, signal, () => remote.resume(jobId, Comlink.proxy(onEvent), crew)),
+    addWorker: (worker) =>
+      answer(remote.addWorker(Comlink.transfer(worker, [worker.clips, worker.segments]))),
     unfinished: (onEvent = ignore) => answer(remote.unfinished(Comlink.proxy(onEvent))),
     forget: (jobId) => answer(remote.forget(jobId)),
     cachedBytes: () => answer(remote.cachedBytes()),

@@ -2,12 +2,16 @@
 // render_service.ts, the page's side RenderClient in render_endpoint.ts.
 import type { Capabilities } from "../gpu/capabilities.ts";
 import type { EngineDescription } from "../pipelines/engine.ts";
-import type { PipelineEvent, Stage } from "../pipelines/events.ts";
+import type { PipelineEvent } from "../pipelines/events.ts";
 import type { ModelAttention } from "../pipelines/model_attention.ts";
 import type { ModelHeads } from "../pipelines/model_heads.ts";
 import type { ModelSettings } from "../pipelines/model_index.ts";
 import type { RenderOptions, RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoFormat } from "../video/video_format.ts";
+import type { CoordinatorEvent } from "./coordinator_events.ts";
+import type { CrewWish, CrewWorker } from "./render_crew.ts";
+import type { WorkersReport } from "./render_division.ts";
+import type { StageTimes } from "./stage_clock.ts";
 
 /** What there is to render with. */
 export interface ServiceDescription {
@@ -78,7 +82,9 @@ export interface UnfinishedJob {
 /** What a running job or load says: progress at most ten times a second. */
 export type ServiceEvent =
   | PipelineEvent
-  | { readonly type: "download"; readonly done: number; readonly total: number };
+  | { readonly type: "download"; readonly done: number; readonly total: number }
+  /** Of a render that is shared. */
+  | { readonly type: "workers"; readonly event: CoordinatorEvent };
 
 /** A finished job. Its arrays are transferred, not copied. */
 export interface RenderResult {
@@ -88,8 +94,10 @@ export interface RenderResult {
   /** PNG; only when asked for. */
   readonly contactSheet: Uint8Array | undefined;
   /** Of the whole job, and of each stage it went through. */
-  readonly seconds: { readonly total: number; readonly stages: Readonly<Partial<Record<Stage, number>>> };
+  readonly seconds: StageTimes;
   readonly modelHash: string | undefined;
+  /** What other workers came to; undefined when there were none. */
+  readonly workers?: WorkersReport | undefined;
 }
 
 /** What the worker offers. Event callbacks are Comlink proxies on the other side: pass one per call. */
@@ -97,12 +105,18 @@ export interface RenderServiceApi {
   describe(): Promise<ServiceDescription>;
   /** Opens a model folder (reads its small files only) and makes it the one that `render` uses. */
   load(modelUrl: string, onEvent: (event: ServiceEvent) => void): Promise<ModelSummary>;
-  /** One job at a time. Rejects with an AbortError after `cancel`. */
-  render(request: RenderRequest, onEvent: (event: ServiceEvent) => void): Promise<RenderResult>;
+  /** One job at a time, shared with whom `crew` takes in. Rejects with an AbortError after `cancel`. */
+  render(
+    request: RenderRequest,
+    onEvent: (event: ServiceEvent) => void,
+    crew?: CrewWish,
+  ): Promise<RenderResult>;
   /** The kept renders that have not ended, newest first. */
   unfinished(onEvent: (event: ServiceEvent) => void): Promise<UnfinishedJob[]>;
   /** Goes on with a kept render of the loaded model; otherwise as `render`, and cancelled by the same id. */
-  resume(jobId: string, onEvent: (event: ServiceEvent) => void): Promise<RenderResult>;
+  resume(jobId: string, onEvent: (event: ServiceEvent) => void, crew?: CrewWish): Promise<RenderResult>;
+  /** A worker for the job with its token, which runs or is about to. */
+  addWorker(worker: CrewWorker): void;
   /** Deletes a kept render. */
   forget(jobId: string): Promise<void>;
   /** Stops the job of this name; without effect when it is over. */

@@ -1,31 +1,19 @@
 // Rendering as a service for another thread: owns the pipeline, the encoder and the model cache, runs one job at a time.
 // Knows no page and no transport; render_endpoint.ts puts it behind Comlink.
-import { DeviceLostError, InputError, WebGPUUnavailableError } from "../errors.ts";
-import { readCapabilities } from "../gpu/capabilities.ts";
-import { requestAdapter } from "../gpu/gpu.ts";
-import { MAX_WASM_THREADS } from "../onnx/ort_runtime.ts";
-import {
-  type EngineDescription,
-  type EngineName,
-  type EngineWish,
-  preferredEngine,
-} from "../pipelines/engine.ts";
-import type { Latents } from "../pipelines/decode_latents.ts";
-import type { Stage } from "../pipelines/events.ts";
+import { DeviceLostError, InputError } from "../errors.ts";
+import type { EngineName, EngineWish } from "../pipelines/engine.ts";
 import { readModelAttention, withLongVideoPlan } from "../pipelines/model_attention.ts";
 import { readModelHeads } from "../pipelines/model_heads.ts";
-import { renderMetadata } from "../pipelines/render_metadata.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
-import { segmentFrames, segmentRanges } from "../pipelines/video_segments.ts";
-import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
-import { createVideoEncoder, type VideoEncoder } from "../video/video_encoder.ts";
-import type { VideoFormat } from "../video/video_format.ts";
 import type { FileSource } from "../weights/file_source.ts";
 import { measureOpfs, purgeOpfs } from "../weights/opfs_source.ts";
+import { computeOf, describeGpu } from "./compute_choice.ts";
+import { CrewLobby } from "./crew_lobby.ts";
 import { throttleEvents } from "./event_throttle.ts";
 import type { JobRecord, OpenedJob } from "./job_store.ts";
 import { type ModelStore, openModelStore } from "./model_store.ts";
+import { type CrewWish, type CrewWorker, RenderCrew } from "./render_crew.ts";
 import type { KeptRender, RenderKeeper } from "./render_keeper.ts";
 import type {
   ModelSummary,
@@ -36,12 +24,9 @@ import type {
   ServiceEvent,
   UnfinishedJob,
 } from "./render_protocol.ts";
-
-/** What the service needs of a pipeline. */
-export type ServicePipeline = Pick<
-  WanPipeline,
-  "files" | "engine" | "resolve" | "denoise" | "decode" | "dispose"
->;
+import type { ServicePipeline } from "./service_pipeline.ts";
+import { StageClock } from "./stage_clock.ts";
+import { makeVideo } from "./video_output.ts";
 
 /** What the host thread provides. */
 export interface RenderServiceParts {
@@ -69,16 +54,11 @@ interface Job {
   readonly request: RenderRequest;
   /** What it goes on from. */
   readonly opened?: OpenedJob | undefined;
+  /** Whom to share it with. */
+  readonly crew?: CrewWish | undefined;
   readonly signal: AbortSignal;
   readonly onEvent: Listener;
 }
-
-const MIME_TYPES: Readonly<Record<VideoFormat, string>> = {
-  mp4: "video/mp4",
-  webm: "video/webm",
-  gif: "image/gif",
-  png: "image/png",
-};
 
 /** Makes the service; nothing is opened before the first call. */
 export function createRenderService(parts: RenderServiceParts): RenderServiceApi {
@@ -90,6 +70,7 @@ class RenderService implements RenderServiceApi {
   #model: LoadedModel | undefined;
   /** The model to open again before the next job, when it had to be closed. */
   #closedModelUrl: string | undefined;
+  readonly #lobby = new CrewLobby();
   #running: { readonly jobId: string; readonly controller: AbortController } | undefined;
 
   constructor(parts: RenderServiceParts) {
@@ -124,14 +105,18 @@ class RenderService implements RenderServiceApi {
     };
   }
 
-  async render(request: RenderRequest, onEvent: Listener): Promise<RenderResult> {
-    return await this.#run({ request }, onEvent);
+  async render(request: RenderRequest, onEvent: Listener, crew?: CrewWish): Promise<RenderResult> {
+    return await this.#run({ request, crew }, onEvent);
   }
 
-  async resume(jobId: string, onEvent: Listener): Promise<RenderResult> {
+  async resume(jobId: string, onEvent: Listener, crew?: CrewWish): Promise<RenderResult> {
     const opened = await this.#parts.keeper?.read(jobId);
     if (opened === undefined) throw new InputError("Renders are not kept here: start it again.");
-    return await this.#run({ request: { ...opened.record.request, jobId }, opened }, onEvent);
+    return await this.#run({ request: { ...opened.record.request, jobId }, opened, crew }, onEvent);
+  }
+
+  addWorker(worker: CrewWorker): void {
+    this.#lobby.add(worker);
   }
 
   async unfinished(onEvent: Listener): Promise<UnfinishedJob[]> {
@@ -143,7 +128,7 @@ class RenderService implements RenderServiceApi {
     await this.#parts.keeper?.forget(jobId);
   }
 
-  async #run(job: Pick<Job, "request" | "opened">, onEvent: Listener): Promise<RenderResult> {
+  async #run(job: Pick<Job, "request" | "opened" | "crew">, onEvent: Listener): Promise<RenderResult> {
     if (this.#running !== undefined) throw busy();
     const controller = new AbortController();
     this.#running = { jobId: job.request.jobId, controller };
@@ -203,6 +188,7 @@ class RenderService implements RenderServiceApi {
     const settings = await withLongVideoPlan(pipeline.resolve(request), pipeline.files, signal);
     for (const message of settings.notices) onEvent({ type: "notice", message });
     const kept = await this.#keep({ ...job, onEvent }, model, settings);
+    const crew = this.#openCrew({ ...job, onEvent }, model, settings);
     try {
       await store.download(settings.transformerFolder, {
         settings: pipeline.files.settings,
@@ -215,35 +201,22 @@ class RenderService implements RenderServiceApi {
         preview: request.preview ?? false,
         onStep: kept?.onStep,
         resume: job.opened?.state,
+        denoiseWith: crew && ((work) => crew.denoise(work)),
+        takesPart: true,
+        numWorkers: crew?.count,
       });
-      const files = await this.#encode(latents, { model, settings, job: { ...job, onEvent } });
+      const { ffmpeg, version } = this.#parts;
+      const output = { latents, settings, request, pipeline, modelUrl: model.url, ffmpeg, version };
+      const files = await makeVideo({ ...output, crew, signal, onEvent });
       await kept?.end();
-      return { ...files, settings, seconds: clock.end(), modelHash: pipeline.files.hash };
+      const workers = crew?.report;
+      return { ...files, settings, seconds: clock.end(), modelHash: pipeline.files.hash, workers };
     } catch (error) {
       await kept?.end(error);
       throw error;
-    }
-  }
-
-  /** Decodes the frames and writes them, and the contact sheet when asked for. */
-  async #encode(
-    latents: Latents,
-    { model, settings, job }: { model: LoadedModel; settings: RenderSettings; job: Job },
-  ): Promise<Pick<RenderResult, "file" | "mimeType" | "contactSheet">> {
-    const { request, signal, onEvent } = job;
-    const { pipeline } = model;
-    const encoders = this.#createEncoders(model, settings, job);
-    try {
-      for await (const batch of pipeline.decode(latents, { signal, onEvent })) {
-        for (const encoder of encoders) await encoder.write(batch, signal);
-      }
-      onEvent({ type: "stage", stage: "encode_video" });
-      const files: Uint8Array[] = [];
-      for (const encoder of encoders) files.push(await encoder.finish(signal));
-      const [file = new Uint8Array(), contactSheet] = files;
-      return { file, mimeType: MIME_TYPES[request.format], contactSheet };
     } finally {
-      for (const encoder of encoders) encoder.dispose();
+      this.#lobby.close();
+      crew?.end();
     }
   }
 
@@ -270,27 +243,28 @@ class RenderService implements RenderServiceApi {
     return await keeper.open(record, (message) => onEvent({ type: "notice", message }));
   }
 
-  /** The video's encoder and, when asked for, the contact sheet's. */
-  #createEncoders(model: LoadedModel, settings: RenderSettings, { request, onEvent }: Job): VideoEncoder[] {
-    const { width, height, fps, numFrames, numLatentFrames } = settings;
-    const { version, ffmpeg: runtime } = this.#parts;
-    const metadata = renderMetadata(settings, {
-      version,
-      model: model.url,
-      modelHash: model.pipeline.files.hash,
-      engine: model.pipeline.engine,
-      attention: request.attentionName,
+  /** Shares the render with workers, when that is asked for and the render can be shared. */
+  #openCrew(
+    { crew: wish, onEvent }: Job,
+    { url, pipeline }: LoadedModel,
+    settings: RenderSettings,
+  ): RenderCrew | undefined {
+    if (wish === undefined) return undefined;
+    if (settings.guidanceRescale) {
+      const message = "Guidance rescale looks at the whole video at once: this render is not shared.";
+      if (wish.numOthers > 0) onEvent({ type: "notice", message });
+      return undefined;
+    }
+    const crew = new RenderCrew({
+      wish,
+      pipeline,
+      settings,
+      ffmpeg: this.#parts.ffmpeg,
+      model: { model: url, modelHash: pipeline.files.hash },
+      onEvent: (event) => onEvent({ type: "workers", event }),
     });
-    const lengths = segmentRanges(numLatentFrames, { width, height }).map(segmentFrames);
-    const spec = { width, height, fps, metadata, runtime, segmentFrames: lengths };
-    const video = createVideoEncoder({
-      ...spec,
-      format: request.format,
-      crf: request.crf,
-      onProgress: (done) =>
-        onEvent({ type: "progress", stage: "encode_video", done, total: numFrames, unit: "frames" }),
-    });
-    return request.contactSheet === true ? [video, createVideoEncoder({ ...spec, format: "png" })] : [video];
+    this.#lobby.open(wish.token, crew);
+    return crew;
   }
 
   async #currentModel(onEvent: Listener): Promise<LoadedModel> {
@@ -305,52 +279,6 @@ class RenderService implements RenderServiceApi {
     this.#closedModelUrl = closed?.url ?? this.#closedModelUrl;
     // After a device loss there may be nothing left to free: that failure does not matter.
     await closed?.pipeline.dispose().catch(() => undefined);
-  }
-}
-
-/** How long each stage took. */
-class StageClock {
-  readonly #start = performance.now();
-  readonly #stages: Partial<Record<Stage, number>> = {};
-  #current: { stage: Stage; since: number } | undefined;
-
-  /** The one under way. */
-  get stage(): Stage | undefined {
-    return this.#current?.stage;
-  }
-
-  begin(stage: Stage): void {
-    this.#close();
-    this.#current = { stage, since: performance.now() };
-  }
-
-  end(): RenderResult["seconds"] {
-    this.#close();
-    return { total: (performance.now() - this.#start) / 1000, stages: this.#stages };
-  }
-
-  #close(): void {
-    if (this.#current === undefined) return;
-    const { stage, since } = this.#current;
-    this.#stages[stage] = (this.#stages[stage] ?? 0) + (performance.now() - since) / 1000;
-    this.#current = undefined;
-  }
-}
-
-function computeOf(wish: EngineWish = "auto", gpu: ServiceDescription["gpu"]): EngineDescription | undefined {
-  const capabilities = gpu.available ? gpu.capabilities : undefined;
-  const name = wish === "auto" ? preferredEngine(capabilities) : wish;
-  if (name === "webgpu") return capabilities && { name, capabilities };
-  const cores = Math.min(MAX_WASM_THREADS, globalThis.navigator?.hardwareConcurrency ?? 1);
-  return { name, threads: globalThis.crossOriginIsolated ? cores : 1 };
-}
-
-async function describeGpu(): Promise<ServiceDescription["gpu"]> {
-  try {
-    return { available: true, capabilities: readCapabilities(await requestAdapter()) };
-  } catch (error) {
-    if (!(error instanceof WebGPUUnavailableError)) throw error;
-    return { available: false, reason: error.message };
   }
 }
 

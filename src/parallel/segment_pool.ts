@@ -57,6 +57,11 @@ export class SegmentPool {
     this.#token = token;
   }
 
+  /** Workers that are here. */
+  get size(): number {
+    return this.#members.size;
+  }
+
   /** Takes a worker in. */
   add(port: Port): void {
     const link = new Link<SegmentCommand, SegmentReport>(port, {

@@ -68,8 +68,10 @@ export interface DenoiseJob extends JobOptions {
   /** Sees the state after every step; it can be kept and given back as `resume`. */
   readonly onStep?: ((state: DenoiseState) => void | Promise<void>) | undefined;
   readonly resume?: DenoiseState | undefined;
-  /** Runs the steps in place of this pipeline, for instance on workers; no transformer is loaded here then. */
+  /** Runs the steps in place of this pipeline, for instance on workers. */
   readonly denoiseWith?: ((work: DenoiseWork) => Promise<Float32Array>) | undefined;
+  /** Loads the transformer here although others run the steps: this pipeline is one of them. */
+  readonly takesPart?: boolean | undefined;
   /** How many share the video then, for the estimate of memory. @default 1 */
   readonly numWorkers?: number | undefined;
 }
@@ -276,9 +278,10 @@ export class WanPipeline {
 
     stage("load");
     const folder = settings.transformerFolder;
-    const transformer = denoiseWith
-      ? undefined
-      : await this.#loadTransformer(folder, config, { signal, onEvent });
+    const transformer =
+      denoiseWith && !job.takesPart
+        ? undefined
+        : await this.#loadTransformer(folder, config, { signal, onEvent });
 
     stage("encode_prompt");
     const size = latentSize(settings);
@@ -308,9 +311,9 @@ export class WanPipeline {
         await job.onStep?.(state);
       },
     };
-    const data = transformer
-      ? await transformer.withDenoiser(video, (denoiser) => denoise(denoiser, start, loop))
-      : await denoiseWith?.({ ...parts, video, start, loop, shape });
+    const data = denoiseWith
+      ? await denoiseWith({ ...parts, video, start, loop, shape })
+      : await transformer?.withDenoiser(video, (denoiser) => denoise(denoiser, start, loop));
     if (data === undefined) throw new Error("Nobody has run the denoising steps.");
     return {
       latents: { data: requireFinite(data), shape },

@@ -28,6 +28,7 @@ export class RenderHost implements RenderClient {
   cachedBytes: RenderClient["cachedBytes"] = () => this.#client().cachedBytes();
   purgeCache: RenderClient["purgeCache"] = () => this.#client().purgeCache();
   unfinished: RenderClient["unfinished"] = (onEvent) => this.#client().unfinished(onEvent);
+  addWorker: RenderClient["addWorker"] = (worker) => this.#client().addWorker(worker);
   forget: RenderClient["forget"] = (jobId) => this.#client().forget(jobId);
 
   async load(modelUrl: string, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary> {

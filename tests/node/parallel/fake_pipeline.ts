@@ -5,7 +5,7 @@ import { openModel } from "../../../src/pipelines/model_files.ts";
 import type { RenderSettings } from "../../../src/pipelines/render_options.ts";
 import { resolveSettings } from "../../../src/pipelines/resolve_settings.ts";
 import type { DenoiseJob } from "../../../src/pipelines/wan_pipeline.ts";
-import type { ServicePipeline } from "../../../src/parallel/render_service.ts";
+import type { ServicePipeline } from "../../../src/parallel/service_pipeline.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 
 const MODEL = fileURLToPath(new URL("../../../models/weft-nano", import.meta.url));
@@ -62,6 +62,11 @@ export async function createFakePipeline(): Promise<FakePipeline> {
         yield { width: 8 * w, height: 8 * h, numFrames, data };
       }
     },
+    get gpu(): never {
+      throw new Error("This pipeline has no device.");
+    },
+    openSteps: () => Promise.reject(new Error("This pipeline has no transformer.")),
+    openDecoder: () => Promise.reject(new Error("This pipeline has no decoder of its own.")),
     dispose() {
       fake.disposed = true;
       return Promise.resolve();
