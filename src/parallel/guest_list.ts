@@ -95,9 +95,10 @@ export class GuestList {
     for (const guest of this.#guests) invite(guest, job);
   }
 
-  /** No more guests for the job. */
+  /** The job has ended, which guests hear: whoever ran it may not have been able to say so. */
   end(): void {
     this.#job = undefined;
+    for (const { port } of this.#guests) say(port, { type: "over" });
   }
 
   #greet(port: MessagePort, { invitation, lock }: GuestMessage): void {

@@ -43,7 +43,7 @@ export class Presence {
     this.#options = options;
     this.#channel = options.channel ?? new BroadcastChannel(CHANNEL);
     this.#channel.addEventListener("message", this.#hear);
-    this.#post({ type: "who" });
+    this.ask();
     this.#sayHere();
   }
 
@@ -51,6 +51,11 @@ export class Presence {
   announce(job: JobNotice | undefined): void {
     this.#job = job;
     this.#sayHere();
+  }
+
+  /** Asks who is here; the others answer with `onChange`. */
+  ask(): void {
+    this.#post({ type: "who" });
   }
 
   /** Takes part no more. */

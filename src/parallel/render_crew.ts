@@ -79,11 +79,6 @@ export class RenderCrew {
     return hadHelp ? this.#report : undefined;
   }
 
-  /** Workers that the render begins with, this thread among them. */
-  get count(): number {
-    return 1 + this.#options.wish.numOthers;
-  }
-
   /** Takes a worker in; it computes from the next step on. */
   add({ lock, clips, segments }: CrewWorker): void {
     const port = livingPort(clips, { lock });
@@ -102,7 +97,7 @@ export class RenderCrew {
       start: work.start,
       numSteps: work.scheduler.steps.length,
       divide: divideRender(work, wish),
-      numWorkers: this.count,
+      numWorkers: 1 + wish.numOthers,
       patienceMs: PATIENCE_MS,
       onStep: tellSteps(work),
       onEvent: (event) => {

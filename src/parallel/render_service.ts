@@ -203,7 +203,6 @@ class RenderService implements RenderServiceApi {
         resume: job.opened?.state,
         denoiseWith: crew && ((work) => crew.denoise(work)),
         takesPart: true,
-        numWorkers: crew?.count,
       });
       const { ffmpeg, version } = this.#parts;
       const output = { latents, settings, request, pipeline, modelUrl: model.url, ffmpeg, version };

@@ -58,6 +58,8 @@ export const hostSchema = v.variant("type", [
   v.object({ type: v.literal("refused"), reason: words }),
   /** There is work; two ports travel along, for clips and for segments. */
   v.object({ type: v.literal("job"), token: v.string(), prompt: words }),
+  /** The job has ended; whoever still works for it can stop. */
+  v.object({ type: v.literal("over") }),
 ]);
 
 /** What a tab tells of the video it makes. */

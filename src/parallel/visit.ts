@@ -17,6 +17,8 @@ export interface Visitor {
   readonly onAdmitted: (name: string) => void;
   readonly onRefused: (reason: string) => void;
   readonly onJob: (job: VisitJob) => void;
+  /** The job has ended, one way or the other. */
+  readonly onOver: () => void;
 }
 
 /** Says hello on a port to a tab, and listens from then on. */
@@ -43,5 +45,7 @@ function hear(message: HostMessage, ports: readonly MessagePort[], visitor: Visi
       const { token, prompt } = message;
       return visitor.onJob({ token, prompt, clips, segments });
     }
+    case "over":
+      return visitor.onOver();
   }
 }

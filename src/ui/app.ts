@@ -15,10 +15,13 @@ import { showModel, showModelError } from "./model_view.ts";
 import { ProgressView } from "./progress_view.ts";
 import { forgetJob, jobBeforeReload, rememberJob } from "./own_job.ts";
 import { createRenderForm } from "./render_form.ts";
+import { showOtherTabs } from "./other_tabs_view.ts";
+import { PageCrew, PAYLOADS } from "./page_crew.ts";
 import type { RenderHost } from "./render_host.ts";
 import { hideResult, showResult } from "./result_view.ts";
 import { createScreen } from "./screen.ts";
 import { hideUnfinished, showUnfinished } from "./unfinished_view.ts";
+import { WorkersView } from "./workers_view.ts";
 import { scaleSeconds, type StageSeconds, type Work } from "./time_left.ts";
 
 /** What the page needs from outside. */
@@ -46,6 +49,8 @@ class App {
   });
   readonly #guidance = createGuidanceView();
   readonly #attention = createAttentionView();
+  readonly #workers = new WorkersView((sentence) => this.#messages.error(sentence));
+  #crew: PageCrew | undefined;
   #summary: ModelSummary | undefined;
   #abort: AbortController | undefined;
   #shown: FinishedVideo | undefined;
@@ -68,6 +73,7 @@ class App {
         showModelError("Not opened, as there is nothing to run it on.");
         return;
       }
+      this.#crew = await this.#openCrew();
       this.#summary = await host.load(modelUrl, (event) => this.#see(event));
       await this.#showModel();
       this.#form.setModel(this.#summary, presetsOf(query));
@@ -84,8 +90,9 @@ class App {
     const values = this.#form.read();
     const jobId = crypto.randomUUID();
     rememberJob(jobId);
-    await this.#run(values, true, ({ signal, onEvent }) =>
-      this.#options.host.render(this.#request(values), { jobId, signal, onEvent }),
+    const job = { id: jobId, isWhole: true };
+    await this.#run(values, job, (call) =>
+      this.#options.host.render(this.#request(values), { ...call, jobId }),
     );
   }
 
@@ -106,7 +113,9 @@ class App {
     if (this.#summary === undefined) return;
     this.#form.fill(valuesOfRequest(job.request, this.#summary.settings));
     rememberJob(job.id);
-    await this.#run(this.#form.read(), false, (call) => this.#options.host.resume(job.id, call));
+    await this.#run(this.#form.read(), { id: job.id, isWhole: false }, (call) =>
+      this.#options.host.resume(job.id, call),
+    );
   }
 
   async #discard({ id }: UnfinishedJob): Promise<void> {
@@ -117,7 +126,7 @@ class App {
   /** `isWhole`: all steps are taken here, so that it tells how long a render takes. */
   async #run(
     values: FormValues,
-    isWhole: boolean,
+    { id, isWhole }: { readonly id: string; readonly isWhole: boolean },
     call: (options: RenderCall) => Promise<RenderResult>,
   ): Promise<void> {
     const abort = new AbortController();
@@ -129,12 +138,15 @@ class App {
     this.#screen.empty("Threading the loom…");
     hideResult();
     this.#progress.begin(this.#expected(values));
+    this.#workers.begin(values.numFrames);
+    const crew = this.#crew?.begin({ id, prompt: values.prompt });
+    this.#showTabs();
     let ending = "The render was cancelled.";
     try {
       const onEvent = (event: ServiceEvent): void => {
         if (!abort.signal.aborted) this.#see(event);
       };
-      const result = await call({ signal: abort.signal, onEvent });
+      const result = await call({ signal: abort.signal, onEvent, crew });
       if (isWhole) this.#last = { work: workOf(result.settings), seconds: result.seconds.stages };
       this.#finish(result, values.attention);
       ending = "The video is finished.";
@@ -148,11 +160,35 @@ class App {
     } finally {
       this.#abort = undefined;
       forgetJob();
+      this.#crew?.end();
+      this.#showTabs();
       this.#progress.end(ending);
       await this.#refreshModel();
       this.#form.setState("ready");
       await this.#offerUnfinished().catch(this.#report);
     }
+  }
+
+  /** Undefined where the browser has no Web Locks, which means an insecure context: this tab then stays alone. */
+  async #openCrew(): Promise<PageCrew | undefined> {
+    if (!("locks" in navigator)) return undefined;
+    const { host, query } = this.#options;
+    const crew = await PageCrew.open({
+      host,
+      engine: query.get("engine") ?? undefined,
+      payload: PAYLOADS.find((type) => type === query.get("exchange")),
+      onChange: () => {
+        this.#workers.refresh();
+        this.#showTabs();
+      },
+      onProblem: this.#report,
+    });
+    this.#workers.attach(crew);
+    return crew;
+  }
+
+  #showTabs(): void {
+    showOtherTabs(this.#abort === undefined ? (this.#crew?.busyTabs ?? []) : []);
   }
 
   #request(values: FormValues): ReturnType<typeof toRequest> {
@@ -179,6 +215,11 @@ class App {
 
   #see(event: ServiceEvent): void {
     this.#progress.see(event);
+    if (event.type === "workers") this.#workers.see(event.event);
+    if (event.type === "progress" && event.stage === "denoise") {
+      this.#workers.setSteps(event.total);
+      this.#crew?.announce(Math.floor(event.done), event.total);
+    }
     if (event.type === "notice") this.#messages.notice(event.message);
     if (event.type === "preview") {
       this.#screen.preview(event, {

@@ -136,6 +136,7 @@ async function startHelper(tab: string, invitation: string | undefined): Promise
       onAsked: () => helperPage.heard.push("asked"),
       onAdmitted: (name) => helperPage.heard.push(`admitted as ${name}`),
       onRefused: (reason) => helperPage.heard.push(reason),
+      onOver: () => undefined,
       onJob: ({ token, clips }) => {
         void runClipWorker({
           port: meddling(livingPort(clips, { lock: tabLock(tab) }), () => helperPage.meddling),

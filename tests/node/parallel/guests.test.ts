@@ -39,6 +39,7 @@ function greet(list: GuestList, hello: object = { lock: LOCK }): { heard: string
     onAsked: () => heard.push("asked"),
     onAdmitted: (name) => heard.push(name),
     onRefused: (reason) => heard.push(reason),
+    onOver: () => heard.push("over"),
     onJob: (job) => {
       jobs.push(job);
       ports.push(job.clips, job.segments);
@@ -76,6 +77,7 @@ test("an invited helper gets connected ports and the token of the job that runs,
   list.end();
   list.begin(job(workers));
   await vi.waitFor(() => expect(jobs).toHaveLength(2));
+  expect(heard).toEqual(["tab 1", "over"]);
 });
 
 test("a helper that comes between jobs is part of the next one, unless it has gone", async () => {
