@@ -7,7 +7,7 @@ import { launchChromium } from "./chromium.ts";
 import { downloadVideo, ready, screenshots, type ServedPage, servePage } from "./served_page.ts";
 
 const PROMPT = "a red ball bounces on grass";
-const QUERY = `?frames=5&width=64&height=64&seed=7&variant=base&steps=24&prompt=${PROMPT.replaceAll(" ", "+")}`;
+const QUERY = `?frames=5&width=64&height=64&seed=7&variant=base&steps=16&prompt=${PROMPT.replaceAll(" ", "+")}`;
 
 const problems: string[] = [];
 let served: ServedPage;
@@ -41,7 +41,7 @@ test("after a reload in the middle the page goes on by itself, and the file is t
   await atStep(page, 5);
   await page.reload();
   const first = await page.waitForFunction(
-    () => /Denoising, step (\d+) of 24/.exec(document.body.innerText)?.[1],
+    () => /Denoising, step (\d+) of 16/.exec(document.body.innerText)?.[1],
   );
   expect(Number(await first.jsonValue())).toBeGreaterThanOrEqual(4);
   expect(await hashOfVideo(page)).toBe(undisturbed);
@@ -62,7 +62,7 @@ test("after the tab was closed another one offers the render, with its settings;
   await page.close();
   await other.reload();
   await ready(other);
-  expect(await other.innerText("#unfinished")).toMatch(/a red ball bounces on grass\s+\d+ of 24 steps done/);
+  expect(await other.innerText("#unfinished")).toMatch(/a red ball bounces on grass\s+\d+ of 16 steps done/);
   await screenshots(other, "unfinished");
   await other.click("#unfinished .resume");
   expect(await other.isHidden("#unfinished")).toBe(true);
