@@ -34,7 +34,11 @@ export function drawTimeline(rows: readonly WorkerRow[], width: number): SVGElem
     for (const span of row.spans.filter(isShown)) {
       const length = Math.max(0.75, x(span.end) - x(span.start) - 0.5);
       const bar = shape("rect", {
-        ...{ x: x(span.start), y: top + 1, width: length, height: BAR_HEIGHT, rx: 1.5 },
+        x: x(span.start),
+        y: top + 1,
+        width: length,
+        height: BAR_HEIGHT,
+        rx: 1.5,
         class: span.kind,
       });
       const title = shape("title", {});

@@ -138,7 +138,13 @@ export class WorkersView {
 
 function waiting(name: string): WorkerRow {
   return {
-    ...{ name, adapter: "", clip: undefined, step: 0, bytesSent: 0, hiddenShare: undefined },
-    ...{ lost: undefined, spans: [] },
+    name,
+    adapter: "",
+    clip: undefined,
+    step: 0,
+    bytesSent: 0,
+    hiddenShare: undefined,
+    lost: undefined,
+    spans: [],
   };
 }
