@@ -1,7 +1,7 @@
 // Which frames of other clips a clip looks at: what a layer has to be sent before it can attend. Pure, in frames.
 
 import { type FrameRange, framesOfRange, isInRange } from "./frame_range.ts";
-import { type ResolvedRule, resolveRule, type RuleMoment, seesTile } from "./frame_rules.ts";
+import { type ResolvedRule, resolveRule, type RuleMoment, seesTile, visibleFrames } from "./frame_rules.ts";
 import { TILE_ROWS } from "./frame_tiles.ts";
 import { type AttentionPlan, perturbationOf, ruleOf } from "./plan.ts";
 import type { FrameGrid } from "./rule_lists.ts";
@@ -14,25 +14,26 @@ export type NeedMoment = FrameGrid & Omit<RuleMoment, "numFrames"> & { readonly 
  * that are perturbed wholly read no keys and need none.
  */
 export function neededFrames(plan: AttentionPlan, clip: FrameRange, moment: NeedMoment): number[] {
-  const rules = rulesInUse(plan, moment);
-  const { numFrames, tokensPerFrame } = moment;
-  const tiles = Math.ceil(tokensPerFrame / TILE_ROWS);
-  const queries = framesOfRange(clip);
-  return framesOfRange({ start: 0, end: numFrames }).filter(
-    (key) =>
-      !isInRange(clip, key) &&
-      rules.some((rule) => queries.some((query) => seesFrame(rule, { query, key, tiles }))),
-  );
+  const seen = new Set(framesOfRange(clip).flatMap(seenFrom(plan, moment)));
+  return [...seen].filter((frame) => !isInRange(clip, frame)).sort((a, b) => a - b);
 }
 
 /** [query frames]: key frames of the video that a query frame sees, its own included, in at least one head. */
 export function seenFrames(plan: AttentionPlan, moment: NeedMoment): number[][] {
+  return framesOfRange({ start: 0, end: moment.numFrames }).map(seenFrom(plan, moment));
+}
+
+/** What a query frame sees, ascending. */
+function seenFrom(plan: AttentionPlan, moment: NeedMoment): (query: number) => number[] {
   const rules = rulesInUse(plan, moment);
-  const tiles = Math.ceil(moment.tokensPerFrame / TILE_ROWS);
-  const frames = framesOfRange({ start: 0, end: moment.numFrames });
-  return frames.map((query) =>
-    frames.filter((key) => rules.some((rule) => seesFrame(rule, { query, key, tiles }))),
-  );
+  const { numFrames, tokensPerFrame } = moment;
+  const tiles = Math.ceil(tokensPerFrame / TILE_ROWS);
+  return (query) => {
+    const seen = rules.flatMap((rule) =>
+      visibleFrames(rule, query, numFrames).filter((key) => seesFrame(rule, { query, key, tiles })),
+    );
+    return rules.length === 1 ? seen : [...new Set(seen)].sort((a, b) => a - b);
+  };
 }
 
 /** The rules of heads that read keys, each once. */

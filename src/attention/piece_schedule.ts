@@ -2,7 +2,7 @@
 // which slot of a buffer for a few frames they lie until no later piece needs them. Numbers only; the lists that the
 // kernel reads are made by rule_lists.ts with these slots.
 
-import type { FrameRange } from "./frame_range.ts";
+import { type FrameRange, framesOfRange, isInRange } from "./frame_range.ts";
 import { type ResolvedRule, resolveRule } from "./frame_rules.ts";
 import { type AttentionPlan, ruleOf } from "./plan.ts";
 
@@ -46,12 +46,19 @@ export interface Pieces {
  * where cutting saves little: the plan looks at most frames from everywhere, the video is short, or heads are perturbed
  * (they read values by their queries' rows, which pieces do not keep).
  */
-export function choosePieces(
-  plan: AttentionPlan,
-  { numFrames, tokensPerFrame, layers, heads, clip, pieceTokens = 1024 }: PieceSize,
-): Pieces | undefined {
+export function choosePieces(plan: AttentionPlan, size: PieceSize): Pieces | undefined {
   if (plan.perturbations.length > 0) return undefined;
-  const own = clip ?? { start: 0, end: numFrames };
+  const all = { start: 0, end: size.numFrames };
+  const whole = cutInPieces(plan, size, all);
+  // Clips of a video that is not cut may be sent queries of others, which pieces cannot answer.
+  return whole && size.clip ? cutInPieces(plan, size, size.clip) : whole;
+}
+
+function cutInPieces(
+  plan: AttentionPlan,
+  { numFrames, tokensPerFrame, layers, heads, pieceTokens = 1024 }: PieceSize,
+  own: FrameRange,
+): Pieces | undefined {
   const maxHeld = MAX_HELD_SHARE * (own.end - own.start);
   const layerRules = rulesOfLayers(plan, { numFrames, layers, heads });
   const largest = Math.max(MIN_PIECE_FRAMES, Math.floor(pieceTokens / tokensPerFrame));
@@ -131,18 +138,16 @@ const MAX_HELD_SHARE = 0.5;
 
 /** Frames of `keys` that any query frame of a piece sees, ascending. */
 export function keyFramesOf(heads: readonly ResolvedRule[], piece: FrameRange, keys: FrameRange): number[] {
-  const widths = [...new Map(heads.map((rule) => [rule.key, rule])).values()].flatMap(({ groups }) =>
-    groups.map(({ width }) => width),
-  );
-  const seen: number[] = [];
-  for (let key = keys.start; key < keys.end; key++) {
-    let isSeen = false;
-    for (let query = piece.start; query < piece.end && !isSeen; query++) {
-      isSeen = widths.some((width) => width(query, key) > 0);
+  const groups = [...new Map(heads.map((rule) => [rule.key, rule])).values()].flatMap((rule) => rule.groups);
+  const seen = new Set<number>();
+  for (let query = piece.start; query < piece.end; query++) {
+    for (const { keysOf, width } of groups) {
+      for (const key of keysOf(query) ?? framesOfRange(keys)) {
+        if (isInRange(keys, key) && !seen.has(key) && width(query, key) > 0) seen.add(key);
+      }
     }
-    if (isSeen) seen.push(key);
   }
-  return seen;
+  return [...seen].sort((a, b) => a - b);
 }
 
 function runsOf(frames: readonly number[], slotOf: ReadonlyMap<number, number>): SlottedFrames[] {

@@ -25,12 +25,14 @@ export interface ClipRender {
   readonly mode?: ExchangeMode | undefined;
   /** @default not measured */
   readonly speed?: WorkerSpeed | undefined;
+  /** The most GPU memory in use at a time so far. */
+  readonly peakBytes?: (() => number) | undefined;
   readonly dispose?: (() => Promise<void>) | undefined;
 }
 
 /** Computes clips of a render. */
 export function createClipComputer(transformer: EngineTransformer, render: ClipRender): ClipComputer {
-  const { config, video, scheduler, guider, keyType, payload, mode, speed } = render;
+  const { config, video, scheduler, guider, keyType, payload, mode, speed, peakBytes } = render;
   return {
     keys: {
       tokensPerFrame: tokensPerFrame(config, video),
@@ -41,6 +43,7 @@ export function createClipComputer(transformer: EngineTransformer, render: ClipR
       mode,
     },
     speed,
+    peakBytes,
     async run({ clip, start, exchange, sharing, onStep, onProgress, signal }) {
       // Who computes everything needs nobody: the road of a render without workers.
       const isAlone = clip.start === 0 && clip.end === video.size.numLatentFrames && !sharing;

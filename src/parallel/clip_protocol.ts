@@ -68,7 +68,15 @@ export const reportSchema = v.variant("type", [
     speed: v.optional(v.object({ perFrame: v.number(), perPair: v.number() })),
   }),
   /** A step is taken; slots only of the first lane. */
-  v.object({ type: v.literal("stepped"), epoch: wholeNumber, step: wholeNumber, slots, statistics }),
+  v.object({
+    type: v.literal("stepped"),
+    epoch: wholeNumber,
+    step: wholeNumber,
+    slots,
+    statistics,
+    /** The most GPU memory in use at a time so far; not there for a CPU. */
+    peakBytes: v.optional(v.number()),
+  }),
   /** Every now and then, as long as the worker lives. */
   v.object({
     type: v.literal("status"),

@@ -31,6 +31,8 @@ export interface ClipWork {
 export interface ClipComputer {
   readonly keys: KeyOptions;
   readonly speed?: WorkerSpeed | undefined;
+  /** The most GPU memory in use at a time so far; undefined for a CPU. */
+  readonly peakBytes?: (() => number) | undefined;
   /** Computes a clip from its start to the last step; one at a time. Rejects soon after an abort. */
   run(work: ClipWork): Promise<void>;
   dispose(): Promise<void> | void;
@@ -156,12 +158,13 @@ class ClipWorker {
   /** Tells the coordinator and waits until everybody is as far. */
   async #finishStep(running: RunningPart, { step, slots }: DenoiseState): Promise<void> {
     const { epoch, signal, statistics, isFirstLane } = running;
+    const peakBytes = this.#computer?.peakBytes?.();
     const allowed = new Promise<void>((resolve, reject) => {
       this.#go = resolve;
       signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     });
     const own = new Map(isFirstLane ? [...slots].map(([slot, data]) => [slot, new Float32Array(data)]) : []);
-    this.#link.send({ type: "stepped", epoch, step, slots: own, statistics });
+    this.#link.send({ type: "stepped", epoch, step, slots: own, statistics, peakBytes });
     await allowed;
   }
 

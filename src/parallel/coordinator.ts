@@ -141,7 +141,8 @@ export class Coordinator {
     try {
       this.#keeper.put(this.#division, member.part, report.slots);
       member.advance();
-      this.#tell({ type: "stepped", step: report.step, worker: member.name, statistics: report.statistics });
+      const { statistics, peakBytes } = report;
+      this.#tell({ type: "stepped", step: report.step, worker: member.name, statistics, peakBytes });
       const state = this.#keeper.commit(this.#division);
       if (state === undefined) return;
       this.#repeats = 0;

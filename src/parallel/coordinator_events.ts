@@ -20,6 +20,8 @@ export type CoordinatorEvent =
       readonly step: number;
       readonly worker: string;
       readonly statistics: ExchangeStatistics;
+      /** The most GPU memory in use at a time so far; undefined for a CPU. */
+      readonly peakBytes?: number | undefined;
     }
   /** The step is repeated with the same workers. */
   | { readonly type: "repeated"; readonly step: number; readonly reason: string };

@@ -5,7 +5,7 @@ import { full } from "../attention/plan_constructors.ts";
 import { InputError } from "../errors.ts";
 import type { EngineName } from "../pipelines/engine.ts";
 import type { DenoiseWork } from "../pipelines/step_parts.ts";
-import type { CoordinatorEvent } from "./coordinator_events.ts";
+import type { CoordinatorEvent, WorkerClip } from "./coordinator_events.ts";
 import { divideBySpeed, type Divide } from "./division.ts";
 import { type ExchangeTotals, keyBytes, predictedBytes, sumExchanges } from "./exchange_totals.ts";
 import type { ExchangeMode } from "./exchange_plan.ts";
@@ -27,6 +27,10 @@ export interface DivisionWish {
 export interface WorkersReport extends ExchangeTotals {
   /** By the attention plan; undefined when the frames had to be shared out again. */
   readonly bytesPredicted: number | undefined;
+  /** Who computed which latent frames last. */
+  readonly clips: readonly WorkerClip[];
+  /** Of the worker that took most: the most GPU memory in use at a time; undefined for CPUs. */
+  readonly peakGpuBytes: number | undefined;
 }
 
 /** Clips shorter than this are not worth a worker. */
@@ -83,7 +87,12 @@ export function workersReport(
   events: readonly CoordinatorEvent[],
   { work, payload, mode }: { work: DenoiseWork } & Pick<DivisionWish, "payload" | "mode">,
 ): WorkersReport {
-  const totals = sumExchanges(events);
+  const peaks = events.flatMap((event) => (event.type === "stepped" ? (event.peakBytes ?? []) : []));
+  const totals = {
+    ...sumExchanges(events),
+    clips: events.findLast((event) => event.type === "shared")?.clips ?? [],
+    peakGpuBytes: peaks.length > 0 ? Math.max(...peaks) : undefined,
+  };
   const shared = events.find((event) => event.type === "shared");
   if (totals.shares !== 1 || shared === undefined) return { ...totals, bytesPredicted: undefined };
   const { config, scheduler, guider, video, shape } = work;

@@ -13,7 +13,7 @@ import type { WorkerJob, WorkerSegmentsJob } from "./worker_job.ts";
 
 /** Opens the denoising of clips. Throws `InputError` when the model is not the one of the job. */
 export async function openClips(
-  pipeline: Pick<WanPipeline, "files" | "engine" | "openSteps">,
+  pipeline: Pick<WanPipeline, "files" | "engine" | "gpu" | "openSteps">,
   job: WorkerJob,
 ): Promise<ClipComputer> {
   const { settings, embeds, payload, mode, modelHash } = job;
@@ -28,7 +28,8 @@ export async function openClips(
   const isShared = engine.name === "onnx" || engine.capabilities.software;
   const speed = isShared ? undefined : await measureSpeed(transformer, { config, video });
   const keyType = activationType(engine, job.arithmetic);
-  const render = { config, video, scheduler, guider, keyType, payload, mode, speed };
+  const peakBytes = engine.name === "webgpu" ? () => pipeline.gpu.memory.use.peakBytes : undefined;
+  const render = { config, video, scheduler, guider, keyType, payload, mode, speed, peakBytes };
   return createClipComputer(transformer, render);
 }
 

@@ -1,4 +1,5 @@
 // Studies: benches with arguments of their own, which answer a question rather than time a kernel.
+import { studyBorders } from "./borders.ts";
 import { benchClips } from "./clips/main.ts";
 import { holdMemory, probePins } from "./clips/pins.ts";
 import { clipWorker } from "./clips/worker.ts";
@@ -43,6 +44,12 @@ export const STUDIES: readonly Study[] = [
     usage: "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16] [frames=81] [steps=4] [pin=PIN] [limit=240]",
     description: "denoising steps of the 1.3B transformer shared by several cards (clips/main.ts)",
     run: benchClips,
+  },
+  {
+    name: "borders",
+    usage: "out=DIR [workers=4] [frames=49] [prompts=8] [seconds=600] [options of weft render]",
+    description: "whether the borders of clips show in what several workers render (borders.ts)",
+    run: studyBorders,
   },
   {
     name: "pins",
