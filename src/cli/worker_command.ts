@@ -7,7 +7,12 @@ import { type Capabilities, readCapabilities } from "../gpu/capabilities.ts";
 import { requestAdapter } from "../gpu/gpu.ts";
 import { runClipWorker } from "../parallel/clip_worker.ts";
 import { runSegmentWorker } from "../parallel/segment_worker.ts";
-import { type CarriedTicket, connectPort, openPortServer } from "../parallel/socket_port_node.ts";
+import {
+  type CarriedTicket,
+  connectPort,
+  openPortServer,
+  removeParcels,
+} from "../parallel/socket_port_node.ts";
 import { deviceName } from "../pipelines/render_metadata.ts";
 import { openHost } from "./adapter_node.ts";
 import { cpuThreads } from "./engine_option.ts";
@@ -39,6 +44,7 @@ async function work(host: WorkerHost, { join, name }: { join: string; name: stri
   if (token === undefined) {
     throw new InputError("A worker is started by weft render --workers N, which gives it the job's token.");
   }
+  const { ppid: starter } = process;
   const server = await openPortServer(token);
   const session = new WorkerSession(host);
   const isFatal = (error: unknown): boolean => error instanceof DeviceLostError;
@@ -68,5 +74,6 @@ async function work(host: WorkerHost, { join, name }: { join: string; name: stri
   } finally {
     await session.dispose();
     server.close();
+    if (process.ppid !== starter) removeParcels(token); // who would have done it is gone
   }
 }

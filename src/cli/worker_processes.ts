@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Port } from "../parallel/port.ts";
 import { SegmentPool } from "../parallel/segment_pool.ts";
-import { openPortServer, type PortServer } from "../parallel/socket_port_node.ts";
+import { openPortServer, type PortServer, removeParcels } from "../parallel/socket_port_node.ts";
 import { openHardware } from "./adapter_node.ts";
 import { cpuEnvironment, cpuThreads } from "./engine_option.ts";
 import { swiftshaderEnvironment } from "./swiftshader_node.ts";
@@ -20,8 +20,10 @@ export class WorkerProcesses {
   readonly segments: SegmentPool;
   readonly #server: PortServer;
   readonly #children: readonly ChildProcess[];
+  readonly #token: string;
 
-  private constructor({ server, children, segments }: Started) {
+  private constructor({ server, children, segments, token }: Started) {
+    this.#token = token;
     this.segments = segments;
     this.#server = server;
     this.#children = children;
@@ -43,7 +45,7 @@ export class WorkerProcesses {
     server.acceptAll(TICKETS.clips, onClipWorker);
     server.acceptAll(TICKETS.segments, (port) => segments.add(port));
     const children = await startChildren(server, token, count);
-    return new WorkerProcesses({ server, children, segments });
+    return new WorkerProcesses({ server, children, segments, token });
   }
 
   /** Rejects when no process is left that could still join. */
@@ -56,7 +58,10 @@ export class WorkerProcesses {
   end(): void {
     this.segments.close();
     for (const child of this.#children) endChild(child);
-    setTimeout(() => this.#server.close(), CLOSE_MS);
+    setTimeout(() => {
+      this.#server.close();
+      removeParcels(this.#token);
+    }, CLOSE_MS);
   }
 }
 
@@ -64,6 +69,7 @@ interface Started {
   readonly server: PortServer;
   readonly children: readonly ChildProcess[];
   readonly segments: SegmentPool;
+  readonly token: string;
 }
 
 async function startChildren(server: PortServer, token: string, count: number): Promise<ChildProcess[]> {
@@ -77,7 +83,10 @@ async function startChildren(server: PortServer, token: string, count: number): 
       stdio: ["ignore", "ignore", "inherit"],
     });
   });
-  process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+  process.once("exit", () => {
+    for (const child of children) child.kill("SIGKILL");
+    removeParcels(token);
+  });
   return children;
 }
 

@@ -3,7 +3,7 @@
 
 /** One end of a connection. */
 export interface Port {
-  /** What is posted is written out: the sender's arrays stay its own, and shared ones cost nothing. @default false */
+  /** What is posted is written out, so arrays may be parts of larger ones; they must not change any more. @default false */
   readonly copies?: boolean;
   /** Sends a message; the buffers are moved where the transport can, and unusable afterwards. */
   post(message: unknown, transfer?: readonly Transferred[]): void;

@@ -1,8 +1,9 @@
-// Ports between processes of one host: TCP on the loopback address, structured data in frames of a length and bytes.
-// Whoever connects says the job's token and a ticket first, or is sent away.
+// Ports between processes of one host: TCP on the loopback address, structured data in frames of a length and bytes; large
+// arrays take another way (parcels_node.ts). Whoever connects says the job's token and a ticket first, or is sent away.
 
 import { createServer, connect, type Server, type Socket } from "node:net";
 import { deserialize, serialize } from "node:v8";
+import { Parcels } from "./parcels_node.ts";
 import type { Port, PortListener } from "./port.ts";
 
 /** Where ports are accepted. */
@@ -30,6 +31,7 @@ export async function openPortServer(token: string): Promise<PortServer> {
   const awaited = new Map<string, (socket: FramedSocket) => void>();
   const doors = new Map<string, (port: Port) => void>();
   const sockets = new Set<Socket>();
+  const parcels = Parcels.of(token);
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
@@ -41,7 +43,7 @@ export async function openPortServer(token: string): Promise<PortServer> {
       const take = ticket === undefined ? undefined : awaited.get(ticket);
       const door = ticket === undefined ? undefined : doors.get(ticket);
       if (ticket === undefined) socket.destroy();
-      else if (door) door(portOfSocket(Promise.resolve(framed)));
+      else if (door) door(portOfSocket(Promise.resolve(framed), parcels));
       else if (take) take(framed);
       else arrived.set(ticket, framed);
     });
@@ -54,9 +56,10 @@ export async function openPortServer(token: string): Promise<PortServer> {
     accept(ticket) {
       const early = arrived.get(ticket);
       arrived.delete(ticket);
-      return portOfSocket(
-        early ? Promise.resolve(early) : new Promise((resolve) => awaited.set(ticket, resolve)),
-      );
+      const opening = early
+        ? Promise.resolve(early)
+        : new Promise<FramedSocket>((resolve) => awaited.set(ticket, resolve));
+      return portOfSocket(opening, parcels);
     },
     acceptAll: (ticket, onPort) => void doors.set(ticket, onPort),
     close() {
@@ -64,6 +67,11 @@ export async function openPortServer(token: string): Promise<PortServer> {
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/** Takes away what a job has left on its way, when all of it has ended. */
+export function removeParcels(token: string): void {
+  Parcels.of(token).remove();
 }
 
 /** Connects to a server's port. What is posted before the connection stands is sent when it does. */
@@ -75,7 +83,7 @@ export function connectPort(
   const socket = connect({ host, port: Number(port) });
   const framed = new FramedSocket(socket, MAX_FRAME_BYTES);
   framed.send(greeting);
-  return portOfSocket(Promise.resolve(framed));
+  return portOfSocket(Promise.resolve(framed), Parcels.of(greeting.token));
 }
 
 /** A port as a worker's command carries it: a ticket, and where to come with it; without an address one is come to. */
@@ -84,20 +92,41 @@ export interface CarriedTicket {
   readonly address?: string | undefined;
 }
 
-function portOfSocket(opening: Promise<FramedSocket>): Port {
+function portOfSocket(opening: Promise<FramedSocket>, parcels: Parcels): Port {
   let isClosed = false;
+  // Packing takes its time; what is posted or comes later waits for what was before.
+  let outgoing: Promise<unknown> = opening;
+  let incoming: Promise<unknown> = opening;
   return {
+    copies: true,
     post(message) {
-      void opening.then((socket) => socket.send(message));
+      const packed = parcels.pack(message);
+      outgoing = Promise.all([opening, packed, outgoing]).then(([socket, ready]) => socket.send(ready));
     },
     listen(listener) {
+      const onMessage = (message: unknown): void => {
+        const ready = parcels.isPacked(message) ? parcels.unpack(message) : message;
+        const deliver = (whole: unknown): void => {
+          if (!isClosed) listener.onMessage(whole);
+        };
+        // A parcel that is gone is a lost message: whoever waits for it says so.
+        incoming = Promise.all([ready, incoming]).then(
+          ([whole]) => deliver(whole),
+          () => undefined,
+        );
+      };
+      const onClose = (): void => {
+        incoming = incoming.then(() => {
+          if (!isClosed) listener.onClose();
+        });
+      };
       void opening.then((socket) => {
-        if (!isClosed) socket.listen(listener);
+        if (!isClosed) socket.listen({ onMessage, onClose });
       });
     },
     close() {
       isClosed = true;
-      void opening.then((socket) => socket.end());
+      void outgoing.then(() => opening).then((socket) => socket.end());
     },
   };
 }

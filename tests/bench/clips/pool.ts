@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Coordinator } from "../../../src/parallel/coordinator.ts";
 import type { Port } from "../../../src/parallel/port.ts";
-import { openPortServer, type PortServer } from "../../../src/parallel/socket_port_node.ts";
+import { openPortServer, type PortServer, removeParcels } from "../../../src/parallel/socket_port_node.ts";
 import { cardMemory, type Pin, pinned } from "./pins.ts";
 import { TOKEN } from "./worker.ts";
 
@@ -70,5 +70,6 @@ export class ClipsPool {
     this.#isClosed = true;
     for (const child of this.#children) child.kill("SIGKILL");
     this.#server.close();
+    removeParcels(TOKEN);
   }
 }

@@ -9,6 +9,7 @@ import {
   connectPort,
   openPortServer,
   type PortServer,
+  removeParcels,
 } from "../../../src/parallel/socket_port_node.ts";
 import { fakeAnswer, fakeCoordinator, openFake, sampleOf, TOKEN } from "./fake_clips.ts";
 
@@ -16,7 +17,10 @@ let server: PortServer;
 beforeEach(async () => {
   server = await openPortServer(TOKEN);
 });
-afterEach(() => server.close());
+afterEach(() => {
+  server.close();
+  removeParcels(TOKEN);
+});
 
 /** What a port brings, one after the other; "closed" last. */
 function inbox(port: Port): () => Promise<unknown> {
