@@ -2,11 +2,11 @@
 //   vite build --mode device && node dist/device/checks.mjs [parts of tests' names]
 // Run it in the repository's root (fixtures are read from there). Exits with 1 when a test fails. What decodes needs
 // onnxruntime-web too, and WEFT_MAIN names the command line to test; pack.sh packs both.
-// Not here: tests of the command line that need ffmpeg or SwiftShader.
+// Not here: tests of the command line that need ffmpeg, a full disk or SwiftShader.
 import { ADAPTER } from "../gpu/device.ts";
 import { collect, runSuite, type Suite, type TestResult } from "./vitest_shim.ts";
 
-const FILES = import.meta.glob(["../gpu/**/*.test.ts", "!../gpu/cli/{failures,render}.test.ts"]);
+const FILES = import.meta.glob(["../gpu/**/*.test.ts", "!../gpu/cli/{damaged,failures,render}.test.ts"]);
 
 async function main(filters: readonly string[]): Promise<number> {
   console.log(JSON.stringify(ADAPTER));

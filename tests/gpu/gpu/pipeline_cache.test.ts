@@ -37,7 +37,9 @@ test("every variant is compiled once, and ready() waits for all that were asked 
 
 test("a kernel that does not compile is told to those who asked for it, not to ready()", async () => {
   const gpu = await openGpu();
-  const broken = gpu.pipelines.compile(kernelVariant({ stem: "test_broken", source }, { constants: {} }));
+  const broken = gpu.pipelines.compile(
+    kernelVariant({ stem: "test_uncompilable", source }, { constants: {} }),
+  );
   await expect(gpu.pipelines.ready()).resolves.toBeUndefined();
   await expect(broken).rejects.toThrow(ShaderCompileError);
   gpu.dispose();
