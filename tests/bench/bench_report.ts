@@ -43,7 +43,7 @@ function markdownTable({ bench, rows, notes }: BenchTable, peers: readonly Bench
   const ratios = (["onnxruntime-web", "pytorch"] as const).filter((by) =>
     rows.some((row) => ratioTo(by, row, peers)),
   );
-  const columns = ["work", "by", "type", "clock", "ms", "TFLOP/s", "error", ...details];
+  const columns = ["work", "by", "type", "clock", "ms", "runs", "TFLOP/s", "error", ...details];
   const header = [...columns, ...ratios.map((by) => `times ${by}'s speed`)];
   const body = rows.map((row) => [
     row.work,
@@ -51,6 +51,7 @@ function markdownTable({ bench, rows, notes }: BenchTable, peers: readonly Bench
     row.precision,
     row.clock,
     digits(row.milliseconds),
+    String(row.repetitions),
     row.teraflops === undefined ? "" : digits(row.teraflops),
     row.relativeError?.toExponential(1) ?? "",
     ...details.map((name) => String(row.details?.[name] ?? "")),

@@ -44,11 +44,12 @@ const CASES: readonly ForwardCase[] = [
 ];
 const TINY: readonly ForwardCase[] = [{ numFrames: 5, height: 32, width: 32, ...DENSE }];
 
+/** The first that computes a case is what the others are compared with. */
 const KINDS: readonly ForwardKind[] = [
+  { dtype: "f32", storage: "f16" },
   { dtype: "f16", storage: "f16" },
   { dtype: "f16", storage: "int8" },
   { dtype: "f16", storage: "int8_rows" },
-  { dtype: "f32", storage: "f16" },
 ];
 
 /** The model that a run times: 30 layers of 1536, or a small one. */
@@ -61,7 +62,7 @@ export function forwardConfig(tiny: boolean): WanTransformerConfig {
 export async function benchForward(run: BenchRun): Promise<void> {
   const { tiny } = run.options;
   const config = forwardConfig(tiny);
-  const velocities = new Map<string, Float32Array>();
+  const velocities: Velocities = new Map();
   for (const kind of KINDS) {
     if (!run.hasTime) return;
     await run.withGpu(
@@ -101,9 +102,11 @@ interface ForwardRun {
   readonly size: ForwardCase;
   readonly kind: ForwardKind;
   readonly repetitions: number;
-  /** What the first kind of run predicted, by work: what the others are compared with. */
-  readonly velocities: Map<string, Float32Array>;
+  readonly velocities: Velocities;
 }
+
+/** What the first kind predicted, by work. */
+type Velocities = Map<string, { readonly dtype: string; readonly values: Float32Array }>;
 
 async function timeForward(
   gpu: Gpu,
@@ -116,7 +119,8 @@ async function timeForward(
   gpu.memory.resetPeak();
   const compiled = gpu.pipelines.size;
   const times: number[] = [];
-  let [compileMs, commands, finite, difference] = [0, 0, true, 0];
+  let [compileMs, commands] = [0, 0];
+  let values = new Float32Array() as Float32Array;
   // The first pass compiles, the second learns how much work fits into a submission: neither counts.
   for (let i = -2; i < repetitions; i++) {
     const start = performance.now();
@@ -129,15 +133,11 @@ async function timeForward(
     }
     await recorder.submit({ onProgress: (_, total) => (commands = total) });
     if (i >= 0) times.push(performance.now() - start);
-    else {
-      const values = await readTensor(gpu, velocity);
-      finite &&= values.every(Number.isFinite);
-      const first = velocities.get(work) ?? values;
-      velocities.set(work, first);
-      difference = relativeL2(values, first);
-    }
+    else values = await readTensor(gpu, velocity);
     freeTensor(gpu, velocity);
   }
+  const first = velocities.get(work);
+  if (first === undefined) velocities.set(work, { dtype: kind.dtype, values });
   const milliseconds = median(times);
   const { peakBytes } = gpu.memory.use;
   dispose();
@@ -157,8 +157,8 @@ async function timeForward(
       commands,
       pipelines: gpu.pipelines.size - compiled,
       "compile ms": Math.round(compileMs),
-      finite: String(finite),
-      "from f16": difference.toExponential(1),
+      finite: String(values.every(Number.isFinite)),
+      ...(first && { [`from ${first.dtype}`]: relativeL2(values, first.values).toExponential(1) }),
     },
   };
 }

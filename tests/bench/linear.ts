@@ -6,11 +6,20 @@ import { linear, type LinearOptions } from "../../src/ops/linear.ts";
 import { hasInt8MatrixUnits, hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { quantizeRows } from "../../src/ops/quantize_rows.ts";
 import type { LinearStorage } from "../../src/tensor/linear_weights.ts";
-import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../src/tensor/tensor.ts";
-import type { BenchRow } from "./bench_row.ts";
+import {
+  createTensor,
+  freeTensor,
+  readTensor,
+  type Tensor,
+  uploadTensor,
+  writeBytes,
+} from "../../src/tensor/tensor.ts";
+import { f16FromF32 } from "../../src/util/half.ts";
+import { GROUP_SIZE } from "../../src/weights/affine.ts";
+import type { BenchRow, Precision } from "./bench_row.ts";
 import type { BenchRun } from "./bench_run.ts";
 import { medianGpuTime } from "./median.ts";
-import { randomTensor, readRow } from "./random_tensor.ts";
+import { randomBytes, randomTensor, readRow } from "./random_tensor.ts";
 
 /** x [m, k] times W^T, W [n, k]. */
 export type LinearShape = readonly [m: number, n: number, k: number];
@@ -41,25 +50,32 @@ export function linearWork([m, n, k]: LinearShape): string {
   return `linear ${m}x${n}x${k}`;
 }
 
-/** A kernel and the type of its activations. */
+/** A kernel, the type of its activations, and how its weights are stored. */
 export interface LinearKernel {
   readonly variant: NonNullable<LinearOptions["variant"]>;
   readonly dtype: "f32" | "f16";
-  /** Products of integers: of the same weights and activations, rounded. */
-  readonly int8?: boolean;
+  /** int8 weights are widened in the kernel; of int8_rows and activations rounded likewise the products are integers. */
+  readonly storage: "f16" | "int8" | "int8_rows";
 }
-
-const MATRIX_UNITS = { variant: "subgroup_matrix", dtype: "f16" } as const;
 
 /** What the adapter can run, the slowest first. */
 export function linearKernels(capabilities: Capabilities): LinearKernel[] {
-  if (capabilities.software) return [{ variant: "direct", dtype: "f32" }];
+  const { software, f16 } = capabilities;
+  if (software) return STORAGES.map((storage) => ({ variant: "direct", dtype: "f32", storage }));
   return [
-    { variant: "tiled", dtype: "f32" },
-    ...(capabilities.f16 ? [{ variant: "f16", dtype: "f16" } as const] : []),
-    ...(hasMatrixUnits(capabilities) ? [MATRIX_UNITS] : []),
-    ...(hasInt8MatrixUnits(capabilities) ? [{ ...MATRIX_UNITS, int8: true }] : []),
+    { variant: "tiled", dtype: "f32", storage: "f16" },
+    ...(f16 ? [{ variant: "f16", dtype: "f16", storage: "f16" } as const] : []),
+    ...(hasMatrixUnits(capabilities) ? STORAGES.map((storage) => ({ ...MATRIX_UNITS, storage })) : []),
+    ...(hasInt8MatrixUnits(capabilities) ? [{ ...MATRIX_UNITS, storage: "int8_rows" } as const] : []),
   ];
+}
+
+const STORAGES = ["f16", "int8"] as const;
+const MATRIX_UNITS = { variant: "subgroup_matrix", dtype: "f16" } as const;
+
+/** A table's type of a kernel: its weights' where they are of 8 bits. */
+export function linearPrecision({ dtype, storage }: LinearKernel): Precision {
+  return storage === "f16" ? dtype : "int8";
 }
 
 /** Times every shape in every variant. */
@@ -78,8 +94,10 @@ export async function benchLinear(run: BenchRun): Promise<void> {
 export interface PreparedLinear {
   /** [m, k]. */
   readonly x: Tensor;
-  /** [n, k], f16. */
+  /** [n, k], f16; of int8 weights their bytes. */
   readonly w: Tensor;
+  /** [n, k]: what w stands for; of int8_rows what was rounded. */
+  readonly weights: Float32Array;
   /** Records it; y [m, n]. */
   readonly record: (recorder: Recorder) => Tensor;
   readonly dispose: () => void;
@@ -89,32 +107,62 @@ export interface PreparedLinear {
 export async function prepareLinear(
   gpu: Gpu,
   [m, n, k]: LinearShape,
-  { variant, dtype, int8 = false }: LinearKernel,
+  { variant, dtype, storage }: LinearKernel,
 ): Promise<PreparedLinear> {
   const x = await randomTensor(gpu, { label: "x", dtype, shape: [m, k] }, { seed: 1, scale: 1 });
-  const w = await randomTensor(gpu, { label: "w", dtype: "f16", shape: [n, k] }, { seed: 2, scale: 0.05 });
   const bias = uploadTensor(gpu, { label: "b", dtype: "f32", shape: [n] }, new Float32Array(n));
-  const weight: LinearStorage = int8 ? await asInt8(gpu, w) : { storage: "f16", data: w };
-  const weights = { label: "linear", n, k, weight, bias };
+  const { weight, weights, rest = [] } = await WEIGHTS[storage](gpu, n, k);
+  const layer = { label: "linear", n, k, weight, bias } as const;
   return {
     x,
-    w,
-    record: (recorder) => linear(recorder, x, weights, { variant, dtype }),
+    w: weight.data,
+    weights,
+    record: (recorder) => linear(recorder, x, layer, { variant, dtype }),
     dispose: () => {
-      for (const tensor of [x, w, bias]) freeTensor(gpu, tensor);
-      if (weight.storage === "int8_rows")
-        for (const tensor of [weight.data, weight.scale]) freeTensor(gpu, tensor);
+      for (const tensor of [x, bias, weight.data, ...rest]) freeTensor(gpu, tensor);
       gpu.memory.trim();
     },
   };
 }
 
-async function asInt8(gpu: Gpu, w: Tensor): Promise<LinearStorage> {
+interface RandomWeight {
+  readonly weight: LinearStorage;
+  readonly weights: Float32Array;
+  /** To be freed besides `weight.data`. */
+  readonly rest?: readonly Tensor[];
+}
+
+const WEIGHTS: Readonly<
+  Record<LinearKernel["storage"], (gpu: Gpu, n: number, k: number) => Promise<RandomWeight>>
+> = { f16: f16Weight, int8: int8Weight, int8_rows: int8RowsWeight };
+
+async function f16Weight(gpu: Gpu, n: number, k: number): Promise<RandomWeight> {
+  const data = await randomTensor(gpu, { label: "w", dtype: "f16", shape: [n, k] }, { seed: 2, scale: 0.05 });
+  return { weight: { storage: "f16", data }, weights: await readTensor(gpu, data) };
+}
+
+/** The scale of all groups of int8 weights; -128 of it is their bias, so both are exact in f16. */
+export const INT8_SCALE = 2 ** -12;
+
+async function int8Weight(gpu: Gpu, n: number, k: number): Promise<RandomWeight> {
+  const bytes = randomBytes(n * k);
+  const data = createTensor(gpu, { label: "w", dtype: "u32", shape: [n, k / 4] });
+  writeBytes(gpu, data, bytes);
+  const [scale, bias] = [f16FromF32(INT8_SCALE), f16FromF32(-128 * INT8_SCALE)];
+  const pairs = new Uint32Array((n * k) / GROUP_SIZE).fill(scale + bias * 2 ** 16);
+  const scaleBias = uploadTensor(gpu, { label: "s", dtype: "u32", shape: [n, k / GROUP_SIZE] }, pairs);
+  const weights = new Float32Array(bytes.length);
+  for (let i = 0; i < weights.length; i++) weights[i] = ((bytes[i] ?? 0) - 128) * INT8_SCALE;
+  return { weight: { storage: "int8", data, scaleBias }, weights, rest: [scaleBias] };
+}
+
+async function int8RowsWeight(gpu: Gpu, n: number, k: number): Promise<RandomWeight> {
+  const { weight, weights } = await f16Weight(gpu, n, k);
   const recorder = new Recorder(gpu, "quantize");
-  const { data, scale } = quantizeRows(recorder, w);
+  const { data, scale } = quantizeRows(recorder, weight.data);
   for (const { buffer } of [data, scale]) recorder.keep(buffer);
   await recorder.submit();
-  return { storage: "int8_rows", data, scale };
+  return { weight: { storage: "int8_rows", data, scale }, weights, rest: [scale, weight.data] };
 }
 
 async function timeLinear(
@@ -122,7 +170,7 @@ async function timeLinear(
   shape: LinearShape,
   { repetitions, ...kernel }: LinearKernel & { readonly repetitions: number },
 ): Promise<BenchRow> {
-  const { x, w, record, dispose } = await prepareLinear(gpu, shape, kernel);
+  const { x, weights, record, dispose } = await prepareLinear(gpu, shape, kernel);
   const launch = async (): Promise<Tensor> => {
     const recorder = new Recorder(gpu, "linear");
     const y = record(recorder);
@@ -131,21 +179,27 @@ async function timeLinear(
     return y;
   };
   const y = await launch();
-  const relativeError = await linearError(gpu, y, { x, w: await readTensor(gpu, w) });
+  const relativeError = await linearError(gpu, y, { x, w: weights });
   freeTensor(gpu, y);
   const milliseconds = await medianGpuTime(gpu, repetitions, async () => freeTensor(gpu, await launch()));
   dispose();
   return {
     work: linearWork(shape),
     by: "weft",
-    variant: kernel.int8 ? `${kernel.variant}, int8 products` : kernel.variant,
-    precision: kernel.int8 ? "int8" : kernel.dtype,
+    variant: linearName(kernel),
+    precision: linearPrecision(kernel),
     clock: "gpu",
     milliseconds,
     repetitions,
     teraflops: linearFlops(shape) / milliseconds / 1e9,
     relativeError,
   };
+}
+
+/** What a table calls a kernel. */
+export function linearName({ variant, storage, dtype }: LinearKernel): string {
+  if (storage === "int8_rows") return `${variant}, int8 x int8`;
+  return storage === "int8" ? `${variant}, ${dtype} x int8` : variant;
 }
 
 /** Multiplications and additions. */

@@ -37,6 +37,17 @@ export async function randomTensor(
   return tensor;
 }
 
+/** Pseudo-random bytes; one block of them, repeated. */
+export function randomBytes(length: number): Uint8Array<ArrayBuffer> {
+  const block = Uint8Array.from(
+    { length: Math.min(length, BLOCK) },
+    (_, i) => Math.imul(i, 2_654_435_761) >>> 24,
+  );
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += block.length) bytes.set(block.subarray(0, length - at), at);
+  return bytes;
+}
+
 /** Reads one row of a matrix. */
 export async function readRow(gpu: Gpu, matrix: Tensor, row: number): Promise<Float32Array> {
   const [, columns = 0] = matrix.shape;

@@ -4,11 +4,12 @@ import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
 import { readCapabilities } from "../../src/gpu/capabilities.ts";
 import { Gpu, type GpuOptions, requestAdapter } from "../../src/gpu/gpu.ts";
 
-const dawn = startDawn();
+/** WebGPU's entry point, for tests of what opens devices by itself; they call `useGpu` too, which keeps it. */
+export const DAWN = startDawn();
 let users = 0;
 
 /** What the adapter can do: which cases exist is decided, and named in the tests' titles, before a device is open. */
-export const ADAPTER = readCapabilities(await requestAdapter(dawn));
+export const ADAPTER = readCapabilities(await requestAdapter(DAWN));
 
 /** For titles of tests whose cases depend on the adapter. */
 export const ADAPTER_TITLE = `${ADAPTER.description || ADAPTER.vendor}${ADAPTER.f16 ? "" : ", without f16"}`;
@@ -35,5 +36,5 @@ export function useGpu(options: GpuOptions = {}): () => Gpu {
 
 /** A GPU of a test's own, which the test disposes. */
 export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
-  return await Gpu.open({ ...options, gpu: dawn });
+  return await Gpu.open({ ...options, gpu: DAWN });
 }

@@ -1,6 +1,6 @@
-// Forward passes through onnxruntime-web on the GPU: blocks of the 1.3B transformer's and of weft-nano's size with made-up
-// weights, one session run for each; and weft-nano itself, as the CPU engine computes it but on the webgpu provider,
-// compared with our kernels.
+// Forward passes through onnxruntime-web on the GPU: of the 1.3B transformer's and of weft-nano's size with made-up weights,
+// timed by one block; and weft-nano itself, as the CPU engine computes it but on the webgpu provider, compared with our
+// kernels.
 import { OnnxWanTransformer } from "../../../src/dit/onnx_transformer.ts";
 import { freeGeometry } from "../../../src/dit/geometry.ts";
 import { freeTextContext } from "../../../src/dit/text_context.ts";
@@ -12,17 +12,18 @@ import {
 import { WanTransformer3DModel } from "../../../src/dit/transformer_wan.ts";
 import type { Gpu } from "../../../src/gpu/gpu.ts";
 import { Recorder } from "../../../src/gpu/recorder.ts";
-import { freeTensor, readTensor, uploadTensor } from "../../../src/tensor/tensor.ts";
+import { freeTensor, readTensor, type Tensor, uploadTensor } from "../../../src/tensor/tensor.ts";
 import { openCheckpoint } from "../../../src/weights/checkpoint.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { readJson } from "../../../src/weights/json_file.ts";
 import type { BenchRun } from "../bench_run.ts";
 import { forwardConfig, forwardFlops, forwardWork } from "../forward.ts";
+import { relativeL2 } from "../../reference/compare.ts";
 import { median } from "../median.ts";
 import { randomTensor } from "../random_tensor.ts";
 import { buildGpuBlockGraph } from "./ort_block_graph.ts";
 import { messageOf, ONNX_TYPES, type OrtPeer } from "./ort_peer.ts";
-import { queuedMilliseconds } from "./queued_time.ts";
+import { queuedTime } from "./queued_time.ts";
 
 /** A text of 40 tokens, and all padding as one key, as our kernels see it. */
 const TEXT_ROWS = 41;
@@ -31,16 +32,20 @@ const NANO = { source: openFolderSource("models/weft-nano"), folder: "transforme
 /** The passes, the smallest first. */
 export async function peerForward(run: BenchRun, peer: OrtPeer): Promise<void> {
   const { tiny } = run.options;
-  await nanoOnBoth(run, peer);
   const types = peer.gpu.capabilities.f16 ? (["f16", "f32"] as const) : (["f32"] as const);
+  const nano = await nanoInputs(tiny);
+  await nanoOnBoth(run, peer, nano);
   const config = forwardConfig(tiny);
+  const sizes = (tiny ? [5] : [33, 81]).map((numFrames) => {
+    const size = tiny ? { height: 32, width: 32 } : { height: 480, width: 832 };
+    const work = forwardWork(config, { ...size, numFrames, planName: "full" });
+    return { work, config, rows: ((numFrames - 1) / 4 + 1) * (size.height / 16) * (size.width / 16) };
+  });
+  const nanoSize = { work: nano.work, config: nano.config, rows: nano.tokens };
   for (const dtype of types) {
-    for (const numFrames of tiny ? [5] : [33, 81]) {
+    for (const problem of [nanoSize, ...sizes]) {
       if (!run.hasTime) return;
-      const size = tiny ? { height: 32, width: 32 } : { height: 480, width: 832 };
-      const work = forwardWork(config, { ...size, numFrames, planName: "full" });
-      const rows = ((numFrames - 1) / 4 + 1) * (size.height / 16) * (size.width / 16);
-      await timeBlocks(run, peer, { work, config, rows, dtype });
+      await timeBlocks(run, peer, { ...problem, dtype });
     }
   }
 }
@@ -52,63 +57,53 @@ interface BlocksProblem {
   readonly dtype: "f32" | "f16";
 }
 
-/** All blocks of a pass; they share one block's weights, which takes as long as weights of their own. */
+/** One block, run behind itself, times the blocks of a pass: they take the same time. */
 async function timeBlocks(
   run: BenchRun,
   peer: OrtPeer,
   { work, config, rows, dtype }: BlocksProblem,
 ): Promise<void> {
   const { gpu } = peer;
-  const { repetitions } = run.options;
-  const type = ONNX_TYPES[dtype];
-  const graph = buildGpuBlockGraph(config, { rows, textRows: TEXT_ROWS, type });
+  const { num_layers: layers } = config;
+  const graph = buildGpuBlockGraph(config, { rows, textRows: TEXT_ROWS, type: ONNX_TYPES[dtype] });
   const session = await peer.session(graph.model, ["out"]);
-  const random = async (
-    label: string,
-    shape: readonly number[],
-  ): Promise<Awaited<ReturnType<typeof randomTensor>>> =>
-    await randomTensor(gpu, { label, dtype, shape }, { seed: label.length, scale: 0.02 });
-  const weights = await Promise.all(
-    Object.entries(graph.weights).map(([name, shape]) => random(name, shape)),
-  );
-  const states = [
-    await random("hidden_states", [rows, innerDim(config)]),
-    await random("out", [rows, innerDim(config)]),
-  ];
-  const bound = Object.fromEntries(weights.map((tensor) => [tensor.label, peer.bind(tensor)]));
-  const [a, b] = states.map((tensor) => peer.bind(tensor));
-  const pass = async (): Promise<void> => {
-    if (a === undefined || b === undefined) return;
-    for (let block = 0; block < config.num_layers; block++) {
-      const [from, to] = block % 2 === 0 ? [a, b] : [b, a];
-      await session.run({ ...bound, hidden_states: from }, { out: to });
-    }
-  };
+  const shapes = { ...graph.weights, hidden_states: [rows, innerDim(config)], out: [rows, innerDim(config)] };
+  const tensors: Tensor[] = [];
+  for (const [label, shape] of Object.entries(shapes)) {
+    tensors.push(await randomTensor(gpu, { label, dtype, shape }, { seed: label.length, scale: 0.02 }));
+  }
+  const { out, ...feeds } = Object.fromEntries(tensors.map((tensor) => [tensor.label, peer.bind(tensor)]));
+  const fetches = out ? { out } : {};
   try {
-    const milliseconds = await queuedMilliseconds(repetitions, (count) => peer.runMany(count, pass));
-    const [found] = states;
+    const time = await queuedTime(run.options.repetitions, (count) =>
+      peer.runMany(count, () => session.run(feeds, fetches)),
+    );
+    const [found] = tensors.slice(-1);
     const finite = found !== undefined && (await readTensor(gpu, found)).every(Number.isFinite);
+    const milliseconds = layers * time.milliseconds;
     run.add({
       work,
       by: "onnxruntime-web",
-      variant: `${config.num_layers} blocks with MultiHeadAttention`,
+      variant: `${layers} times a block with MultiHeadAttention`,
       precision: dtype,
       clock: "wall",
       milliseconds,
-      repetitions,
+      repetitions: time.repetitions,
       teraflops: forwardFlops(config, rows) / milliseconds / 1e9,
       details: { tokens: rows, finite: String(finite) },
     });
   } catch (error) {
-    run.note(`${work}, ${dtype}: onnxruntime-web failed: ${messageOf(error)}`);
+    run.note(`${work}, ${dtype}: onnxruntime-web's is not there: ${messageOf(error)}.`);
   }
   await session.release();
-  for (const tensor of [...weights, ...states]) freeTensor(gpu, tensor);
+  for (const tensor of tensors) freeTensor(gpu, tensor);
   gpu.memory.trim();
 }
 
 /** What both compute. */
 interface NanoInputs {
+  readonly work: string;
+  readonly tokens: number;
   readonly config: WanTransformerConfig;
   readonly size: {
     readonly numLatentFrames: number;
@@ -123,43 +118,40 @@ interface NanoInputs {
   };
 }
 
-async function nanoOnBoth(run: BenchRun, peer: OrtPeer): Promise<void> {
+/** 33 frames of 128 x 128. */
+async function nanoInputs(tiny: boolean): Promise<NanoInputs> {
   const config = parseWanTransformerConfig(await readJson(NANO.source, `${NANO.folder}/config.json`));
-  const size = run.options.tiny
+  const size = tiny
     ? { numLatentFrames: 2, latentHeight: 4, latentWidth: 4 }
     : { numLatentFrames: 9, latentHeight: 16, latentWidth: 16 };
-  const count = config.in_channels * size.numLatentFrames * size.latentHeight * size.latentWidth;
-  const latents = Float32Array.from({ length: count }, (_, i) => Math.sin(12.9898 * i));
+  const places = size.numLatentFrames * size.latentHeight * size.latentWidth;
+  const latents = Float32Array.from({ length: config.in_channels * places }, (_, i) => Math.sin(12.9898 * i));
   const data = Float32Array.from({ length: 20 * config.text_dim }, (_, i) => 0.1 * Math.sin(i));
-  const inputs: NanoInputs = {
-    config,
-    size,
-    latents,
-    prompt: { data, numTokens: 20, maxSequenceLength: 64 },
-  };
-  const tokens = (size.numLatentFrames * size.latentHeight * size.latentWidth) / 4;
-  const work = `forward weft-nano, ${tokens} tokens, full`;
-  const shared = { work, clock: "wall", repetitions: run.options.repetitions } as const;
-  const ours = await nanoWithWeft(peer.gpu, inputs, run.options.repetitions);
-  run.add({
-    ...shared,
-    by: "weft",
-    variant: "engine webgpu, f32",
-    precision: "f32",
-    milliseconds: ours.milliseconds,
-  });
+  const prompt = { data, numTokens: 20, maxSequenceLength: 64 };
+  const tokens = places / 4;
+  return { work: `forward weft-nano, ${tokens} tokens, full`, tokens, config, size, latents, prompt };
+}
+
+async function nanoOnBoth(run: BenchRun, peer: OrtPeer, inputs: NanoInputs): Promise<void> {
+  const { work } = inputs;
+  const { repetitions } = run.options;
+  const shared = { work, clock: "wall", repetitions } as const;
+  const ours = await nanoWithWeft(peer.gpu, inputs, { dtype: "f32", repetitions });
+  const variant = (dtype: string): string => `engine webgpu, ${dtype}, latents up and velocity down`;
+  const exact = { precision: "f32", milliseconds: ours.milliseconds } as const;
+  run.add({ ...shared, by: "weft", variant: variant("f32"), ...exact });
+  if (peer.gpu.capabilities.f16) {
+    const { milliseconds, velocity } = await nanoWithWeft(peer.gpu, inputs, { dtype: "f16", repetitions });
+    const details = { "from f32": relativeL2(velocity, ours.velocity).toExponential(1) };
+    run.add({ ...shared, by: "weft", variant: variant("f16"), precision: "f16", milliseconds, details });
+  }
   try {
-    const theirs = await nanoWithOrt(peer, inputs, run.options.repetitions);
-    run.add({
-      ...shared,
-      by: "onnxruntime-web",
-      variant: "the CPU engine's graphs, activations through the CPU",
-      precision: "f32",
-      milliseconds: theirs.milliseconds,
-      details: { "difference to ours": difference(theirs.velocity, ours.velocity).toExponential(1) },
-    });
+    const { milliseconds, velocity } = await nanoWithOrt(peer, inputs, repetitions);
+    const details = { "from f32": relativeL2(velocity, ours.velocity).toExponential(1) };
+    const theirs = "the CPU engine's graphs, activations through the CPU";
+    run.add({ ...shared, by: "onnxruntime-web", variant: theirs, precision: "f32", milliseconds, details });
   } catch (error) {
-    run.note(`${work}: the CPU engine's graphs failed on the webgpu provider: ${messageOf(error)}`);
+    run.note(`${work}: the CPU engine's graphs fail on the webgpu provider: ${messageOf(error)}.`);
   }
 }
 
@@ -168,10 +160,15 @@ interface TimedVelocity {
   readonly velocity: Float32Array;
 }
 
-async function nanoWithWeft(gpu: Gpu, inputs: NanoInputs, repetitions: number): Promise<TimedVelocity> {
+async function nanoWithWeft(
+  gpu: Gpu,
+  inputs: NanoInputs,
+  { dtype, repetitions }: { dtype: "f32" | "f16"; repetitions: number },
+): Promise<TimedVelocity> {
   const { config, size, prompt } = inputs;
   const checkpoint = await openCheckpoint(NANO.source, NANO.folder);
-  const model = await WanTransformer3DModel.load(gpu, checkpoint, { config, dtype: "f32", storage: "f32" });
+  const storage = dtype === "f32" ? "f32" : "stored";
+  const model = await WanTransformer3DModel.load(gpu, checkpoint, { config, dtype, storage });
   const geometry = model.createGeometry(size);
   const text = await model.createTextContext(prompt, geometry);
   const shape = [config.in_channels, size.numLatentFrames, size.latentHeight, size.latentWidth];
@@ -217,14 +214,4 @@ async function timeVelocities(
     times.push(performance.now() - start);
   }
   return { milliseconds: median(times), velocity };
-}
-
-/** Relative L2. */
-function difference(found: Float32Array, wanted: Float32Array): number {
-  let [sum, norm] = [0, 0];
-  wanted.forEach((value, i) => {
-    sum += ((found[i] ?? NaN) - value) ** 2;
-    norm += value ** 2;
-  });
-  return Math.sqrt(sum / norm);
 }

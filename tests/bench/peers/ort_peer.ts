@@ -63,14 +63,6 @@ export async function launchMany(
   await recorder.submit();
 }
 
-/** Whether a kernel of ours is the first of its type: one is enough to give the peer its operands. */
-export function isFirstOfType<T extends { readonly dtype: string }>(
-  kernels: readonly T[],
-  kernel: T,
-): boolean {
-  return kernels.find(({ dtype }) => dtype === kernel.dtype) === kernel;
-}
-
 /** An error in one line: its messages can be pages of C++. */
 export function messageOf(error: unknown): string {
   const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");

@@ -7,15 +7,21 @@ const WARM_UP_MS = 300;
 const STRETCH_MS = 100;
 const MOST_RUNS = 200;
 
-/**
- * Median of the time of one run, in milliseconds.
- *
- * @param runMany resolves when `count` runs, queued one behind the other, are done on the GPU
- */
-export async function queuedMilliseconds(
+/** Slow work is repeated less often, for no longer than this; once at least. */
+const MOST_MS = 20_000;
+
+/** A median, and of how many. */
+export interface QueuedTime {
+  /** Of one run. */
+  readonly milliseconds: number;
+  readonly repetitions: number;
+}
+
+/** Times `runMany`, which resolves when `count` runs, queued one behind the other, are done on the GPU. */
+export async function queuedTime(
   repetitions: number,
   runMany: (count: number) => Promise<void>,
-): Promise<number> {
+): Promise<QueuedTime> {
   await runMany(1); // compiles
   const start = performance.now();
   let [runs, count] = [0, 1];
@@ -26,11 +32,12 @@ export async function queuedMilliseconds(
   } while (performance.now() - start < WARM_UP_MS);
   const each = (performance.now() - start) / runs;
   const stretch = Math.max(1, Math.min(MOST_RUNS, Math.round(STRETCH_MS / each)));
+  const most = Math.max(1, Math.floor(MOST_MS / (each * stretch)));
   const times: number[] = [];
-  for (let i = 0; i < repetitions; i++) {
+  while (times.length < Math.min(repetitions, most)) {
     const began = performance.now();
     await runMany(stretch);
     times.push((performance.now() - began) / stretch);
   }
-  return median(times);
+  return { milliseconds: median(times), repetitions: times.length };
 }
