@@ -3,6 +3,7 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import type { AttentionTiles } from "../ops/attention.ts";
 import { freeTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
+import { joinQueries } from "./joined_queries.ts";
 import { type RowTile, tilesOfFrames, tilesOfRows } from "./frame_tiles.ts";
 
 /** A key tile with the bias its logits get. */
@@ -86,7 +87,7 @@ export function keyRowCount(tileLists: TileLists): number {
 
 /** Uploads tile lists; free them with `freeTileLists`. */
 export function uploadTileLists(gpu: Gpu, tileLists: TileLists, label: string): AttentionTiles {
-  const { queries, lists } = tileLists;
+  const { queries, lists } = joinQueries(tileLists);
   const bits = new DataView(new ArrayBuffer(4));
   const biasBits = (bias: number): number => {
     bits.setFloat32(0, bias);
