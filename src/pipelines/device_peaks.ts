@@ -3,13 +3,13 @@
 
 import type { Gpu } from "../gpu/gpu.ts";
 import { Recorder } from "../gpu/recorder.ts";
-import { hasMatrixUnits } from "../ops/matrix_units.ts";
+import { hasInt8MatrixUnits, hasMatrixUnits } from "../ops/matrix_units.ts";
 import { peakArithmetic } from "../ops/peak_arithmetic.ts";
-import { peakMatrixUnits } from "../ops/peak_matrix_units.ts";
+import { peakMatrixFlops, peakMatrixUnits } from "../ops/peak_matrix_units.ts";
 import { type DType, temporaryTensor } from "../tensor/tensor.ts";
 
-/** What multiplies: shader units in f32 or f16, or matrix units. */
-export type Arithmetic = "f32" | "f16" | "matrix units";
+/** What multiplies: shader units in f32 or f16, or matrix units, of f16 or int8 operands. */
+export type Arithmetic = "f32" | "f16" | "matrix units" | "int8 matrix units";
 
 /** The most that was measured. */
 export interface DevicePeaks {
@@ -21,8 +21,9 @@ export interface DevicePeaks {
 
 /** What a kernel multiplies with, by its profile row's label. */
 export function arithmeticOf(label: string): Arithmetic {
-  const [stem = ""] = label.split("[");
-  if (stem.endsWith("_subgroup_matrix") || stem === "peak_matrix_units") return "matrix units";
+  const [stem = "", variant = ""] = label.split("[");
+  if (stem.endsWith("_subgroup_matrix") || stem === "peak_matrix_units")
+    return /operands=int8|part=i8/.test(variant) ? "int8 matrix units" : "matrix units";
   return stem.endsWith("_f16") ? "f16" : "f32";
 }
 
@@ -56,7 +57,9 @@ async function measure(gpu: Gpu): Promise<DevicePeaks> {
   const { capabilities } = gpu;
   const flops: Partial<Record<Arithmetic, number>> = { f32: await fastest((n) => arithmetic(gpu, "f32", n)) };
   if (capabilities.f16) flops.f16 = await fastest((n) => arithmetic(gpu, "f16", n));
-  if (hasMatrixUnits(capabilities)) flops["matrix units"] = await fastest((n) => matrixUnits(gpu, n));
+  if (hasMatrixUnits(capabilities)) flops["matrix units"] = await fastest((n) => matrixUnits(gpu, "f16", n));
+  if (hasInt8MatrixUnits(capabilities))
+    flops["int8 matrix units"] = await fastest((n) => matrixUnits(gpu, "int8", n));
   return { flopsPerSecond: flops, bytesPerSecond: await fastest((n) => copies(gpu, n)) };
 }
 
@@ -88,12 +91,12 @@ async function arithmetic(gpu: Gpu, dtype: DType, size: number): Promise<Work> {
   });
 }
 
-async function matrixUnits(gpu: Gpu, size: number): Promise<Work> {
-  const [subgroups, rounds] = [8192, 16 * size];
-  return await timed(gpu, 8 * 8192 * rounds * subgroups, (recorder) => {
-    const x = temporaryTensor(recorder, { label: "x", dtype: "f16", shape: [16, 16] });
-    const y = temporaryTensor(recorder, { label: "y", dtype: "f16", shape: [8, 16, 16] });
-    peakMatrixUnits(recorder, { x, y, rounds, subgroups });
+async function matrixUnits(gpu: Gpu, type: "f16" | "int8", size: number): Promise<Work> {
+  const launch = { type, subgroups: 8192, rounds: 16 * size };
+  return await timed(gpu, peakMatrixFlops(launch), (recorder) => {
+    const x = temporaryTensor(recorder, { label: "x", dtype: "u32", shape: [16, 8] });
+    const y = temporaryTensor(recorder, { label: "y", dtype: "u32", shape: [8, 16, 8] });
+    peakMatrixUnits(recorder, { ...launch, x, y });
   });
 }
 

@@ -111,13 +111,13 @@ function f32Cases(): ShaderCase[] {
         modulation(recorder, { table, projection, scaleSlots: [1] });
       },
     },
-    {
-      name: "peak_matrix_units",
-      record: (recorder) => {
-        const [x, y] = [tensor(recorder, [16, 16], "f16"), tensor(recorder, [8, 16, 16], "f16")];
-        peakMatrixUnits(recorder, { x, y, rounds: 2, subgroups: 4 });
+    ...(["f16", "int8"] as const).map((type) => ({
+      name: `peak_matrix_units ${type}`,
+      record: (recorder: Recorder) => {
+        const [x, y] = [tensor(recorder, [16, 8], "u32"), tensor(recorder, [8, 16, 8], "u32")];
+        peakMatrixUnits(recorder, { type, x, y, rounds: 2, subgroups: 4 });
       },
-    },
+    })),
     {
       name: "linear_combine",
       record: (recorder) => linearCombine(recorder, [{ coefficient: 1, tensor: tensor(recorder, [3]) }]),

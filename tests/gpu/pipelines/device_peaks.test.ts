@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
+import { hasInt8MatrixUnits, hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
 import { measureDevicePeaks, shareOfPeak } from "../../../src/pipelines/device_peaks.ts";
 import { ADAPTER, ADAPTER_TITLE, useGpu } from "../device.ts";
 
@@ -13,6 +13,7 @@ test(`what ${ADAPTER_TITLE} reaches at most is measured once, for all that it ha
   expect(bytesPerSecond).toBeGreaterThan(1e8);
   expect(flopsPerSecond.f16 !== undefined).toBe(ADAPTER.f16);
   expect(flopsPerSecond["matrix units"] !== undefined).toBe(hasMatrixUnits(ADAPTER));
+  expect(flopsPerSecond["int8 matrix units"] !== undefined).toBe(hasInt8MatrixUnits(ADAPTER));
   expect(gpu().memory.use.usedBytes).toBe(usedBytes);
   expect(await measureDevicePeaks(gpu())).toBe(peaks);
 
