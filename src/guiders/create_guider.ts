@@ -1,6 +1,5 @@
 // Chooses the guider for a render; the interface is in guider.ts, the formulas in the files of the guiders.
 import { classifierFreeGuidance } from "./classifier_free_guidance.ts";
-import { coherenceGuidance } from "./coherence_guidance.ts";
 import { combinedGuidance } from "./combined_guidance.ts";
 import { withinInterval } from "./guidance_interval.ts";
 import { withRescale } from "./guidance_rescale.ts";
@@ -31,7 +30,6 @@ export function createGuider(settings: GuidanceSettings): Guider {
 function perturbedGuider({ scale, perturbation }: PerturbedGuidance): Guider | undefined {
   if (scale === 0) return undefined;
   if (perturbation.kind === "skipped_blocks") return skipLayerGuidance(scale, perturbation.layers);
-  if (perturbation.kind === "near_keys") return coherenceGuidance(scale, perturbation);
   // Later entries win: an entry of strength 0 may take heads back from an earlier one.
   const hasEffect = perturbation.heads.some(({ strength }) => strength > 0);
   return hasEffect ? perturbedAttentionGuidance(scale, perturbation.heads) : undefined;

@@ -71,14 +71,6 @@ function checkPerturbedGuidance({ scale, perturbation }: PerturbedGuidance): voi
         : `The layers of ${name} are missing: name at least one.`,
     );
   }
-  if (
-    perturbation.kind === "near_keys" &&
-    !(Number.isInteger(perturbation.radius) && perturbation.radius >= 0)
-  ) {
-    throw new InputError(
-      `The radius of ${name} must be a whole number of latent frames, not ${perturbation.radius}.`,
-    );
-  }
   for (const { strength } of isHeads ? perturbation.heads : []) {
     if (strength >= 0 && strength <= 1) continue;
     throw new InputError(
@@ -90,7 +82,6 @@ function checkPerturbedGuidance({ scale, perturbation }: PerturbedGuidance): voi
 const PERTURBATION_NAMES: Readonly<Record<PassPerturbation["kind"], string>> = {
   heads: "SoftPAG",
   skipped_blocks: "skip-layer guidance",
-  near_keys: "coherence guidance",
 };
 
 function isScale(value: number): boolean {

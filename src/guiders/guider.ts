@@ -18,9 +18,7 @@ export type PassPerturbation =
   /** Attention of some heads is drawn towards the identity, by a strength each. */
   | { readonly kind: "heads"; readonly heads: readonly Perturbation[] }
   /** Some blocks are left out. */
-  | { readonly kind: "skipped_blocks"; readonly layers: readonly number[] }
-  /** In some blocks a latent frame sees only those at most `radius` away. */
-  | { readonly kind: "near_keys"; readonly layers: readonly number[]; readonly radius: number };
+  | { readonly kind: "skipped_blocks"; readonly layers: readonly number[] };
 
 /** A direction of guidance: weight x (conditional - pass). */
 export interface GuidanceDirection {

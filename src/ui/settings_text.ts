@@ -11,7 +11,7 @@ export function guidanceText({ guidanceScale, perturbedGuidance }: RenderSetting
     parts.push(
       heads
         ? `SoftPAG ${scale} on ${textOfHeads(heads)} at ${heads.softness ?? 0}`
-        : `${perturbation.kind === "near_keys" ? "coherence" : "skip-layer"} guidance ${scale}`,
+        : `skip-layer guidance ${scale}`,
     );
   }
   return parts.join(", ");

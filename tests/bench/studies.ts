@@ -34,8 +34,7 @@ export const STUDIES: readonly Study[] = [
   },
   {
     name: "guidance",
-    usage:
-      "study out=DIR [phases=student,base,coherence,times] [seconds=300] …, or steps cpu|gpu [seconds=90]",
+    usage: "study out=DIR [phases=student,base,times] [seconds=300] …, or steps cpu|gpu [seconds=90]",
     description: "what guidance by heads does to videos, and what a guided step costs (guidance/main.ts)",
     run: guidance,
   },

@@ -1,13 +1,12 @@
 // `bench.mjs guidance`: what guidance by attention heads does to weft-nano's videos.
-//   guidance study out=DIR [phases=student,base,coherence,times] [seconds=300] [processes=12] [together=8]
-//     searches heads, compares guidance on unseen prompts, and decides on coherence guidance. DIR/trials.jsonl remembers every
+//   guidance study out=DIR [phases=student,base,times] [seconds=300] [processes=12] [together=8]
+//     searches heads and compares guidance on unseen prompts. DIR/trials.jsonl remembers every
 //     video: the same command goes on where it was, and with seconds=0 it only prints what is known. More: engine=onnx (the
 //     CPU), model=DIR, frames=33, samples=16 (prompts of the searches, the hardest of candidates=96), unseen=100, rounds=2, top=3, steps=15 (of the base
-//     model while searching), layers=4,5 (to search in), long=40 (prompts of coherence).
+//     model while searching), layers=4,5 (to search in).
 //   guidance steps cpu|gpu [frames=33] [seconds=90] [repetitions=2]: what a guided step costs (guided_step.ts)
 import { writeFileSync } from "node:fs";
 import { type ChosenGuidance, compareGuidance } from "./compare_guidance.ts";
-import { studyCoherence } from "./coherence.ts";
 import { TimeBox } from "../time_box.ts";
 import { guidedStepsOnCpu, guidedStepsOnGpu } from "./guided_step.ts";
 import { FIRST_UNSEEN } from "./prompts.ts";
@@ -17,15 +16,9 @@ import { OutOfTime } from "./trial_farm.ts";
 import { runTrialWorker } from "./trial_worker.ts";
 
 /** Parts of a study and their shares of its time; what a part leaves, the next ones have. */
-const PHASES = { student: 0.5, base: 0.36, coherence: 0.09, times: 0.05 } as const;
+const PHASES = { student: 0.55, base: 0.4, times: 0.05 } as const;
 /** Of a comparison's time, what searching may take. */
 const SEARCHING = 0.75;
-const LENGTHS = [
-  { numFrames: 65 },
-  { numFrames: 65, attention: "long" },
-  { numFrames: 129, attention: "long" },
-] as const;
-
 /** Runs what the arguments ask for, or serves a study as a worker. */
 export async function guidance([mode = "", ...args]: readonly string[]): Promise<void> {
   const value: OptionReader = (name, otherwise) =>
@@ -77,11 +70,6 @@ async function runStudy(value: OptionReader): Promise<void> {
     });
     chosen.push(...found.chosen);
     tell(weights, found);
-  }
-  const coherence = ends.get("coherence");
-  if (coherence) {
-    study.farm.endAfter(coherence.until);
-    tell("coherence", await studyCoherence({ ...study, unseen: Number(value("long", "40")) }, LENGTHS));
   }
   const times = ends.get("times");
   if (times) {

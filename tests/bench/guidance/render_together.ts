@@ -11,11 +11,9 @@ import type { WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
 import { promptOf, seedOf } from "./prompts.ts";
 import type { Trial } from "./trial.ts";
 
-/** Whether trials like this one can be rendered together: their attention must be everything, and not be taken away by guidance. */
-export function canShare({ attention, guidance, alone }: Trial): boolean {
-  return (
-    attention === undefined && alone === undefined && guidance.perturbed?.perturbation.kind !== "near_keys"
-  );
+/** Whether trials like this one can be rendered together: their attention must be everything. */
+export function canShare({ attention, alone }: Trial): boolean {
+  return attention === undefined && alone === undefined;
 }
 
 /** The latents of trials that share all but their prompts. */

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
 import { WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
-import { canShare, denoiseTogether } from "../../bench/guidance/render_together.ts";
+import { denoiseTogether } from "../../bench/guidance/render_together.ts";
 import type { Trial, TrialGuidance } from "../../bench/guidance/trial.ts";
 
 let pipeline: WanPipeline;
@@ -29,17 +29,6 @@ test.for<[string, TrialGuidance]>([
     expect(together[index]?.shape).toEqual(alone?.shape);
     expect(largest(together[index]?.data, alone?.data)).toBeLessThan(1e-4);
   }
-});
-
-test("videos whose attention guidance changes are rendered by themselves", () => {
-  const perturbation = { kind: "near_keys", radius: 1, layers: [0] } as const;
-  const far: Trial = {
-    guidance: { weights: "student", perturbed: { scale: 1, perturbation } },
-    numFrames: 9,
-    prompt: 0,
-  };
-  expect(canShare(far)).toBe(false);
-  expect(canShare({ ...far, guidance: { weights: "student", perturbed } })).toBe(true);
 });
 
 /** The largest difference; NaN when something is missing. */
