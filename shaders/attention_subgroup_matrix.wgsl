@@ -5,14 +5,17 @@
 // fragments. 32 keys are staged at a time, and the same memory then holds their values; what comes next is fetched
 // meanwhile.
 // An element of a fragment cannot be touched, so scores go through workgroup memory, where two threads a row turn them
-// into f16 probabilities in place, and an output cannot be rescaled row by row: the running maximum is only raised when
-// a row's maximum grows by more than RAISE (a power of two), and the output makes its own round trip then (the first
-// tile, seldom later). Probabilities are at most 2^RAISE and fit f16; statistics are f32.
+// into f16 probabilities in place, and the output cannot be rescaled when a row's maximum grows. Probabilities are
+// therefore relative to the maximum of a sample of the keys, starting at the queries' own place in the list. They fit
+// f16 as long as no logit exceeds it by 11; should one do so, which the sum of a row tells (an exponential beyond f32
+// must compare as large, as Vulkan's does), the workgroup starts again with the maximum of all keys. Without a running
+// maximum a step has neither a vote nor a branch.
 // Memory is kept under 24 KiB: an NVIDIA multiprocessor gives 48 KiB to all workgroups it runs, and one alone is half
 // as fast. Fragments are loaded at constant offsets into arrays of arrays, which need no bounds check.
 // A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32;
 // f16 -> f32 fragments of 16 x 16 x 16, subgroups of 32.
 
+#import shared/attention_fragments
 #import shared/attention_tiles
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -35,17 +38,18 @@ const V_STRIDE = HALF_DIM8 + 1u;
 const SCORE_STRIDE = 5u;
 const LOG2_E = 1.4426950408889634;
 const LN_2 = 0.6931471805599453;
-const RAISE = 11.0;
+const SAMPLES = 8u;
+const LARGEST_F16 = 65504.0;
 
 alias left = subgroup_matrix_left<f16, 16, 16>;
 alias right = subgroup_matrix_right<f16, 16, 16>;
 alias result = subgroup_matrix_result<f32, 16, 16>;
 
-// Two halves: of 16 keys each, then of half a head's columns each.
+// Halves: of 16 keys each, then of half a head's columns each.
 var<workgroup> stage: array<array<vec4<u32>, max(KEYS / 2u * K_STRIDE, KEYS * V_STRIDE)>, 2>;
-// Of each subgroup: 32 queries x 16 keys; also 32 x 16 of its output when that is rescaled or stored.
+// Of each subgroup: 32 queries x 16 keys; also 32 x 16 of its output when that is stored.
 var<workgroup> scores: array<array<vec4<u32>, 32u * SCORE_STRIDE + 4u>, 4>;
-var<workgroup> must_rescale: atomic<u32>;
+var<workgroup> too_large: atomic<u32>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -84,118 +88,145 @@ fn main(
     var out_$i_$j: result;
     #end
     #end
-    var row_max = LOWEST;
-    var row_sum = 0.0;
     #repeat e D32
     let load_row_$e = (index + $e * THREADS) / HEAD_DIM8;
     let load_column_$e = (index + $e * THREADS) % HEAD_DIM8;
     var next_$e = vec4<u32>();
     #end
-    if first_step < last_step {
-        let keys = key_tiles[queries.z];
-        #repeat e D32
-        next_$e = k[tile_row(keys, load_row_$e) * row_stride + head_at + load_column_$e];
-        #end
-    }
-
-    for (var step = first_step; step < last_step; step++) {
-        let keys = key_tiles[step / 2u];
-        let first_key = step % 2u * KEYS;
-        workgroupBarrier();
-        #repeat e D32
-        stage[load_row_$e / 16u][load_row_$e % 16u * K_STRIDE + load_column_$e] = next_$e;
-        #end
-        if index == 0u {
-            atomicStore(&must_rescale, 0u);
-        }
-        // In front of the barrier: behind it the compiler would fetch when the values are needed.
-        #repeat e D32
-        next_$e = v[tile_row(keys, first_key + load_row_$e) * row_stride + head_at + load_column_$e];
-        #end
-        workgroupBarrier();
-        // Assigned: without initialiser a fragment is zeroed once per invocation, not once per iteration.
-        #repeat i 2
-        var score_$i = result();
-        #end
-        #repeat c D16
-        let key_$c = subgroupMatrixLoad<right, col_major>(&stage[half], 2u * $c, K_STRIDE);
-        #repeat i 2
-        score_$i = subgroupMatrixMultiplyAccumulate(q_$i_$c, key_$c, score_$i);
-        #end
-        #end
-        #repeat i 2
-        subgroupMatrixStore<row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, score_$i, SCORE_STRIDE);
-        #end
-        workgroupBarrier();
-
-        let bias = bitcast<f32>(keys.z) * LOG2_E;
-        #repeat c 4
-        var p_$c = bitcast<vec4<f32>>(scores[score_block][score_at + $c]) * scale + bias;
-        #end
-        if first_key + KEYS > keys.y {
-            let key = vec4<u32>(0u, 1u, 2u, 3u) + (first_key + 16u * part);
-            #repeat c 4
-            p_$c = select(vec4<f32>(NO_KEY), p_$c, key + 4u * $c < vec4<u32>(keys.y));
+    let steps = last_step - first_step;
+    // Samples are first halves of tiles: a second half may have no keys. A stride of 1 samples everything.
+    let offset = 2u * (steps / 2u * group.x / params.num_query_tiles);
+    var stride = max(steps / (2u * SAMPLES) * 2u, 16u);
+    var row_max = LOWEST;
+    var row_sum = 0.0;
+    loop {
+        for (var i = 0u; i < steps; i += stride) {
+            let step = first_step + (offset + i) % steps;
+            let keys = key_tiles[step / 2u];
+            let first_key = step % 2u * KEYS;
+            workgroupBarrier();
+            #repeat e D32
+            stage[load_row_$e / 16u][load_row_$e % 16u * K_STRIDE + load_column_$e] =
+                k[tile_row(keys, first_key + load_row_$e) * row_stride + head_at + load_column_$e];
             #end
-        }
-        let max4 = max(max(p_0, p_1), max(p_2, p_3));
-        let half_max = max(max(max4.x, max4.y), max(max4.z, max4.w));
-        let step_max = max(half_max, subgroupShuffleXor(half_max, 1u));
-        var rescale = 1.0;
-        if step_max > row_max + RAISE {
-            if row_max > LOWEST {
-                atomicStore(&must_rescale, 1u);
+            workgroupBarrier();
+            #repeat i 2
+            var score_$i = result();
+            #end
+            #repeat c D16
+            let key_$c = subgroupMatrixLoad<right, col_major>(&stage[half], 2u * $c, K_STRIDE);
+            #repeat i 2
+            score_$i = subgroupMatrixMultiplyAccumulate(q_$i_$c, key_$c, score_$i);
+            #end
+            #end
+            #repeat i 2
+            subgroupMatrixStore<row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, score_$i, SCORE_STRIDE);
+            #end
+            workgroupBarrier();
+            #repeat c 4
+            var p_$c = bitcast<vec4<f32>>(scores[score_block][score_at + $c]) * scale + bitcast<f32>(keys.z) * LOG2_E;
+            #end
+            if first_key + KEYS > keys.y {
+                #repeat c 4
+                p_$c = masked(p_$c, first_key + 16u * part + 4u * $c, keys.y, NO_KEY);
+                #end
             }
-            rescale = exp2(row_max - step_max);
-            row_max = step_max;
+            let max4 = max(max(p_0, p_1), max(p_2, p_3));
+            row_max = max(row_max, max(max(max4.x, max4.y), max(max4.z, max4.w)));
         }
-        #repeat c 4
-        p_$c = exp2(p_$c - row_max);
-        #end
-        let sum4 = (p_0 + p_1) + (p_2 + p_3);
-        row_sum = row_sum * rescale + ((sum4.x + sum4.y) + (sum4.z + sum4.w));
-        scores[score_block][score_at] = packed8(p_0, p_1);
-        scores[score_block][score_at + 1u] = packed8(p_2, p_3);
+        row_max = max(row_max, subgroupShuffleXor(row_max, 1u));
 
-        #repeat e D32
-        stage[load_column_$e / HALF_DIM8][load_row_$e * V_STRIDE + load_column_$e % HALF_DIM8] = next_$e;
-        #end
-        let next_step = min(step + 1u, last_step - 1u);
-        let next_keys = key_tiles[next_step / 2u];
-        #repeat e D32
-        next_$e = k[tile_row(next_keys, next_step % 2u * KEYS + load_row_$e) * row_stride + head_at + load_column_$e];
-        #end
-        let rescales = workgroupUniformLoad(&must_rescale) != 0u;
+        row_sum = 0.0;
         #repeat i 2
-        #repeat c 2
-        let p_$i_$c =
-            subgroupMatrixLoad<left, row_major>(&scores[subgroup - half + $c], 16u * $i * SCORE_STRIDE, SCORE_STRIDE);
+        #repeat j D32
+        out_$i_$j = result();
         #end
         #end
-        if rescales {
-            #repeat j D32
-            workgroupBarrier();
-            #repeat i 2
-            subgroupMatrixStore<row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, out_$i_$j, SCORE_STRIDE);
-            #end
-            workgroupBarrier();
-            #repeat c 4
-            scores[score_block][score_at + $c] = scaled(scores[score_block][score_at + $c], rescale);
-            #end
-            workgroupBarrier();
-            #repeat i 2
-            out_$i_$j = subgroupMatrixLoad<result, row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, SCORE_STRIDE);
-            #end
+        var step = first_step;
+        var keys = key_tiles[step / 2u];
+        if steps > 0u {
+            #repeat e D32
+            next_$e = k[tile_row(keys, load_row_$e) * row_stride + head_at + load_column_$e];
             #end
         }
-        #repeat c 2
-        #repeat j D32
-        let value_$c_$j = subgroupMatrixLoad<right, row_major>(&stage[half], 16u * $c * V_STRIDE + 2u * $j, V_STRIDE);
-        #repeat i 2
-        out_$i_$j = subgroupMatrixMultiplyAccumulate(p_$i_$c, value_$c_$j, out_$i_$j);
-        #end
-        #end
-        #end
+        for (var i = 0u; i < steps; i++) {
+            let first_key = step % 2u * KEYS;
+            let next_step = select(step + 1u, first_step, step + 1u == last_step);
+            let next_keys = key_tiles[next_step / 2u];
+            workgroupBarrier();
+            #repeat e D32
+            stage[load_row_$e / 16u][load_row_$e % 16u * K_STRIDE + load_column_$e] = next_$e;
+            #end
+            #repeat e D32
+            next_$e = v[tile_row(keys, first_key + load_row_$e) * row_stride + head_at + load_column_$e];
+            #end
+            workgroupBarrier();
+            // Assigned: without initialiser a fragment is zeroed once per invocation, not once per iteration.
+            #repeat i 2
+            var score_$i = result();
+            #end
+            #repeat c D16
+            let key_$c = subgroupMatrixLoad<right, col_major>(&stage[half], 2u * $c, K_STRIDE);
+            #repeat i 2
+            score_$i = subgroupMatrixMultiplyAccumulate(q_$i_$c, key_$c, score_$i);
+            #end
+            #end
+            #repeat i 2
+            subgroupMatrixStore<row_major>(&scores[subgroup], 16u * $i * SCORE_STRIDE, score_$i, SCORE_STRIDE);
+            #end
+            workgroupBarrier();
+            let shift = bitcast<f32>(keys.z) * LOG2_E - row_max;
+            #repeat c 4
+            let s_$c = bitcast<vec4<f32>>(scores[score_block][score_at + $c]);
+            var p_$c = exp2(fma(s_$c, vec4<f32>(scale), vec4<f32>(shift)));
+            #end
+            if first_key + KEYS > keys.y {
+                #repeat c 4
+                p_$c = masked(p_$c, first_key + 16u * part + 4u * $c, keys.y, 0.0);
+                #end
+            }
+            let sum4 = (p_0 + p_1) + (p_2 + p_3);
+            row_sum += (sum4.x + sum4.y) + (sum4.z + sum4.w);
+            scores[score_block][score_at] = packed8(p_0, p_1);
+            scores[score_block][score_at + 1u] = packed8(p_2, p_3);
+            #repeat e D32
+            stage[load_column_$e / HALF_DIM8][load_row_$e * V_STRIDE + load_column_$e % HALF_DIM8] = next_$e;
+            #end
+            let next_first = next_step % 2u * KEYS;
+            #repeat e D32
+            next_$e = k[tile_row(next_keys, next_first + load_row_$e) * row_stride + head_at + load_column_$e];
+            #end
+            workgroupBarrier();
+            #repeat i 2
+            #repeat c 2
+            let p_$i_$c = subgroupMatrixLoad<left, row_major>(
+                &scores[subgroup - half + $c], 16u * $i * SCORE_STRIDE, SCORE_STRIDE,
+            );
+            #end
+            #end
+            #repeat c 2
+            #repeat j D32
+            let value_$c_$j = subgroupMatrixLoad<right, row_major>(
+                &stage[half], 16u * $c * V_STRIDE + 2u * $j, V_STRIDE,
+            );
+            #repeat i 2
+            out_$i_$j = subgroupMatrixMultiplyAccumulate(p_$i_$c, value_$c_$j, out_$i_$j);
+            #end
+            #end
+            #end
+            step = next_step;
+            keys = next_keys;
+        }
+        if stride == 1u {
+            break;
+        }
+        if row_sum > LARGEST_F16 {
+            atomicStore(&too_large, 1u);
+        }
+        if workgroupUniformLoad(&too_large) == 0u {
+            break;
+        }
+        stride = 1u;
     }
 
     let sum = row_sum + subgroupShuffleXor(row_sum, 1u);
@@ -216,24 +247,4 @@ fn main(
         #end
     }
     #end
-}
-
-fn packed8(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
-    return vec4<u32>(
-        pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw),
-    );
-}
-
-fn scaled(bits: vec4<u32>, factor: f32) -> vec4<u32> {
-    return bitcast<vec4<u32>>(bitcast<vec4<f32>>(bits) * factor);
-}
-
-fn store(at4: u32, value: vec4<f32>, strength: f32) {
-    var perturbed = value;
-    if params.perturbation_use == 2u {
-        let own = v[at4 / 2u];
-        let pair = select(own.xy, own.zw, at4 % 2u == 1u);
-        perturbed = mix(value, vec4<f32>(unpack2x16float(pair.x), unpack2x16float(pair.y)), strength);
-    }
-    out[at4] = vec4<f16>(perturbed);
 }

@@ -205,6 +205,25 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
     );
   });
 
+  test("follows logits that grow along the list, within a tile and over many", async () => {
+    const queries = [
+      { start: 0, rows: 5 },
+      { start: 5, rows: 3 },
+    ];
+    const two = [
+      { start: 0, rows: 40 },
+      { start: 40, rows: 3, bias: 20 },
+    ];
+    await expectTwin({ variant, numQueries: 8, numKeys: 43, ...every(queries, two) });
+    // Longer than eight samples are apart, with a few keys far above those around them.
+    const many = Array.from({ length: 90 }, (_, start) => ({
+      start,
+      rows: 1,
+      bias: start % 13 === 5 ? start : 0,
+    }));
+    await expectTwin({ variant, numQueries: 8, numKeys: 90, ...every(queries, many) });
+  });
+
   test("is not misled by a tile without rows", async () => {
     const keys = [
       { start: 0, rows: 0 },
