@@ -40,25 +40,24 @@ export function markdownReport({ machine, tables }: BenchReport): string {
 
 function markdownTable({ bench, rows, notes }: BenchTable, peers: readonly BenchRow[]): string {
   const details = [...new Set(rows.flatMap((row) => Object.keys(row.details ?? {})))];
-  const ratios = (["onnxruntime-web", "pytorch"] as const).filter((by) =>
-    rows.some((row) => ratioTo(by, row, peers)),
-  );
-  const columns = ["work", "by", "type", "clock", "ms", "runs", "TFLOP/s", "error", ...details];
-  const header = [...columns, ...ratios.map((by) => `times ${by}'s speed`)];
-  const body = rows.map((row) => [
-    row.work,
-    row.by === "weft" ? row.variant : `${row.by} ${row.variant}`,
-    row.precision,
-    row.clock,
-    digits(row.milliseconds),
-    String(row.repetitions),
-    row.teraflops === undefined ? "" : digits(row.teraflops),
-    row.relativeError?.toExponential(1) ?? "",
-    ...details.map((name) => String(row.details?.[name] ?? "")),
-    ...ratios.map((by) => ratioTo(by, row, peers)?.toFixed(2) ?? ""),
-  ]);
+  const columns: Readonly<Record<string, (row: BenchRow) => string>> = {
+    work: (row) => row.work,
+    by: (row) => (row.by === "weft" ? row.variant : `${row.by} ${row.variant}`),
+    type: (row) => row.precision,
+    clock: (row) => row.clock,
+    ms: (row) => digits(row.milliseconds),
+    runs: (row) => String(row.repetitions),
+    "TFLOP/s": (row) => (row.teraflops === undefined ? "" : digits(row.teraflops)),
+    error: (row) => row.relativeError?.toExponential(1) ?? "",
+    ...Object.fromEntries(details.map((name) => [name, (row) => String(row.details?.[name] ?? "")])),
+    "times onnxruntime-web's speed": (row) => ratioTo("onnxruntime-web", row, peers)?.toFixed(2) ?? "",
+    "times pytorch's speed": (row) => ratioTo("pytorch", row, peers)?.toFixed(2) ?? "",
+  };
+  const filled = Object.entries(columns).filter(([, cell]) => rows.some((row) => cell(row) !== ""));
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
-  const table = rows.length === 0 ? [] : [line(header), line(header.map(() => "---")), ...body.map(line)];
+  const header = [line(filled.map(([name]) => name)), line(filled.map(() => "---"))];
+  const body = rows.map((row) => line(filled.map(([, cell]) => cell(row))));
+  const table = rows.length === 0 ? [] : [...header, ...body];
   return [`### ${bench}`, "", ...table, ...notes.map((note) => `\n${note}`)].join("\n");
 }
 

@@ -96,7 +96,10 @@ export async function benchRender(run: BenchRun): Promise<void> {
       clock: "wall",
       milliseconds: 1000 * of("total"),
       repetitions: runs.length,
-      details: Object.fromEntries(stages.map((stage) => [`${stage} s`, of(stage).toFixed(3)])),
+      details: {
+        ...Object.fromEntries(stages.map((stage) => [`${stage} s`, of(stage).toFixed(3)])),
+        ...(engine.name === "webgpu" && { pipelines: pipeline.gpu.pipelines.size }),
+      },
     });
   }
   ffmpeg.dispose();
