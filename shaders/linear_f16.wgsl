@@ -56,7 +56,7 @@ fn main(
     #end
     #repeat e W_LOADS
     let weight_row_$e = stage_row + $e * (THREADS / TILE_K8);
-    let weight_at_$e = min(first_column + weight_row_$e, params.n - 1u);
+    let weight_at_$e = min(first_column + weight_row_$e, params.n - 1u) * k8_end;
     #end
 
     let start = min(stage_column, k8_end - 1u);
@@ -64,7 +64,7 @@ fn main(
     var next_x_$e = x[x_at_$e + start];
     #end
     #repeat e W_LOADS
-    var next_weight_$e = fetch_weight8(weight_at_$e, start);
+    var next_weight_$e = fetch_weight8(weight_at_$e + start);
     #end
 
     for (var k8 = 0u; k8 < k8_end; k8 += TILE_K8) {
@@ -82,7 +82,7 @@ fn main(
         next_x_$e = x[x_at_$e + next];
         #end
         #repeat e W_LOADS
-        next_weight_$e = fetch_weight8(weight_at_$e, next);
+        next_weight_$e = fetch_weight8(weight_at_$e + next);
         #end
         workgroupBarrier();
         #repeat i ROWS

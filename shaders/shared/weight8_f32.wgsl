@@ -1,4 +1,4 @@
-// Eight neighbours of a Linear weight [n, k] as packed f16, stored as f32. Expects: params.k, a multiple of 8.
+// Eight neighbours of a Linear weight [n, k] as packed f16, stored as f32, k a multiple of 8.
 @group(0) @binding(4) var<storage, read> weight: array<vec4<f32>>;
 
 struct packed_weight8 {
@@ -6,9 +6,9 @@ struct packed_weight8 {
     high: vec4<f32>,
 }
 
-fn fetch_weight8(row: u32, k8: u32) -> packed_weight8 {
-    let at = row * (params.k / 4u) + 2u * k8;
-    return packed_weight8(weight[at], weight[at + 1u]);
+// at8: row * (k / 8) + column / 8.
+fn fetch_weight8(at8: u32) -> packed_weight8 {
+    return packed_weight8(weight[2u * at8], weight[2u * at8 + 1u]);
 }
 
 fn staged_weight(packed: packed_weight8) -> vec4<u32> {

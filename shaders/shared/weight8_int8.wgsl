@@ -1,15 +1,14 @@
 // Eight neighbouring weights of a Linear weight [n, k] as packed f16, stored as unsigned bytes with one f16 scale and
-// bias per 64 columns (as in weight_int8). Expects: params.k, a multiple of 64.
+// bias per 64 columns (as in weight_int8), k a multiple of 64.
 @group(0) @binding(4) var<storage, read> weight: array<vec2<u32>>;
 @group(0) @binding(5) var<storage, read> weight_scale_bias: array<u32>;
 
 // As they are stored, and their scale and bias.
 alias packed_weight8 = vec3<u32>;
 
-fn fetch_weight8(row: u32, k8: u32) -> packed_weight8 {
-    return vec3<u32>(
-        weight[row * (params.k / 8u) + k8], weight_scale_bias[row * (params.k / 64u) + k8 / 8u],
-    );
+// at8: row * (k / 8) + column / 8.
+fn fetch_weight8(at8: u32) -> packed_weight8 {
+    return vec3<u32>(weight[at8], weight_scale_bias[at8 / 8u]);
 }
 
 fn staged_weight(packed: packed_weight8) -> vec4<u32> {

@@ -18,7 +18,7 @@ import { ACTIVATIONS, type Activation } from "./activation.ts";
 import { linearDirect } from "./linear_direct.ts";
 import { fitsF16, linearF16 } from "./linear_f16.ts";
 import { fitsSubgroupMatrix, linearSubgroupMatrix } from "./linear_subgroup_matrix.ts";
-import { type LinearVariant, tileVariant } from "./linear_variant.ts";
+import { type LinearSize, type LinearVariant, tileVariant } from "./linear_variant.ts";
 import { hasInt8MatrixUnits, hasMatrixUnits } from "./matrix_units.ts";
 import { requireRow } from "./operand_checks.ts";
 import { quantizeRows } from "./quantize_rows.ts";
@@ -80,7 +80,7 @@ export function linear(
   if (weight.storage === "int8_rows" && variant !== "subgroup_matrix") {
     throw new Error(`Cannot record linear ${variant}: ${label} is stored for int8 matrix units only.`);
   }
-  const { kernel, constants, enables = [], workgroups } = VARIANTS[variant](m, n, capabilities);
+  const { kernel, constants, enables = [], workgroups } = VARIANTS[variant]({ m, n, k }, capabilities);
   const { buffers, release } = operandBuffers(recorder, x, weights);
   recorder.dispatch({
     kernel,
@@ -133,7 +133,7 @@ function defaultVariant(
 }
 
 /** Tiles of linear.wgsl: big ones re-use operands more, small problems need many workgroups. */
-function linearTiled(m: number, n: number, { maxWorkgroupBytes }: Capabilities): LinearVariant {
+function linearTiled({ m, n }: LinearSize, { maxWorkgroupBytes }: Capabilities): LinearVariant {
   return tileVariant(KERNEL, { ...tiledTile(m, n, maxWorkgroupBytes), TILE_K4 }, { m, n, step: TILE_K4 });
 }
 

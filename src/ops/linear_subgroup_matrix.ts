@@ -1,17 +1,19 @@
 // The linear kernel of matrix units. `linear` chooses it for f16 operands where the adapter has them.
 
 import source from "../../shaders/linear_subgroup_matrix.wgsl?raw";
-import type { LinearVariant } from "./linear_variant.ts";
+import type { LinearSize, LinearVariant } from "./linear_variant.ts";
 import { MATRIX_ENABLES } from "./matrix_units.ts";
 
 const KERNEL = { stem: "linear_subgroup_matrix", source };
 const TILE = 128;
+/** An even number of steps along k, of f16 (32) and of int8 (64). */
+const TWO_STEPS = 128;
 
-/** The variant for an [m, n] result. */
-export function linearSubgroupMatrix(m: number, n: number): LinearVariant {
+/** The variant for an [m, n] result: two steps a turn of its loop where that leaves none over. */
+export function linearSubgroupMatrix({ m, n, k }: LinearSize): LinearVariant {
   return {
     kernel: KERNEL,
-    constants: {},
+    constants: { UNROLL: k % TWO_STEPS === 0 ? 2 : 1 },
     enables: MATRIX_ENABLES,
     workgroups: [Math.ceil(n / TILE), Math.ceil(m / TILE)],
   };

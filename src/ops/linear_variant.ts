@@ -2,6 +2,13 @@
 
 import type { Kernel } from "../gpu/kernel.ts";
 
+/** A layer: [m, k] times the transpose of [n, k]. */
+export interface LinearSize {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
 /** One way to compute a linear layer of a given size. */
 export interface LinearVariant {
   readonly kernel: Kernel;

@@ -165,12 +165,13 @@ function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
   }));
 }
 
-/** Numbers of rows and columns at which `linear` changes its tiles. */
+/** [m, n, k] at which `linear` changes its tiles and loops. */
 const LINEAR_SIZES = [
-  [1, 4],
-  [17, 4],
-  [512, 4],
-  [1024, 512],
+  [1, 4, 64],
+  [1, 4, 128],
+  [17, 4, 64],
+  [512, 4, 64],
+  [1024, 512, 64],
 ] as const;
 
 function linearCases(from: DType, to: DType): ShaderCase[] {
@@ -181,11 +182,11 @@ function linearCases(from: DType, to: DType): ShaderCase[] {
       ACTIVATION_NAMES.map((kind) => ({
         name: `linear ${variant} ${from} to ${to}, ${storage} weights, ${kind}`,
         record: (recorder) => {
-          for (const [m, n] of LINEAR_SIZES) {
-            const weight = linearStorage(recorder, storage, n);
-            const weights = { label: "layer", n, k: 64, weight, bias: tensor(recorder, [n]) };
+          for (const [m, n, k] of LINEAR_SIZES) {
+            const weight = linearStorage(recorder, storage, [n, k]);
+            const weights = { label: "layer", n, k, weight, bias: tensor(recorder, [n]) };
             const options = { activation: kind, dtype: to, variant };
-            linear(recorder, tensor(recorder, [m, 64], from), weights, options);
+            linear(recorder, tensor(recorder, [m, k], from), weights, options);
           }
         },
       })),
@@ -193,10 +194,14 @@ function linearCases(from: DType, to: DType): ShaderCase[] {
   );
 }
 
-function linearStorage(recorder: Recorder, storage: LinearStorage["storage"], n: number): LinearStorage {
-  if (storage === "f32" || storage === "f16") return { storage, data: tensor(recorder, [n, 64], storage) };
+function linearStorage(
+  recorder: Recorder,
+  storage: LinearStorage["storage"],
+  [n, k]: readonly [number, number],
+): LinearStorage {
+  if (storage === "f32" || storage === "f16") return { storage, data: tensor(recorder, [n, k], storage) };
   if (storage === "int8_rows")
-    return { storage, data: tensor(recorder, [n, 16], "u32"), scale: tensor(recorder, [n]) };
-  const [data, scaleBias] = [tensor(recorder, [n, 16], "u32"), tensor(recorder, [n, 1], "u32")];
+    return { storage, data: tensor(recorder, [n, k / 4], "u32"), scale: tensor(recorder, [n]) };
+  const [data, scaleBias] = [tensor(recorder, [n, k / 4], "u32"), tensor(recorder, [n, k / 64], "u32")];
   return { storage, data, scaleBias };
 }

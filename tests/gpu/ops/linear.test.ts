@@ -136,17 +136,24 @@ for (const dtype of FLOAT_TYPES.filter((type) => type === "f16")) {
   });
 }
 
+/**
+ * [m, n, k] for matrix units: one row; tails in m and n; more than one tile of 128 x 128; 1 to 10 steps along k (64 is one
+ * of int8), in turns of one and of two; one, just one and two bands of eight tiles down, the last with one or three.
+ */
+const MATRIX_SHAPES = [
+  [1, 4, 64],
+  [70, 132, 128],
+  [129, 260, 192],
+  [130, 124, 320],
+  [1024, 256, 128],
+  [1025, 132, 64],
+  [1290, 388, 256],
+] as const;
+
 if (hasMatrixUnits(ADAPTER)) {
   describe(`linear on the matrix units of ${ADAPTER_TITLE}`, () => {
-    /** One row; tails in m and n; more than one tile; steps of 32 and 64 along k. */
-    const shapes = [
-      [1, 4, 64],
-      [70, 132, 128],
-      [129, 260, 192],
-    ] as const;
-
     test.each(["f16", "int8"] as const)("agrees with its twin, %s weights", async (storage) => {
-      for (const shape of shapes) {
+      for (const shape of MATRIX_SHAPES) {
         for (const outDtype of FLOAT_TYPES) {
           const error = await distance({
             shape,
@@ -157,6 +164,13 @@ if (hasMatrixUnits(ADAPTER)) {
           });
           expect(error, `${shape.join(" x ")} to ${outDtype}`).toBeLessThan(F16_TOLERANCE);
         }
+      }
+    });
+
+    test("takes an odd number of steps along k, one too", async () => {
+      for (const k of [32, 96, 224]) {
+        const options = { storage: "f16", variant: "subgroup_matrix", dtype: "f16" } as const;
+        expect(await distance({ shape: [131, 140, k], ...options }), `k ${k}`).toBeLessThan(F16_TOLERANCE);
       }
     });
 
@@ -174,12 +188,7 @@ if (hasInt8MatrixUnits(ADAPTER)) {
     const tolerance = { f32: 1e-3, f16: 1e-3 };
 
     test.each(FLOAT_TYPES)("agrees with the twin of rounded operands, x %s", async (dtype) => {
-      const shapes = [
-        [1, 4, 64],
-        [70, 132, 128],
-        [129, 260, 192],
-      ] as const;
-      for (const shape of shapes) {
+      for (const shape of MATRIX_SHAPES) {
         const options = { storage: "int8_rows", variant: "subgroup_matrix", dtype, outDtype: "f32" } as const;
         expect(await distance({ shape, ...options }), shape.join(" x ")).toBeLessThan(tolerance[dtype]);
       }
