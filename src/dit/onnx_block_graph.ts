@@ -19,7 +19,8 @@ import {
   splitHeads,
   WeightInputs,
 } from "../onnx/graph_layers.ts";
-import { addAttention } from "./onnx_attention.ts";
+import { addAttention, type OnnxAttentionPass } from "./onnx_attention.ts";
+import { addFrameAttention } from "./onnx_frame_attention.ts";
 import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
 
 /** Inputs of a block's modulation, each [D]: diffusers' scale_shift_table + timestep_proj; scales have 1 added. */
@@ -55,6 +56,8 @@ export function buildQkvGraph(config: WanTransformerConfig): Uint8Array {
 export interface BlockGraphShape {
   /** Self-attention; key rows may be others than the query rows. */
   readonly passes: readonly PassLists[];
+  /** Tokens of a frame where `passes` say rotations only, and the key frames are inputs. @default lists in the graph */
+  readonly framesOf?: number | undefined;
   readonly isPerturbed: boolean;
   /** Query rows, whose values come first; only needed where heads are perturbed and there are other values behind. */
   readonly ownRows?: number | undefined;
@@ -70,7 +73,7 @@ export function rotationInputs(side: "query" | "key", place: TemporalPlace): { c
 
 /**
  * Inputs: `hidden_states` [rows, D]; `q`, and `k`, `v` [keys, D]; `text_k`, `text_v` [text rows, D]; rotation tables;
- * `strengths` [heads, 1, 1] where heads are perturbed; the block's weights and modulation.
+ * `strengths` [heads, 1, 1] where heads are perturbed; key frames where they are inputs; the block's weights and modulation.
  * Outputs: `out` [rows, D], and for inspection `attn1`, `attn2`, `ffn`.
  */
 export function buildBlockGraph(config: WanTransformerConfig, shape: BlockGraphShape): Uint8Array {
@@ -110,34 +113,77 @@ export interface BlockParts {
   >;
 }
 
+/** Names of the inputs that say which key frames a pass sees (`frameLists`). */
+export function frameInputs(pass: number): { frames: string; bias: string } {
+  return { frames: `key_frames_${pass}`, bias: `key_bias_${pass}` };
+}
+
 /**
  * Adds attention over the video's own tokens, [rows, D], before its output projection; with the inputs that
  * `buildBlockGraph` names.
  */
-export function addSelfAttention(
-  { graph, weights, config }: BlockParts,
-  shape: Omit<BlockGraphShape, "text">,
-): Value {
+export function addSelfAttention(parts: BlockParts, shape: Omit<BlockGraphShape, "text">): Value {
+  const { graph, config } = parts;
   const { num_attention_heads: heads, attention_head_dim: headDim } = config;
   const dim = innerDim(config);
-  const q = graph.input("q", "float32", ["rows", dim]);
-  const k = graph.input("k", "float32", ["keys", dim]);
-  const v = splitHeads(graph, graph.input("v", "float32", ["keys", dim]), heads, headDim);
+  const [q, k, v] = [
+    graph.input("q", "float32", ["rows", dim]),
+    graph.input("k", "float32", ["keys", dim]),
+    graph.input("v", "float32", ["keys", dim]),
+  ];
+  const rotated = rotations(parts);
+  const passes = shape.passes.map(({ positions, tiles }) => {
+    return { q: rotated(q, "query", positions.query), k: rotated(k, "key", positions.key), tiles };
+  });
+  const { framesOf: tokensPerFrame } = shape;
+  if (tokensPerFrame === undefined) return attendByLists(parts, { ...shape, passes, v });
+  const byFrame = passes.map((pass, index) => {
+    const names = frameInputs(index);
+    const frames = graph.input(names.frames, "int64", ["query_frames", `seen_${index}`]);
+    const bias = graph.input(names.bias, "float32", ["query_frames", 1, 1, `seen_rows_${index}`]);
+    return { ...pass, frames, bias };
+  });
+  return addFrameAttention(graph, { passes: byFrame, v, heads, headDim, tokensPerFrame });
+}
+
+/** Turns q or k, [rows, D], once for every place. */
+function rotations({
+  graph,
+  weights,
+  config: { num_attention_heads: heads, attention_head_dim: headDim },
+}: BlockParts): (x: Value, side: "query" | "key", place: TemporalPlace) => Value {
   const rotated = new Map<string, Value>();
-  const rotation = (x: Value, side: "query" | "key", place: TemporalPlace): Value => {
+  return (x, side, place) => {
     const names = rotationInputs(side, place);
     const rows = side === "query" ? "rows" : "keys";
     const table = (name: string): Value => weights.at(name, [rows, headDim / 2]);
     const known = rotated.get(names.cos);
     if (known) return known;
-    const turned = rotate(graph, x, { cos: table(names.cos), sin: table(names.sin), heads, width: dim });
-    const value = splitHeads(graph, turned, heads, headDim);
+    const parts = { cos: table(names.cos), sin: table(names.sin), heads, width: heads * headDim };
+    const value = rotate(graph, x, parts);
     rotated.set(names.cos, value);
     return value;
   };
-  const passes = shape.passes.map(({ positions, tiles }) => {
-    return { q: rotation(q, "query", positions.query), k: rotation(k, "key", positions.key), tiles };
-  });
+}
+
+/** Attention whose lists are in the graph, and what perturbed heads make of it. Operands are [rows, D]. */
+function attendByLists(
+  { graph, weights, config }: BlockParts,
+  shape: Pick<BlockGraphShape, "isPerturbed" | "ownRows"> & {
+    readonly passes: readonly OnnxAttentionPass[];
+    readonly v: Value;
+  },
+): Value {
+  const { num_attention_heads: heads, attention_head_dim: headDim } = config;
+  const dim = innerDim(config);
+  const split = new Map<Value, Value>();
+  const headsOf = (x: Value): Value => {
+    const value = split.get(x) ?? splitHeads(graph, x, heads, headDim);
+    split.set(x, value);
+    return value;
+  };
+  const v = headsOf(shape.v);
+  const passes = shape.passes.map(({ q, k, tiles }) => ({ q: headsOf(q), k: headsOf(k), tiles }));
   const attended = addAttention(graph, { passes, v, heads, headDim });
   if (!shape.isPerturbed) return joinHeads(graph, attended, dim);
   // SoftPAG: o + u (v - o).

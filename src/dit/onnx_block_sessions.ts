@@ -46,13 +46,14 @@ export class OnnxBlockSessions {
     await this.#drop(0);
   }
 
-  #keyOf({ passes, isPerturbed, ownRows, text }: BlockGraphShape): string {
+  #keyOf({ passes, framesOf, isPerturbed, ownRows, text }: BlockGraphShape): string {
     const ofPasses = passes.map(({ positions: { query, key }, tiles }) => [
       placeKey(query),
       placeKey(key),
-      this.#keyOfLists(tiles),
+      framesOf ?? this.#keyOfLists(tiles),
     ]);
-    return JSON.stringify([ofPasses, this.#keyOfLists(text), isPerturbed, ownRows]);
+    const values = isPerturbed ? ["perturbed", ownRows] : [];
+    return JSON.stringify([ofPasses, this.#keyOfLists(text), values]);
   }
 
   #keyOfLists(tiles: TileLists): string {

@@ -237,6 +237,7 @@ export class OnnxWanTransformer {
     const numRows = queryFrames.length * video.tokensPerFrame;
     const session = await this.#blockSessions.of({
       passes,
+      framesOf: attention.frames && !strengths ? video.tokensPerFrame : undefined,
       isPerturbed: strengths !== undefined,
       ownRows: keyFrames.length > queryFrames.length ? numRows : undefined,
       text: text.tilesOf({ start: first, end: first + queryFrames.length }),
@@ -250,6 +251,7 @@ export class OnnxWanTransformer {
       [TEXT_KV.v]: ofText.v,
       ...(strengths && { strengths }),
       ...video.rotations(attention),
+      ...video.frameInputs(attention),
     });
     const fetches = probe ? (["out", "attn1", "attn2", "ffn"] as const) : (["out"] as const);
     const shared = this.#shared(rows.hiddenStates, context);

@@ -2,6 +2,7 @@
 // made when a layer first needs it.
 
 import { type FrameRange, framesOfRange } from "../attention/frame_range.ts";
+import { type FrameLists, frameLists } from "../attention/frame_lists.ts";
 import { tilesOfFrames } from "../attention/frame_tiles.ts";
 import { type AttentionMoment, layerRules, layerStrengths } from "../attention/layer_rules.ts";
 import {
@@ -16,7 +17,8 @@ import { textTileLists, type TileLists } from "../attention/tile_lists.ts";
 import { validatePlan } from "../attention/validate_plan.ts";
 import type { OrtRuntime, OrtTensor } from "../onnx/ort_runtime.ts";
 import type { LatentSize } from "./geometry.ts";
-import { rotationInputs } from "./onnx_block_graph.ts";
+import { frameInputs, rotationInputs } from "./onnx_block_graph.ts";
+import { MAX_FRAME_LOGITS } from "./onnx_frame_attention.ts";
 import { OnnxRotations } from "./onnx_rotations.ts";
 import type { PromptEmbeds } from "./text_context.ts";
 import { ropePairs } from "./rope_tables.ts";
@@ -32,6 +34,8 @@ export type AttentionSizes = Pick<
 /** What the queries of some frames attend to in one layer at one step. */
 export interface OnnxLayerAttention {
   readonly passes: readonly PassLists[];
+  /** The passes' key frames, where those had better be a graph's inputs than its lists. */
+  readonly frames: readonly FrameLists[] | undefined;
   readonly queryFrames: readonly number[];
   /** Frames whose keys there are, in the order of their rows. */
   readonly keyFrames: readonly number[];
@@ -55,6 +59,8 @@ export interface OnnxVideoOptions {
 
 /** Layers in pieces that are kept: of a model's layers at one step, even where no two are alike. */
 const MAX_PIECE_LAYERS = 48;
+/** Share of the key frames up to which gathering them for every query frame is worth it. */
+const MAX_SEEN_SHARE = 0.8;
 
 /** A video size on one onnxruntime: the whole video, or a clip of it that attends to keys of other clips as well. */
 export class OnnxVideo {
@@ -70,7 +76,7 @@ export class OnnxVideo {
   readonly #grid: RotaryGrid;
   readonly #pieceTokens: number | undefined;
   readonly #rotations: OnnxRotations;
-  readonly #passes = new Map<string, readonly PassLists[]>();
+  readonly #whole = new Map<string, OnnxLayerAttention>();
   readonly #pieces = new WeakMap<AttentionPlan, { readonly pieces: readonly FrameRange[] | undefined }>();
   /** In the order in which they were made. */
   readonly #pieceLayers = new Map<string, OnnxLayerPieces>();
@@ -137,11 +143,13 @@ export class OnnxVideo {
     const queryFrames = framesOfRange(this.clip);
     const keyFrames = [...queryFrames, ...others];
     const key = `${others.join()} ${rulesKey}`;
-    const passes =
-      this.#passes.get(key) ??
-      passLists(rules, grid, { queries: queryFrames, rowOfKeys: this.#rowsOf(keyFrames) });
-    this.#passes.set(key, passes);
-    return { passes, queryFrames, keyFrames };
+    const known = this.#whole.get(key);
+    if (known) return known;
+    const passes = passLists(rules, grid, { queries: queryFrames, rowOfKeys: this.#rowsOf(keyFrames) });
+    const frames = this.#framesOf(passes, keyFrames.length);
+    const attention = { passes, frames, queryFrames, keyFrames };
+    this.#whole.set(key, attention);
+    return attention;
   }
 
   /** The same in pieces. Keys of a piece: first those around it, so that most pieces have the same lists. */
@@ -159,13 +167,30 @@ export class OnnxVideo {
       const queryFrames = framesOfRange(piece);
       const keyFrames = nearFirst(keyFramesOf(rules, piece, { start: 0, end: grid.numFrames }), piece);
       const passes = passLists(rules, grid, { queries: queryFrames, rowOfKeys: this.#rowsOf(keyFrames) });
-      return { passes, queryFrames, keyFrames };
+      return { passes, frames: this.#framesOf(passes, keyFrames.length), queryFrames, keyFrames };
     });
     const layer = { schedule: schedulePieces(rules, pieces), attention };
     this.#pieceLayers.set(key, layer);
     const [oldest] = this.#pieceLayers.keys();
     if (this.#pieceLayers.size > MAX_PIECE_LAYERS && oldest !== undefined) this.#pieceLayers.delete(oldest);
     return layer;
+  }
+
+  /** Key frames under the names that a graph has for them as inputs. */
+  frameInputs({ frames = [] }: OnnxLayerAttention): Record<string, OrtTensor> {
+    const tensors: Record<string, OrtTensor> = {};
+    for (const [pass, lists] of frames.entries()) {
+      const names = frameInputs(pass);
+      const queryFrames = lists.frames.length / lists.seen;
+      tensors[names.frames] = this.#ort.tensor(lists.frames, [queryFrames, lists.seen]);
+      tensors[names.bias] = this.#ort.tensor(lists.bias, [
+        queryFrames,
+        1,
+        1,
+        lists.seen * this.tokensPerFrame,
+      ]);
+    }
+    return tensors;
   }
 
   /** [heads, 1, 1]: SoftPAG's u; undefined when no head of the layer is perturbed. */
@@ -205,6 +230,16 @@ export class OnnxVideo {
     const frames = tilesOfFrames(end - start, this.tokensPerFrame);
     const textOfQuery = frames.flatMap((tiles, frame) => tiles.map(() => textOfFrame[start + frame] ?? 0));
     return textTileLists(frames.flat(), { texts, textOfQuery });
+  }
+
+  /** Undefined where most frames see all, which needs no gathering, and where logits would take too much memory. */
+  #framesOf(passes: readonly PassLists[], keyFrames: number): readonly FrameLists[] | undefined {
+    const lists = frameLists(passes, this.tokensPerFrame);
+    if (lists === undefined) return undefined;
+    const logits = lists.reduce((sum, { bias }) => sum + bias.length * this.tokensPerFrame, 0);
+    const seen = lists.reduce((sum, each) => sum + each.seen, 0);
+    const fits = logits * this.#config.num_attention_heads <= MAX_FRAME_LOGITS;
+    return fits && seen <= MAX_SEEN_SHARE * keyFrames ? lists : undefined;
   }
 
   #headGrid(): { numFrames: number; tokensPerFrame: number; heads: number } {

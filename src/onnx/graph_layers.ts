@@ -119,7 +119,8 @@ export function softmax(graph: GraphBuilder, x: Value): Value {
   return graph.node("Softmax", [x], axisOf(-1));
 }
 
-function transpose(graph: GraphBuilder, x: Value, perm: readonly number[]): Value {
+/** Axes in another order. */
+export function transpose(graph: GraphBuilder, x: Value, perm: readonly number[]): Value {
   return graph.node("Transpose", [x], { attributes: { perm: { ints: perm } } });
 }
 
