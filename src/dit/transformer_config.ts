@@ -2,9 +2,18 @@
 // engine uses comes from here. What the engine cannot compute yet is refused with a sentence, never ignored.
 import * as v from "valibot";
 import { InputError } from "../errors.ts";
-import { only, onlyNull, parseConfig, positiveInteger, positiveNumber } from "../util/parse_config.ts";
+import {
+  atMost,
+  only,
+  onlyNull,
+  parseConfig,
+  positiveInteger,
+  positiveNumber,
+} from "../util/parse_config.ts";
 
 const FILE = "transformer/config.json";
+/** Layers, and heads: ten times what any published model has. A damaged file must not keep the machine busy. */
+const MOST_PARTS = 1000;
 
 const transformerSchema = v.object({
   _class_name: v.literal("WanTransformer3DModel", 'is not supported yet (only "WanTransformer3DModel" is)'),
@@ -13,7 +22,7 @@ const transformerSchema = v.object({
     v.array(v.number()),
     v.check((value) => value.join() === "1,2,2", "is not supported yet (only [1, 2, 2] is)"),
   ),
-  num_attention_heads: positiveInteger,
+  num_attention_heads: atMost(MOST_PARTS),
   attention_head_dim: v.pipe(
     positiveInteger,
     v.check(
@@ -31,7 +40,7 @@ const transformerSchema = v.object({
     v.check((value) => value % 2 === 0, "must be even: half cosines, half sines"),
   ),
   ffn_dim: positiveInteger,
-  num_layers: positiveInteger,
+  num_layers: atMost(MOST_PARTS),
   cross_attn_norm: only(true),
   qk_norm: only("rms_norm_across_heads"),
   eps: v.optional(positiveNumber, 1e-6),

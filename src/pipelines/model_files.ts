@@ -2,7 +2,7 @@
 // about a model comes from here.
 
 import { type WanTransformerConfig, parseWanTransformerConfig } from "../dit/transformer_config.ts";
-import { WeightsError } from "../errors.ts";
+import { InputError, WeightsError } from "../errors.ts";
 import { createTokenizer, type PromptTokenizer } from "../text/tokenizer.ts";
 import { parseUMT5Config, type UMT5Config } from "../text/umt5_config.ts";
 import type { FileSource } from "../weights/file_source.ts";
@@ -59,12 +59,17 @@ async function openTokenizer(source: FileSource, signal: AbortSignal | undefined
   return createTokenizer(await readJson(source, file, signal), configJson);
 }
 
-/** The checked config of one of the model's transformers. */
+/** The checked config of one of the model's transformers. Throws `InputError`, also where the text encoder is not its own. */
 export async function readTransformerConfig(
-  { source }: ModelFiles,
+  { source, textConfig }: ModelFiles,
   folder: string,
   signal?: AbortSignal,
 ): Promise<WanTransformerConfig> {
   const file = `${folder}/config.json`;
-  return parseWanTransformerConfig(await readJson(source, file, signal), file);
+  const config = parseWanTransformerConfig(await readJson(source, file, signal), file);
+  if (config.text_dim === textConfig.d_model) return config;
+  throw new InputError(
+    `${file}: "text_dim" is ${config.text_dim}, but text_encoder/config.json has "d_model" ${textConfig.d_model}; the ` +
+      "two must be equal, so these folders belong to different models.",
+  );
 }

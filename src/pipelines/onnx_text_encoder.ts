@@ -5,6 +5,7 @@ import type { OrtRuntime, OrtSession } from "../onnx/ort_runtime.ts";
 import { buildUmt5FinalNorm, buildUmt5Layer, umt5LayerShapes } from "../onnx/umt5_graph.ts";
 import { readWeights } from "../onnx/weight_tensors.ts";
 import { relativePositionBias } from "../text/relative_position.ts";
+import { readEmbeddings } from "../text/token_embeddings.ts";
 import type { UMT5Config } from "../text/umt5_config.ts";
 import type { UMT5EncoderOptions } from "../text/umt5_encoder.ts";
 import { nextTask } from "../util/next_task.ts";
@@ -21,9 +22,7 @@ export async function encodeTokensWithOnnx(
   options: Omit<UMT5EncoderOptions, "storage">,
 ): Promise<Float32Array[]> {
   const { checkpoint, config, signal, onLayer } = options;
-  const embeddings = checkpoint.has("shared.weight") ? "shared.weight" : "encoder.embed_tokens.weight";
-  const states: Float32Array[] = [];
-  for (const ids of prompts) states.push(await checkpoint.readRows(embeddings, ids, signal));
+  const states = await readEmbeddings(checkpoint, prompts, { config, signal });
   const session = await ort.createSession(buildUmt5Layer(config));
   try {
     for (let layer = 0; layer < config.num_layers; layer++) {

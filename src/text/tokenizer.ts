@@ -39,15 +39,11 @@ export function createTokenizer(tokenizerJson: unknown, configJson: unknown): Pr
   const tokenizer = parseConfig(tokenizerSchema, tokenizerJson, "tokenizer.json");
   const config = parseConfig(configSchema, configJson, "tokenizer_config.json");
   const unknownId = unknownTokenId(tokenizer.model, config.unk_token);
-  const library = new LibraryTokenizer(
-    { ...tokenizer, pre_tokenizer: withUnicodeWords(tokenizer.pre_tokenizer), decoder: null },
-    { ...config, unk_token: tokenizer.model.unk_token ?? config.unk_token },
-  );
+  const { library, suffix } = openLibrary(tokenizer, config);
   const endId = library.token_to_id(config.eos_token);
   const padId = library.token_to_id(config.pad_token);
   if (padId === undefined)
     throw new InputError(`tokenizer.json has no token "${config.pad_token}" to pad with.`);
-  const suffix = library.encode("").ids;
   if (endId === undefined || suffix.length !== 1 || suffix[0] !== endId) {
     throw new InputError(
       `tokenizer.json must end every text with one "${config.eos_token}", as T5 tokenizers do.`,
@@ -69,6 +65,27 @@ export function createTokenizer(tokenizerJson: unknown, configJson: unknown): Pr
       };
     },
   };
+}
+
+/** The library's tokenizer, and the ids that it ends a text with. Throws `InputError` for files that it fails over. */
+function openLibrary(
+  tokenizer: v.InferOutput<typeof tokenizerSchema>,
+  config: v.InferOutput<typeof configSchema>,
+): { library: LibraryTokenizer; suffix: readonly number[] } {
+  const { pre_tokenizer, model } = tokenizer;
+  try {
+    const library = new LibraryTokenizer(
+      { ...tokenizer, pre_tokenizer: withUnicodeWords(pre_tokenizer), decoder: null },
+      { ...config, unk_token: model.unk_token ?? config.unk_token },
+    );
+    return { library, suffix: library.encode("").ids };
+  } catch (error) {
+    throw new InputError(
+      `tokenizer.json is damaged: no tokenizer can be made of its ${model.type} vocabulary and rules; save it again ` +
+        "with transformers.",
+      { cause: error },
+    );
+  }
 }
 
 interface Node {

@@ -15,6 +15,7 @@ import type { LinearWeights } from "../tensor/linear_weights.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { WeightLoader, type WeightStorage } from "../weights/weight_loader.ts";
 import { relativePositionBias } from "./relative_position.ts";
+import { readEmbeddings } from "./token_embeddings.ts";
 import type { UMT5Config } from "./umt5_config.ts";
 
 /** What `encodeTokens` needs besides the tokens. */
@@ -58,9 +59,7 @@ async function embedTokens(
   prompts: readonly (readonly number[])[],
   { checkpoint, config, signal }: UMT5EncoderOptions,
 ): Promise<Tensor[]> {
-  const name = checkpoint.has("shared.weight") ? "shared.weight" : "encoder.embed_tokens.weight";
-  const rows: Float32Array[] = [];
-  for (const ids of prompts) rows.push(await checkpoint.readRows(name, ids, signal));
+  const rows = await readEmbeddings(checkpoint, prompts, { config, signal });
   return rows.map((data) =>
     uploadTensor(
       gpu,

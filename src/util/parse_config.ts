@@ -30,6 +30,12 @@ export const positiveInteger = v.pipe(
   v.check((value) => Number.isInteger(value) && value > 0, "must be a whole number above 0"),
 );
 
+/** A schema for a positive whole number with an upper bound. */
+export function atMost(most: number): v.GenericSchema<unknown, number> {
+  const isWithin = (value: number): boolean => Number.isInteger(value) && value > 0 && value <= most;
+  return v.pipe(v.number(), v.check(isWithin, `must be a whole number from 1 to ${most}`));
+}
+
 /** A schema for a finite number above 0. */
 export const positiveNumber = v.pipe(
   v.number(),

@@ -15,6 +15,8 @@ export interface LocatedTensor extends TensorEntry {
 
 /** Weight files as diffusers and transformers name them, in order of preference. */
 const STEMS = ["diffusion_pytorch_model", "model"];
+/** Saved in another precision under another name (`variant=` in Python): taken where there are no usual names. */
+const VARIANTS = ["", ".fp16", ".bf16"];
 /** Pickle files under their usual names: looked for only to explain why there is nothing to load. */
 const PICKLES = ["diffusion_pytorch_model.bin", "pytorch_model.bin", "model.pth", "model.pt", "model.ckpt"];
 const PICKLE_PATH = /\.(bin|pth?|ckpt|pkl)$/;
@@ -27,11 +29,13 @@ export async function locateTensors(
   folder: string,
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<string, LocatedTensor>> {
-  for (const stem of STEMS) {
-    const single = joinModelPath(folder, `${stem}.safetensors`);
-    if (await source.has(single)) return locateInFile(source, single, signal);
-    const index = `${single}.index.json`;
-    if (await source.has(index)) return locateInShards(source, { folder, index }, signal);
+  for (const variant of VARIANTS) {
+    for (const stem of STEMS) {
+      const single = joinModelPath(folder, `${stem}${variant}.safetensors`);
+      if (await source.has(single)) return locateInFile(source, single, signal);
+      const index = joinModelPath(folder, `${stem}.safetensors.index${variant}.json`);
+      if (await source.has(index)) return locateInShards(source, { folder, index }, signal);
+    }
   }
   for (const name of PICKLES) {
     const path = joinModelPath(folder, name);

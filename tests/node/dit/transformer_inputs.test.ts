@@ -160,7 +160,9 @@ test.each<[Record<string, unknown>, RegExp]>([
   [{ ...json, attention_head_dim: 33 }, /"attention_head_dim": 33 must be even/],
   [{ ...json, freq_dim: 255 }, /"freq_dim": 255 must be even/],
   [{ ...json, num_layers: "3" }, /"num_layers" must be a number, but is "3"/],
-  [{ ...json, num_layers: 0 }, /"num_layers": 0 must be a whole number above 0/],
+  [{ ...json, num_layers: 0 }, /"num_layers": 0 must be a whole number from 1 to 1000/],
+  [{ ...json, num_layers: 1e9 }, /"num_layers": 1000000000 must be a whole number from 1 to 1000/],
+  [{ ...json, num_attention_heads: 1e6 }, /"num_attention_heads": 1000000 must be/],
   [{ ...json, ffn_dim: undefined }, /has no "ffn_dim"/],
   [{ ...json, _class_name: "SkyReelsV2Transformer3DModel" }, /only "WanTransformer3DModel" is/],
 ])("parseWanTransformerConfig() refuses the config %#", (config, message) => {

@@ -31,6 +31,15 @@ it.each(WAN_FIXTURES)(
   },
 );
 
+it("refuses a table of embeddings of another size than the config's", async () => {
+  const ort = await openOrtInNode({ provider: "wasm" });
+  const { config, checkpoint } = await fixtureTextEncoder("wan_tiny");
+  const options = { checkpoint, config: { ...config, vocab_size: 100 } };
+  await expect(encodeTokensWithOnnx(ort, [[5, 1]], options)).rejects.toThrow(
+    /"shared.weight" is mis-shaped: it is \[148, 48\], the model's config asks for \[100, 48\]/,
+  );
+});
+
 it("stops between layers when it is cancelled", async () => {
   const ort = await openOrtInNode({ provider: "wasm" });
   const { config, checkpoint } = await fixtureTextEncoder("wan_tiny");

@@ -95,6 +95,9 @@ test.each<[Json | null, RegExp]>([
     { ...tokenizerJson, post_processor: { type: "BertProcessing" } },
     /"post_processor.type": "BertProcessing"/,
   ],
+  [{ ...tokenizerJson, model: { ...tokenizerJson.model, vocab: undefined } }, /tokenizer.json is damaged/],
+  [{ ...tokenizerJson, model: { ...tokenizerJson.model, vocab: [] } }, /tokenizer.json is damaged/],
+  [{ ...tokenizerJson, model: { ...tokenizerJson.model, vocab: { a: 1 } } }, /tokenizer.json is damaged/],
   [{ ...tokenizerJson, post_processor: null }, /must end every text with one "<\/s>"/],
 ])("createTokenizer() refuses the file %#", (json, message) => {
   expect(() => createTokenizer(json, configJson)).toThrow(message);

@@ -236,6 +236,24 @@ test("shards are found through their index", async () => {
   expect([...(await checkpoint.readF32("b"))]).toEqual([2]);
 });
 
+test.each<[string, Record<string, Uint8Array | object>]>([
+  ["one file", { "transformer/diffusion_pytorch_model.fp16.safetensors": shardA }],
+  [
+    "shards",
+    {
+      "transformer/model.safetensors.index.bf16.json": { weight_map: { a: "model-1-of-1.bf16.safetensors" } },
+      "transformer/model-1-of-1.bf16.safetensors": shardA,
+    },
+  ],
+])("a variant that was saved under its own name is found: %s", async (_, files) => {
+  expect((await openCheckpoint(sourceOf(files), "transformer")).names).toEqual(["a"]);
+});
+
+test("the usual name goes before a variant's", async () => {
+  const files = { "vae/model.safetensors": shardB, "vae/diffusion_pytorch_model.fp16.safetensors": shardA };
+  expect((await openCheckpoint(sourceOf(files), "vae")).names).toEqual(["b"]);
+});
+
 test.each<[string, Record<string, Uint8Array | object>, RegExp]>([
   [
     "a shard is missing",
