@@ -176,6 +176,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     workers,
     exchange,
     guidanceWorkers,
+    stale,
     trace,
     ...ofJobs
   } = flags;
@@ -189,7 +190,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     weights,
     arithmetic,
     maxMemory,
-    workers: workersWish({ workers, exchange, guidanceWorkers }),
+    workers: workersWish({ workers, exchange, guidanceWorkers, stale }),
     trace,
     preview: preview ?? false,
     json: json ?? false,

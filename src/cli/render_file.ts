@@ -93,7 +93,7 @@ async function decodeInto(
 
 /** What goes into the file's comment. */
 export function fileMetadata(
-  { settings, attention, noiseFile }: JobPlan,
+  { settings, attention, noiseFile, stale }: JobPlan,
   { files, engine }: WanPipeline,
 ): Record<string, unknown> {
   const metadata = renderMetadata(settings, {
@@ -102,6 +102,7 @@ export function fileMetadata(
     modelHash: files.hash,
     engine,
     attention: attention?.name,
+    stale,
   });
   return noiseFile === undefined ? metadata : { ...metadata, seed: null, noise: basename(noiseFile) };
 }

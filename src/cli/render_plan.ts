@@ -27,7 +27,8 @@ import { requireFolderOf } from "./atomic_file.ts";
 import { guidanceOptions } from "./guidance_option.ts";
 import { readNoise, requireChannels, withNoiseSize } from "./noise_file.ts";
 import { chooseOutput, isFolder } from "./output_path.ts";
-import { type RenderJob, renderOptionsOf, type RenderRequest } from "./render_request.ts";
+import { type RenderJob, renderOptionsOf, type RenderRequest, type RenderRun } from "./render_request.ts";
+import { checkStale } from "./stale_option.ts";
 
 /** One video, decided. */
 export interface JobPlan {
@@ -43,6 +44,8 @@ export interface JobPlan {
     | { readonly path: string; readonly format: VideoFormat; readonly crf: number | undefined }
     | undefined;
   readonly dump: { readonly path: string; readonly timesteps: readonly number[] } | undefined;
+  /** Workers that use each other's keys of the step before; undefined when the numbers do not depend on workers. */
+  readonly stale: { readonly after: number; readonly workers: number } | undefined;
   readonly notices: readonly string[];
 }
 
@@ -103,7 +106,7 @@ export async function planJobs(
       throw new InputError(`Two jobs dump to ${job.dump}; give each its own "dump".`);
     }
     if (job.dump !== undefined) dumps.add(job.dump);
-    plans.push(await planJob(job, { files, whyNot, taken, signal }));
+    plans.push(await planJob(job, { files, whyNot, taken, signal, workers: run.workers }));
   }
   const [first] = plans;
   if (first && whyNot === undefined) {
@@ -118,13 +121,16 @@ interface PlanContext {
   readonly whyNot: string | undefined;
   readonly taken: Set<string>;
   readonly signal: AbortSignal;
+  readonly workers: RenderRun["workers"];
 }
 
-async function planJob(wanted: RenderJob, { files, whyNot, taken, signal }: PlanContext): Promise<JobPlan> {
+async function planJob(wanted: RenderJob, context: PlanContext): Promise<JobPlan> {
+  const { files, whyNot, taken, signal, workers } = context;
   const given = wanted.noise === undefined ? undefined : await readNoise(wanted.noise, signal);
   const job = given === undefined ? wanted : withNoiseSize(wanted, given);
   const guidance = await guidanceOptions(job, files.source);
   const resolved = resolveSettings({ ...renderOptionsOf(job), ...guidance }, files.settings);
+  if (workers) checkStale(workers, resolved.numInferenceSteps);
   const config = await readTransformerConfig(files, resolved.transformerFolder, signal);
   const { perturbedGuidance } = resolved;
   if (perturbedGuidance) checkPerturbation(perturbedGuidance.perturbation, config);
@@ -146,6 +152,8 @@ async function planJob(wanted: RenderJob, { files, whyNot, taken, signal }: Plan
     noise: given ?? (job.dump === undefined ? undefined : seedNoise(settings, channels)),
     output: path === undefined || format === undefined ? undefined : { path, format, crf },
     dump: job.dump === undefined ? undefined : { path: job.dump, timesteps: job.dumpForward ?? [] },
+    stale:
+      workers?.staleAfter === undefined ? undefined : { after: workers.staleAfter, workers: workers.count },
     notices: [...settings.notices, ...undecodedNotices(whyNot, job), ...paddingNotices(job, settings)],
   };
 }

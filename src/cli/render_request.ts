@@ -55,6 +55,8 @@ export interface WorkersWish {
   readonly payload: PayloadType;
   /** Workers that share the forward passes of guided steps; default what is predicted to be fastest. */
   readonly guidanceWorkers: number | undefined;
+  /** Steps after which workers use each other's keys of the step before; default never. */
+  readonly staleAfter: number | undefined;
 }
 
 /** What all jobs of one run share. */

@@ -35,13 +35,14 @@ export async function denoiseOnWorkers(
   options: WorkersOptions,
 ): Promise<{ latents: Float32Array; report: WorkersReport }> {
   const { run, settings, wish, onEvent, onStart } = options;
-  const { count, payload } = wish;
+  const { count, payload, staleAfter } = wish;
   const { loop, start, shape, video } = work;
   const token = randomUUID();
-  const mode = exchangeModeOf(work, cpuThreads() === undefined ? "webgpu" : "onnx");
+  const fastest = exchangeModeOf(work, cpuThreads() === undefined ? "webgpu" : "onnx");
+  const mode = staleAfter === undefined ? fastest : "keys";
   const events: CoordinatorEvent[] = [];
   const coordinator = new Coordinator({
-    job: jobOf(run, { settings, embeds: video.embeds, payload, mode }),
+    job: jobOf(run, { settings, embeds: video.embeds, payload, mode, staleAfter }),
     token,
     shape,
     start,
@@ -63,7 +64,7 @@ export async function denoiseOnWorkers(
   onStart(processes);
   const { slots } = await Promise.race([coordinator.run(), processes.allGone()]);
   const latents = slots.get("sample") ?? new Float32Array();
-  return { latents, report: workersReport(events, { work, payload, mode }) };
+  return { latents, report: workersReport(events, { work, payload, mode, staleAfter }) };
 }
 
 function jobOf(run: RenderRun, rest: Omit<WorkerJob, keyof WorkerModel>): WorkerJob {

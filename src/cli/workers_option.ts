@@ -29,7 +29,12 @@ export interface WorkersFlags {
   readonly workers?: number | undefined;
   readonly exchange?: PayloadType | undefined;
   readonly guidanceWorkers?: number | undefined;
+  /** `true` without a number. */
+  readonly stale?: number | true | undefined;
 }
+
+/** Steps that `--stale` leaves exact at the beginning, where keys change most. */
+const STALE_AFTER = 4;
 
 /** Adds the options to `render`. */
 export function addWorkersOptions(command: Command): void {
@@ -47,14 +52,19 @@ export function addWorkersOptions(command: Command): void {
         "f16",
         "int8",
       ]),
+    )
+    .option(
+      "--stale [steps]",
+      `after this many steps (default: ${STALE_AFTER}) use others' keys of the step before: not exact, hides all transfer`,
+      wholeNumber,
     );
 }
 
 /** Options to a wish; undefined without `--workers`. Throws `InputError`. */
 export function workersWish(flags: WorkersFlags): WorkersWish | undefined {
-  const { workers, exchange, guidanceWorkers } = flags;
+  const { workers, exchange, guidanceWorkers, stale } = flags;
   if (workers === undefined) {
-    const others = { "--exchange": exchange, "--guidance-workers": guidanceWorkers };
+    const others = { "--exchange": exchange, "--guidance-workers": guidanceWorkers, "--stale": stale };
     for (const [name, value] of Object.entries(others)) {
       if (value !== undefined) throw new InputError(`${name} needs --workers N, which it is about.`);
     }
@@ -67,7 +77,11 @@ export function workersWish(flags: WorkersFlags): WorkersWish | undefined {
       `--guidance-workers must be from 1 to the ${workers} of --workers, not ${guidanceWorkers}.`,
     );
   }
-  return { count: workers, payload: exchange ?? "f16", guidanceWorkers };
+  if (stale !== undefined && (workers < 2 || stale === 0)) {
+    throw new InputError("--stale needs at least 2 workers, and at least 1 step with its own keys before.");
+  }
+  const staleAfter = stale === true ? STALE_AFTER : stale;
+  return { count: workers, payload: exchange ?? "f16", guidanceWorkers, staleAfter };
 }
 
 /** Refuses what workers cannot do. Throws `InputError`. */

@@ -6,6 +6,7 @@ import { denoise } from "../pipelines/denoise.ts";
 import type { Denoiser, DenoiserOptions } from "../pipelines/denoiser.ts";
 import type { EngineTransformer } from "../pipelines/engine.ts";
 import type { Scheduler } from "../schedulers/scheduler.ts";
+import { staleKeys } from "./stale_keys.ts";
 import type { ClipComputer } from "./clip_worker.ts";
 import type { ExchangeMode } from "./exchange_plan.ts";
 import type { KeyType, PayloadType } from "./key_codec.ts";
@@ -23,6 +24,8 @@ export interface ClipRender {
   readonly payload: PayloadType;
   /** @default "keys" */
   readonly mode?: ExchangeMode | undefined;
+  /** Steps after which keys of the step before are used. @default never */
+  readonly staleAfter?: number | undefined;
   /** @default not measured */
   readonly speed?: WorkerSpeed | undefined;
   /** The most GPU memory in use at a time so far. */
@@ -32,7 +35,7 @@ export interface ClipRender {
 
 /** Computes clips of a render. */
 export function createClipComputer(transformer: EngineTransformer, render: ClipRender): ClipComputer {
-  const { config, video, scheduler, guider, keyType, payload, mode, speed, peakBytes } = render;
+  const { config, video, scheduler, guider, keyType, payload, mode, staleAfter, speed, peakBytes } = render;
   return {
     keys: {
       tokensPerFrame: tokensPerFrame(config, video),
@@ -41,6 +44,7 @@ export function createClipComputer(transformer: EngineTransformer, render: ClipR
       keyType,
       payload,
       mode,
+      stale: staleAfter === undefined ? undefined : staleKeys(staleAfter, { scheduler, guider }),
     },
     speed,
     peakBytes,

@@ -24,6 +24,7 @@ import {
 } from "./key_codec.ts";
 import { KeyMailbox } from "./key_mailbox.ts";
 import { rowsAddress, type RowsMessage } from "./rows_message.ts";
+import { type LayerPass, sendsKeys, type StaleKeys, usesStale } from "./stale_keys.ts";
 import { wallClock } from "./wall_clock.ts";
 
 /** The video, its clips and how they talk. */
@@ -40,6 +41,10 @@ export interface ClipExchangeOptions {
   readonly payload: PayloadType;
   /** @default "keys" */
   readonly mode?: ExchangeMode | undefined;
+  /** Only keys may travel then. @default every step uses its own keys */
+  readonly stale?: StaleKeys | undefined;
+  /** The step that this division begins with. @default 0 */
+  readonly firstStep?: number | undefined;
   /** Hands a message to the transport. */
   readonly send: (toClip: number, message: RowsMessage) => void;
 }
@@ -64,6 +69,8 @@ export class ClipExchange {
   readonly #options: ClipExchangeOptions;
   readonly #mailbox = new KeyMailbox<Letter>();
   readonly #transfers = new Map<string, readonly Transfer[]>();
+  /** Keys that the next step uses once more. */
+  readonly #kept = new Map<string, Letter>();
   #waitingFor: readonly number[] = [];
   #progress = 0;
   #statistics = NO_EXCHANGE;
@@ -93,7 +100,8 @@ export class ClipExchange {
     return {
       sends: (layer) => {
         this.#progress++;
-        return unionOf(this.#outgoing("keys", at(layer)));
+        const { stale } = this.#options;
+        return sendsKeys(stale, this.#layerPass(at(layer))) ? unionOf(this.#outgoing("keys", at(layer))) : [];
       },
       needs: (layer) => unionOf(this.#incoming("keys", at(layer))),
       visits: (layer) => this.#visits("queries", at(layer)),
@@ -160,7 +168,7 @@ export class ClipExchange {
     this.#waitingFor = wanted.map(({ from }) => from);
     const missing = new Set(this.#waitingFor);
     const take = async ({ from, frames }: Transfer): Promise<Letter> => {
-      const letter = await this.#mailbox.take(rowsAddress({ kind, ...moment }, from));
+      const letter = await this.#take(kind, moment, from);
       missing.delete(from);
       this.#waitingFor = [...missing];
       if (frames.join() !== letter.frames.join()) {
@@ -176,6 +184,25 @@ export class ClipExchange {
     const bytesReceived = letters.reduce((sum, { parts }) => sum + bytesOf(parts), 0);
     this.#add({ ...deliveryTimes(letters, idleFrom), bytesReceived });
     return letters;
+  }
+
+  /** The letter that a layer uses, which may be the one of the step before. */
+  async #take(kind: RowsKind, moment: LayerMoment, from: number): Promise<Letter> {
+    const { stale } = this.#options;
+    const layer = this.#layerPass(moment);
+    const isStale = usesStale(stale, layer);
+    const step = isStale ? moment.step - 1 : moment.step;
+    const address = rowsAddress({ kind, ...moment, step }, from);
+    const letter = this.#kept.get(address) ?? (await this.#mailbox.take(address));
+    this.#kept.delete(address);
+    if (!isStale && usesStale(stale, { ...layer, step: step + 1 })) this.#kept.set(address, letter);
+    return letter;
+  }
+
+  #layerPass(moment: LayerMoment): LayerPass {
+    const { firstStep = 0 } = this.#options;
+    const { pass, step } = moment;
+    return { pass, step, firstStep, transfersAt: (other) => this.#transfersOf({ ...moment, step: other }) };
   }
 
   /** The own queries that leave ("queries"), or others' that are answered here ("results"). */

@@ -159,13 +159,15 @@ class ClipWorker {
   async #finishStep(running: RunningPart, { step, slots }: DenoiseState): Promise<void> {
     const { epoch, signal, statistics, isFirstLane } = running;
     const peakBytes = this.#computer?.peakBytes?.();
+    let stop: () => void = () => undefined;
     const allowed = new Promise<void>((resolve, reject) => {
       this.#go = resolve;
-      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+      stop = () => reject(signal.reason as Error);
+      signal.addEventListener("abort", stop, { once: true });
     });
     const own = new Map(isFirstLane ? [...slots].map(([slot, data]) => [slot, new Float32Array(data)]) : []);
     this.#link.send({ type: "stepped", epoch, step, slots: own, statistics, peakBytes });
-    await allowed;
+    await allowed.finally(() => signal.removeEventListener("abort", stop));
   }
 
   #meet({ epoch, part, port: carried }: Command & { type: "peer" }): void {

@@ -8,9 +8,16 @@ import type { Scheduler } from "../schedulers/scheduler.ts";
 import type { ExchangeStatistics } from "./exchange_statistics.ts";
 import type { CoordinatorEvent } from "./coordinator_events.ts";
 import type { Division, Lane } from "./division.ts";
-import { exchangeBytes, type ExchangeMode, exchangePlan, type Partition } from "./exchange_plan.ts";
+import {
+  exchangeBytes,
+  type ExchangeMode,
+  exchangePlan,
+  type Partition,
+  type Transfer,
+} from "./exchange_plan.ts";
 import { firstLayerOf } from "./guidance_lanes.ts";
 import type { PayloadType } from "./key_codec.ts";
+import { sendsKeys, staleKeys } from "./stale_keys.ts";
 
 /** Sums over workers and steps. */
 export interface ExchangeTotals {
@@ -57,6 +64,8 @@ export interface ExchangeRun {
   readonly payload: PayloadType;
   /** @default "keys" */
   readonly mode?: ExchangeMode | undefined;
+  /** Steps after which keys of the step before are used. @default never */
+  readonly staleAfter?: number | undefined;
   /** Numbers of the whole video's latents. */
   readonly latentElements: number;
 }
@@ -113,11 +122,14 @@ function passBytes(run: ExchangeRun, { clips }: Lane, { pass, ofLane, step, time
   const plan = pass === "perturbed" && perturbation ? perturbedPlan(run.plan, perturbation) : run.plan;
   const skipped = pass === "perturbed" && perturbation?.kind === "skipped_blocks" ? perturbation.layers : [];
   const rows = { tokensPerFrame, heads, headDim };
+  const stale = run.staleAfter === undefined ? undefined : staleKeys(run.staleAfter, run);
   let sum = 0;
   for (let layer = firstLayerOf(pass, ofLane, guider); layer < run.layers; layer++) {
     if (skipped.includes(layer)) continue;
-    const transfers = exchangePlan(plan, clips, { ...rows, layer, step, timestep }, mode);
-    sum += exchangeBytes(transfers, rows, payload);
+    const transfersAt = (at: number): readonly Transfer[] =>
+      exchangePlan(plan, clips, { ...rows, layer, step: at, timestep }, mode);
+    if (!sendsKeys(stale, { pass, step, firstStep: 0, transfersAt })) continue;
+    sum += exchangeBytes(transfersAt(step), rows, payload);
   }
   return sum;
 }

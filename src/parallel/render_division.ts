@@ -19,6 +19,8 @@ export interface DivisionWish {
   readonly payload: PayloadType;
   /** @default "keys" */
   readonly mode?: ExchangeMode | undefined;
+  /** Steps after which keys of the step before are used; mode "keys" then. @default never */
+  readonly staleAfter?: number | undefined;
   /** How many share the passes of guided steps. @default what is fastest */
   readonly guidanceWorkers?: number | undefined;
 }
@@ -85,7 +87,12 @@ function attentionSize({
 /** Adds up what a coordinator told of a render. */
 export function workersReport(
   events: readonly CoordinatorEvent[],
-  { work, payload, mode }: { work: DenoiseWork } & Pick<DivisionWish, "payload" | "mode">,
+  {
+    work,
+    payload,
+    mode,
+    staleAfter,
+  }: { work: DenoiseWork } & Pick<DivisionWish, "payload" | "mode" | "staleAfter">,
 ): WorkersReport {
   const peaks = events.flatMap((event) => (event.type === "stepped" ? (event.peakBytes ?? []) : []));
   const totals = {
@@ -105,6 +112,7 @@ export function workersReport(
     layers: config.num_layers,
     payload,
     mode,
+    staleAfter,
     latentElements: shape.reduce((product, size) => product * size, 1),
   });
   return { ...totals, bytesPredicted };

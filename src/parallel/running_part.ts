@@ -12,7 +12,7 @@ import { PredictionExchange } from "./prediction_exchange.ts";
 /** What key exchanges depend on besides the part. */
 export type KeyOptions = Pick<
   ClipExchangeOptions,
-  "tokensPerFrame" | "heads" | "headDim" | "keyType" | "payload" | "mode"
+  "tokensPerFrame" | "heads" | "headDim" | "keyType" | "payload" | "mode" | "stale"
 >;
 
 interface Peer {
@@ -55,6 +55,7 @@ export class RunningPart {
       epoch,
       partition,
       clip,
+      firstStep: command.step,
       send: (toClip, message) => send(this.#firstPart + toClip, message),
     });
     this.predictions =

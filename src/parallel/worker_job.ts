@@ -30,6 +30,8 @@ export interface WorkerJob extends WorkerModel {
   readonly payload: PayloadType;
   /** @default "keys" */
   readonly mode?: ExchangeMode | undefined;
+  /** Steps after which keys of the step before are used; mode "keys" then. @default never */
+  readonly staleAfter?: number | undefined;
 }
 
 /** The segments of one render, for a worker. */
@@ -50,6 +52,7 @@ const jobSchema = v.object({
   ...modelSchema.entries,
   payload: v.picklist(["f32", "f16", "int8"]),
   mode: v.optional(v.picklist(["keys", "fewest"])),
+  staleAfter: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   // Both were checked by the coordinator's own pipeline, and are again by this worker's.
   settings: v.custom<RenderSettings>((value) => typeof value === "object" && value !== null),
   embeds: v.custom<DenoiserOptions["embeds"]>((value) => typeof value === "object" && value !== null),

@@ -16,7 +16,7 @@ export async function openClips(
   pipeline: Pick<WanPipeline, "files" | "engine" | "gpu" | "openSteps">,
   job: WorkerJob,
 ): Promise<ClipComputer> {
-  const { settings, embeds, payload, mode, modelHash } = job;
+  const { settings, embeds, payload, mode, staleAfter, modelHash } = job;
   const { files, engine } = pipeline;
   if (modelHash !== undefined && modelHash !== files.hash) {
     throw new InputError("This worker finds another model than the render began with: start both again.");
@@ -29,8 +29,9 @@ export async function openClips(
   const speed = isShared ? undefined : await measureSpeed(transformer, { config, video });
   const keyType = activationType(engine, job.arithmetic);
   const peakBytes = engine.name === "webgpu" ? () => pipeline.gpu.memory.use.peakBytes : undefined;
-  const render = { config, video, scheduler, guider, keyType, payload, mode, speed, peakBytes };
-  return createClipComputer(transformer, render);
+  const parts = { config, video, scheduler, guider };
+  const exchange = { keyType, payload, mode, staleAfter };
+  return createClipComputer(transformer, { ...parts, ...exchange, speed, peakBytes });
 }
 
 /** Opens the making of segments; nobody else may decode with the pipeline meanwhile. */

@@ -17,12 +17,14 @@ export interface RenderProvenance {
   readonly engine: EngineDescription;
   /** What the attention plan is called. @default the name of its default rule */
   readonly attention?: string | undefined;
+  /** Workers used each other's keys of the step before: then the frames depend on how many there were. @default not */
+  readonly stale?: { readonly after: number; readonly workers: number } | undefined;
 }
 
 /** Metadata of a rendered file: plain JSON. */
 export function renderMetadata(
   settings: RenderSettings,
-  { version, model, modelHash, engine, attention }: RenderProvenance,
+  { version, model, modelHash, engine, attention, stale }: RenderProvenance,
 ): Record<string, unknown> {
   const { prompt, negativePrompt, seed, sigmas, flowShift, attention: plan, notices: _, ...rest } = settings;
   return {
@@ -37,6 +39,7 @@ export function renderMetadata(
     ...rest,
     // By name: a searched plan is longer than the rest of the comment together.
     ...(plan && { attention: attention ?? plan.defaultRule }),
+    ...(stale && { stale }),
     flowShift: flowShift ?? null,
     sigmas: sigmas ?? null,
   };

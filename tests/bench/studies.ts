@@ -6,6 +6,7 @@ import { clipWorker } from "./clips/worker.ts";
 import { guidance } from "./guidance/main.ts";
 import { longVideos } from "./long_video.ts";
 import { searchedMasks } from "./searched.ts";
+import { staleKeysStudy } from "./stale.ts";
 
 /** A named study. */
 export interface Study {
@@ -40,7 +41,7 @@ export const STUDIES: readonly Study[] = [
   },
   {
     name: "clips",
-    usage: "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16] [frames=81] [steps=4] [pin=PIN] [limit=240]",
+    usage: "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16] [frames=81] [steps=5] [pin=PIN] [limit=240]",
     description: "denoising steps of the 1.3B transformer shared by several cards (clips/main.ts)",
     run: benchClips,
   },
@@ -55,6 +56,12 @@ export const STUDIES: readonly Study[] = [
     usage: "[PIN...]",
     description: "ways to pin a process to one of several equal cards (clips/pins.ts)",
     run: probePins,
+  },
+  {
+    name: "stale",
+    usage: "[after=1,2,4,8] [steps=30] [frames=33] [workers=2] [seconds=600]",
+    description: "what keys of the step before cost in exactness, on the CPU (stale.ts)",
+    run: staleKeysStudy,
   },
   { name: "clip-worker", usage: "", description: "one worker of clips", isHidden: true, run: clipWorker },
   { name: "pin-probe", usage: "", description: "one process of pins", isHidden: true, run: holdMemory },

@@ -58,6 +58,7 @@ export interface SmallJob {
   readonly plan: AttentionPlan;
   readonly payload: PayloadType;
   readonly mode?: ExchangeMode | undefined;
+  readonly staleAfter?: number | undefined;
   /** Three forward passes a step instead of two. */
   readonly isPerturbed?: boolean | undefined;
 }
@@ -81,10 +82,10 @@ export function guiderOf({ isPerturbed }: Pick<SmallJob, "isPerturbed">): Guider
 
 /** Computes clips of a job. */
 export function smallComputer(transformer: EngineTransformer, job: SmallJob): ClipComputer {
-  const { plan, payload, mode } = job;
+  const { plan, payload, mode, staleAfter } = job;
   const guider = guiderOf(job);
   const video = { size: SIZE, attention: plan, embeds: EMBEDS, perturbation: guider.perturbation };
-  const render = { config: SMALL_WAN, video, scheduler: SCHEDULER, guider, payload, mode };
+  const render = { config: SMALL_WAN, video, scheduler: SCHEDULER, guider, payload, mode, staleAfter };
   return createClipComputer(transformer, { ...render, keyType: "f32" });
 }
 

@@ -21,18 +21,21 @@ type Sharing =
   | "clips"
   /** Clips; keys only. */
   | "keys"
+  /** Clips; after two steps keys of the step before. */
+  | "stale"
   /** Two passes a step, which lanes of workers share. */
   | "guided"
   /** Two passes a step, and every worker computes both of its clip. */
   | "guided-clips";
 
-const SHARINGS: readonly Sharing[] = ["clips", "keys", "guided", "guided-clips"];
+const SHARINGS: readonly Sharing[] = ["clips", "keys", "stale", "guided", "guided-clips"];
 
 /** One case. */
 export interface ClipsCase {
   readonly name: string;
   readonly plan: AttentionPlan;
   readonly mode: ExchangeMode;
+  readonly staleAfter: number | undefined;
   readonly isGuided: boolean;
   /** Lanes that the passes are split into. */
   readonly lanes: number;
@@ -60,7 +63,8 @@ export function parseCase(name: string, steps: number): ClipsCase {
   return {
     name,
     plan: plan ?? full(),
-    mode: sharing === "keys" ? "keys" : "fewest",
+    mode: sharing === "keys" || sharing === "stale" ? "keys" : "fewest",
+    staleAfter: sharing === "stale" ? 2 : undefined,
     isGuided,
     lanes: sharing === "guided" ? 2 : 1,
     baseline: `${planName}${isGuided ? " guided" : ""}`,
@@ -79,7 +83,7 @@ export function schedulerOf(steps: number): Scheduler {
 }
 
 /** What a worker is told. */
-export interface ClipsJob extends Pick<ClipsCase, "plan" | "mode" | "isGuided"> {
+export interface ClipsJob extends Pick<ClipsCase, "plan" | "mode" | "staleAfter" | "isGuided"> {
   readonly payload: "f32" | "f16" | "int8";
   readonly steps: number;
   readonly size: {

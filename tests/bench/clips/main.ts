@@ -1,5 +1,5 @@
 // Times denoising steps of the 1.3B transformer with random weights, shared by workers with a card each:
-//   node bench.mjs clips [workers=1,2] [cases=full+tile:3+full@guided] [payload=f16] [frames=81] [steps=4] [pin=filter]
+//   node bench.mjs clips [workers=1,2] [cases=full+tile:3+full@guided] [payload=f16] [frames=81] [steps=5] [pin=filter]
 //     [limit=240]
 // Cases are told in cases.ts, pins in pins.ts. A row is printed as soon as it is measured; after `limit` seconds the bench
 // ends with what it has. WEFT_BENCH_LAYERS and WEFT_BENCH_SIZE (480x832) make it small enough to be tried on a CPU.
@@ -38,13 +38,13 @@ interface ClipsRow {
 }
 
 const DEFAULT_CASES =
-  "full+dual-scope:3,4+dual-scope:1,1+tile:3+tile:3@keys+tile:4+full@guided+full@guided-clips";
+  "full+dual-scope:3,4+dual-scope:1,1+tile:3+tile:3@keys+tile:4+full@stale+full@guided+full@guided-clips";
 
 /** Runs all cases on all numbers of workers. */
 export async function benchClips(args: readonly string[]): Promise<void> {
   const options = new Map(args.map((arg) => arg.split("=", 2) as [string, string]));
   const option = (name: string, otherwise: string): string => options.get(name) ?? otherwise;
-  const steps = Number(option("steps", "4"));
+  const steps = Number(option("steps", "5"));
   const cases = option("cases", DEFAULT_CASES)
     .split("+")
     .map((name) => parseCase(name, steps));
@@ -71,7 +71,8 @@ export async function benchClips(args: readonly string[]): Promise<void> {
     for (const one of cases) {
       if (count === 1 && done.has(one.baseline)) continue; // how it is shared does not matter
       done.add(one.baseline);
-      const job = { plan: one.plan, mode: one.mode, isGuided: one.isGuided, payload, steps, size };
+      const { plan, mode, staleAfter, isGuided } = one;
+      const job = { plan, mode, staleAfter, isGuided, payload, steps, size };
       const measured = await timeJob(pool, job, { one, count });
       if (count === 1) results.set(one.baseline, measured);
       const alone = results.get(one.baseline);
@@ -155,7 +156,7 @@ function rowOf(
   job: ClipsJob,
   { events, ends }: { events: readonly CoordinatorEvent[]; ends: readonly number[] },
 ): Omit<Measured["row"], "cards"> {
-  const { steps, size, plan, payload, mode } = job;
+  const { steps, size, plan, payload, mode, staleAfter } = job;
   const totals = sumExchanges(events);
   const division = events.find((event) => event.type === "shared")?.division ?? [];
   const { numLatentFrames, latentHeight, latentWidth } = size;
@@ -164,6 +165,7 @@ function rowOf(
     plan,
     payload,
     mode,
+    staleAfter,
     division,
     scheduler: schedulerOf(steps),
     guider: guiderOf(job.isGuided),
@@ -178,7 +180,7 @@ function rowOf(
     last.reduce((total, statistics) => total + statistics[key], 0);
   const parts = division.map(({ clips }) => clips.map(({ start, end }) => end - start).join("+"));
   return {
-    secondsPerStep: round(median(ends.slice(1).map((end, i) => (end - (ends[i] ?? 0)) / 1000))),
+    secondsPerStep: round(median(steadySteps(ends, staleAfter))),
     parts: parts.join(" | "),
     megabytesPerStep: round(totals.bytesSent / steps / 1e6),
     predictedMegabytes: round(predicted / steps / 1e6),
@@ -187,6 +189,11 @@ function rowOf(
     waitedMs: each("waitedMs"),
     megabytesPerSecond: sum("transferMs") > 0 ? round(sum("bytesReceived") / sum("transferMs") / 1e3) : null,
   };
+}
+
+/** Seconds of the steps that are like all later ones: not of the first, which compiles, nor of those before stale keys. */
+function steadySteps(ends: readonly number[], staleAfter = 1): number[] {
+  return ends.flatMap((end, step) => (step < staleAfter ? [] : [(end - (ends[step - 1] ?? end)) / 1000]));
 }
 
 function attentionSize({

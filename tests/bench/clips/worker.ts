@@ -43,7 +43,7 @@ export async function clipWorker([address = "", index = "0"]: readonly string[])
       address: server.address,
       open: async (raw) => {
         const job = raw as ClipsJob;
-        const { plan: attention, payload, mode, size, steps, isGuided } = job;
+        const { plan: attention, payload, mode, staleAfter, size, steps, isGuided } = job;
         return createClipComputer(transformer, {
           config: CONFIG,
           video: { size, attention, embeds: { conditional: prompt(40), unconditional: prompt(25) } },
@@ -52,6 +52,7 @@ export async function clipWorker([address = "", index = "0"]: readonly string[])
           keyType: dtype,
           payload,
           mode,
+          staleAfter,
         });
       },
       toPort: (carried) => {

@@ -89,6 +89,22 @@ test("two workers on the CPU give one process's latents too", async () => {
   expect(relativeL2(await latents("cpu.safetensors"), await latents("one.safetensors"))).toBeLessThan(1e-4);
 });
 
+test("keys of the step before are near the exact latents, and the file says so", async () => {
+  const args = RENDER.map((arg) => (arg === "webgpu" ? "onnx" : arg)).map((arg) => (arg === "4" ? "6" : arg));
+  const guided = [...args, "--guidance", "4"];
+  const exact = await runWeft(folder, [...guided, "--dump", "exact.safetensors"]);
+  expect(exact.code, exact.stderr).toBe(0);
+  const stale = await runWeft(folder, [...guided, ...TWO, "--stale", "2", "--dump", "stale.safetensors"]);
+  expect(stale.code, stale.stderr).toBe(0);
+  const error = relativeL2(await latents("stale.safetensors"), await latents("exact.safetensors"));
+  expect(error).toBeGreaterThan(1e-5);
+  expect(error).toBeLessThan(0.1);
+  const dump = readFileSync(join(folder, "stale.safetensors"));
+  const header = dump.subarray(8, 8 + Number(dump.readBigUInt64LE())).toString();
+  const { weft } = (JSON.parse(header) as { __metadata__: { weft: string } }).__metadata__;
+  expect(JSON.parse(weft)).toMatchObject({ stale: { after: 2, workers: 2 } });
+});
+
 /** Worker processes that descend from a process. */
 function workersOf(pid: number): number[] {
   const parents = new Map(
@@ -208,6 +224,13 @@ describe("what workers cannot do is refused", () => {
     ],
     [["--workers", "2", "--guidance-workers", "2"], "more than there are forward passes in a step"],
     [["--guidance-workers", "2"], "--guidance-workers needs --workers"],
+    [["--stale"], "--stale needs --workers"],
+    [["--workers", "1", "--stale"], "--stale needs at least 2 workers"],
+    [["--workers", "2", "--stale"], "this render takes 4. Take the base model with more steps"],
+    [
+      ["--workers", "2", "--stale", "30", "--steps", "30", "--guidance", "4"],
+      "--stale 30 leaves none of the 30 steps",
+    ],
     [["--workers", "2", "--guidance", "4", "--guidance-rescale", "0.5"], "--guidance-rescale looks at"],
     [["--workers", "2", "--host", "chromium"], "--host node only"],
   ])("%s", async (args, message) => {

@@ -31,6 +31,8 @@ export interface FakeJob {
   readonly plan: AttentionPlan;
   /** Forward passes of a step. @default one */
   readonly passes?: readonly ForwardPass[];
+  /** @default never */
+  readonly staleAfter?: number | undefined;
 }
 
 /** What happens inside a fake worker. */
@@ -44,8 +46,17 @@ export interface FakeHooks {
 
 /** Opens the fake job. */
 export function openFake(job: unknown, { onLayer, speed }: FakeHooks = {}): Promise<ClipComputer> {
-  const { plan, passes = ["conditional"] } = job as FakeJob;
-  const keys = { tokensPerFrame: 1, heads: 1, headDim: WIDTH, keyType: "f32", payload: "f32" } as const;
+  const { plan, passes = ["conditional"], staleAfter } = job as FakeJob;
+  const stale =
+    staleAfter === undefined ? undefined : { warmUp: staleAfter, numSteps: NUM_STEPS, runs: () => true };
+  const keys = {
+    tokensPerFrame: 1,
+    heads: 1,
+    headDim: WIDTH,
+    keyType: "f32",
+    payload: "f32",
+    stale,
+  } as const;
   const run = async ({ clip, start, exchange, sharing, onStep, signal }: ClipWork): Promise<void> => {
     const own = framesOfRange(clip);
     let sample: Float32Array = start.slots.get("sample")!;
@@ -101,18 +112,55 @@ async function mix(sample: Float32Array, { own, pass, plan, step, layer }: Mixin
       frames.forEach((number, index) => seen.set(number, frame(floats, index)));
     }
   }
-  const out = new Float32Array(sample.length);
+  return mixFrames(own, (_query, key) => seen.get(key)!, { plan, step, layer });
+}
+
+/** A layer for some frames; `keyOf` is what a query frame sees of a key frame. */
+function mixFrames(
+  own: readonly number[],
+  keyOf: (query: number, key: number) => Float32Array,
+  { plan, step, layer }: Pick<Mixing, "plan" | "step" | "layer">,
+): Float32Array {
+  const out = new Float32Array(own.length * WIDTH);
   own.forEach((number, index) => {
     const moment = { layer, step, timestep: 0, tokensPerFrame: 1, heads: 1, numFrames: FRAMES };
     const others = neededFrames(plan, { start: number, end: number + 1 }, moment);
     const read = [...others, number].sort((a, b) => a - b);
     for (let i = 0; i < WIDTH; i++) {
       let sum = 0;
-      for (const key of read) sum += seen.get(key)![i]! * Math.cos(key + layer);
-      out[index * WIDTH + i] = Math.fround(Math.sin(sum + (step + 1) * seen.get(number)![i]!));
+      for (const key of read) sum += keyOf(number, key)[i]! * Math.cos(key + layer);
+      out[index * WIDTH + i] = Math.fround(Math.sin(sum + (step + 1) * keyOf(number, number)[i]!));
     }
   });
   return out;
+}
+
+/** What a run with keys of the step before comes to, in one place: the clips' lengths by the step they begin with. */
+export function fakeTwin(
+  plan: AttentionPlan,
+  { staleAfter, clips }: { staleAfter: number; clips: ReadonlyMap<number, readonly number[]> },
+): Float32Array {
+  const all = framesOfRange({ start: 0, end: FRAMES });
+  let sample: Float32Array = fakeStart().slots.get("sample")!;
+  let before: Float32Array[] = [];
+  let clipOf: number[] = [];
+  for (let step = 0; step < NUM_STEPS; step++) {
+    const begun = clips.get(step);
+    if (begun) clipOf = begun.flatMap((length, clip) => Array<number>(length).fill(clip));
+    const isStale = step >= staleAfter && begun === undefined;
+    const now: Float32Array[] = [];
+    for (let layer = 0; layer < LAYERS; layer++) {
+      const x = sample;
+      now.push(x);
+      const keyOf = (query: number, key: number): Float32Array => {
+        const from = isStale && clipOf[query] !== clipOf[key] ? before[layer]! : x;
+        return from.subarray(key * WIDTH, (key + 1) * WIDTH);
+      };
+      sample = mixFrames(all, keyOf, { plan, step, layer });
+    }
+    before = now;
+  }
+  return sample;
 }
 
 /** The state every fake job starts from. */
