@@ -39,7 +39,7 @@ pipeline() {
     sleep 1
     [ ! -f "$work/done.ae" ] && [ ! -f "$work/failed.ae" ] || { waited=$((${waited:-0} + 1)); [ $waited -lt 60 ] || break; }
   done
-  stage judge 0 python3 judge.py --seconds "${JUDGE_SECONDS:-45}" --out "$work/judge.pt" & judge=$!
+  stage judge 0 python3 judge.py --seconds "${JUDGE_SECONDS:-75}" --out "$work/judge.pt" & judge=$!
   wait $ae
   [ -f "$work/ae.pt" ] || { say "no autoencoder, nothing to go on with"; touch "$work/failed.all"; exit 1; }
   kill -0 $rehearsal 2>/dev/null && say "the rehearsal is still running"
