@@ -217,7 +217,7 @@ describe("a video of two segments", () => {
 
 describe("what workers cannot do is refused", () => {
   test.each([
-    [["--workers", "0"], "--workers must be at least 1, not 0"],
+    [["--workers", "0"], "--workers must be from 1 to 64, not 0"],
     [
       ["--workers", "2", "--guidance-workers", "3"],
       "--guidance-workers must be from 1 to the 2 of --workers",
