@@ -1,6 +1,7 @@
 // `--host chromium`: the same jobs in the page of `weft serve`, inside headless Chromium. The page offers itself to
 // scripts as `globalThis.weft` under the address "#scripted"; this file drives it and writes what comes back.
 
+import { writeFile } from "node:fs/promises";
 import type { Server } from "node:http";
 import type { Browser, Page } from "playwright-core";
 import { GpuOutOfMemoryError, InputError, WebGPUUnavailableError, WeightsError } from "../errors.ts";
@@ -10,6 +11,8 @@ import type {
   ServiceDescription,
   ServiceEvent,
 } from "../parallel/render_protocol.ts";
+import type { DivisionWish } from "../parallel/render_division.ts";
+import { Trace } from "../parallel/trace.ts";
 import { openModel } from "../pipelines/model_files.ts";
 import type { EngineDescription } from "../pipelines/engine.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
@@ -20,10 +23,16 @@ import { createProgressLine, type ProgressLine } from "./progress_line.ts";
 import type { JobResult } from "./render_job.ts";
 import { guidanceOptions } from "./guidance_option.ts";
 import { isUrl, type JobPlan, modelSource, planJobs } from "./render_plan.ts";
-import { type RenderJob, renderOptionsOf, type RenderRequest as CliRequest } from "./render_request.ts";
+import {
+  type RenderJob,
+  renderOptionsOf,
+  type RenderRequest as CliRequest,
+  type WorkersWish,
+} from "./render_request.ts";
 import { announce, printPaths, summary } from "./run_messages.ts";
 import { listen, serverUrl } from "./serve_command.ts";
 import { createStaticServer } from "./static_server.ts";
+import { wordsFor, wordsForReport } from "./workers_words.ts";
 
 const ADDRESS = "127.0.0.1";
 const MODEL_PATH = "/model/";
@@ -39,6 +48,7 @@ type ScriptedResult = Omit<RenderResult, "file" | "contactSheet"> & { readonly f
 interface ScriptedWeft {
   describe(): Promise<ServiceDescription>;
   render(request: Omit<RenderRequest, "jobId"> & { readonly modelUrl: string }): Promise<ScriptedResult>;
+  openTabs(tabs: DivisionWish & { readonly count: number }): Promise<void>;
 }
 
 declare const weft: ScriptedWeft;
@@ -50,11 +60,16 @@ export async function runInChromium(request: CliRequest, signal: AbortSignal): P
   const progress = createProgressLine(process.stderr, { quiet: run.quiet });
   const plans = await planJobs(request, await openModel(modelSource(run.model), signal), signal);
   const host = await openPage(run, signal);
+  const trace = new Trace();
   try {
-    await host.page.exposeFunction("onWeftEvent", (event: ServiceEvent) => showEvent(event, progress));
+    await host.page.exposeFunction("onWeftEvent", (event: ServiceEvent) => {
+      if (event.type === "workers") trace.add(event.event);
+      showEvent(event, progress);
+    });
     const { gpu, compute } = await host.page.evaluate(() => weft.describe());
     if (compute === undefined)
       throw new WebGPUUnavailableError(gpu.available ? "No engine works here." : gpu.reason);
+    if (run.tabs) await openTabs(host, run.tabs, signal);
     const results: JobResult[] = [];
     let modelHash: string | undefined;
     for (const [index, plan] of plans.entries()) {
@@ -70,6 +85,7 @@ export async function runInChromium(request: CliRequest, signal: AbortSignal): P
       const result = await writeResult(rendered, { path, attention: plan.attention }, signal);
       results.push(result);
       progress.end();
+      if (result.workers) progress.say(wordsForReport(result.workers));
       progress.say(summary(result));
       if (!run.json) printPaths(result);
     }
@@ -77,6 +93,7 @@ export async function runInChromium(request: CliRequest, signal: AbortSignal): P
   } finally {
     progress.end();
     await host.close();
+    if (run.trace !== undefined) await writeFile(run.trace, trace.toJson());
   }
 }
 
@@ -107,7 +124,7 @@ function refuseNodeOptions({ run, jobs }: CliRequest): void {
     "--arithmetic": arithmetic,
     "--max-memory": maxMemory,
     "--workers": run.workers,
-    "--trace": run.trace,
+    "--trace": run.tabs ? undefined : run.trace,
     "--preview": run.preview || undefined,
     "--profile": run.profile || undefined,
     "--noise": jobs.find(({ noise }) => noise)?.noise,
@@ -115,6 +132,20 @@ function refuseNodeOptions({ run, jobs }: CliRequest): void {
   };
   const refused = Object.keys(given).filter((name) => given[name] !== undefined);
   if (refused.length > 0) throw new InputError(`${refused.join(", ")} cannot be used with --host chromium.`);
+}
+
+/** The page is one of the tabs, and opens the others. */
+async function openTabs(
+  { page }: PageHost,
+  { count, payload, guidanceWorkers }: WorkersWish,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await page.evaluate((tabs) => weft.openTabs(tabs), { count: count - 1, payload, guidanceWorkers });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
 }
 
 interface PageHost {
@@ -199,18 +230,22 @@ function restoreError({ name, message }: { name: string; message: string }): Err
 }
 
 async function writeResult(
-  { file, settings, seconds }: ScriptedResult,
+  { file, settings, seconds, workers }: ScriptedResult,
   { path, attention }: { readonly path: string; readonly attention: JobPlan["attention"] },
   signal: AbortSignal,
 ): Promise<JobResult> {
   const outputBytes = await writeFileAtomically(path, [Buffer.from(file, "base64")], signal);
   const stages = { ...seconds.stages, total: seconds.total };
-  const others = { attention, dump: undefined, preview: undefined };
+  const others = { attention, dump: undefined, preview: undefined, workers };
   return { settings, seconds: stages, output: path, outputBytes, ...others };
 }
 
 function showEvent(event: ServiceEvent, progress: ProgressLine): void {
-  if (event.type === "workers") return;
+  if (event.type === "workers") {
+    const message = wordsFor(event.event);
+    if (message !== undefined) progress.onEvent({ type: "notice", message });
+    return;
+  }
   if (event.type !== "download") return progress.onEvent(event);
   const { done, total } = event;
   progress.onEvent({ type: "progress", stage: "load", done, total, unit: "bytes" });

@@ -27,7 +27,7 @@ import { addWorkersOptions, checkWorkers, type WorkersFlags, workersWish } from 
 
 /** Options of the command line: those of a job without its prompt, those of a run, and where jobs are. */
 type RenderFlags = Omit<RenderJob, "prompt" | "laterPrompts"> &
-  Partial<Omit<RenderRun, "model" | "workers">> & {
+  Partial<Omit<RenderRun, "model" | "workers" | "tabs">> & {
     readonly model: string;
     readonly batch?: string;
     readonly prompts?: string;
@@ -174,6 +174,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     quiet,
     profile,
     workers,
+    tabs,
     exchange,
     guidanceWorkers,
     stale,
@@ -190,7 +191,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     weights,
     arithmetic,
     maxMemory,
-    workers: workersWish({ workers, exchange, guidanceWorkers, stale }),
+    ...workersWish({ workers, tabs, exchange, guidanceWorkers, stale }),
     trace,
     preview: preview ?? false,
     json: json ?? false,

@@ -48,7 +48,7 @@ export interface RenderJob {
   readonly dumpForward?: readonly number[] | undefined;
 }
 
-/** Worker processes for the denoising steps. */
+/** Workers for a render: processes, or tabs. */
 export interface WorkersWish {
   readonly count: number;
   /** How keys and values travel. */
@@ -72,6 +72,8 @@ export interface RenderRun {
   readonly maxMemory?: number | undefined;
   /** Denoise on worker processes. */
   readonly workers?: WorkersWish | undefined;
+  /** Compute in tabs of the browser. */
+  readonly tabs?: WorkersWish | undefined;
   /** File for the timeline. */
   readonly trace?: string | undefined;
   readonly preview: boolean;

@@ -16,17 +16,19 @@ import { segmentFrames, segmentRanges } from "../pipelines/video_segments.ts";
 import type { VideoSegment } from "../video/segments.ts";
 import type { VideoSpec } from "../video/video_format.ts";
 import { wholeNumber } from "./option_values.ts";
-import type { RenderRun, WorkersWish } from "./render_request.ts";
+import type { RenderRun } from "./render_request.ts";
 import { denoiseOnWorkers, modelOf } from "./render_workers.ts";
 import type { WorkerSegmentsJob } from "../parallel/worker_job.ts";
 import type { WorkerProcesses } from "./worker_processes.ts";
+import { wordsFor, wordsForReport } from "./workers_words.ts";
 
-/** Each is a process with all weights. */
+/** Each is a process, or a tab, with all weights. */
 const MAX_WORKERS = 64;
 
 /** The command line's options. */
 export interface WorkersFlags {
   readonly workers?: number | undefined;
+  readonly tabs?: number | undefined;
   readonly exchange?: PayloadType | undefined;
   readonly guidanceWorkers?: number | undefined;
   /** `true` without a number. */
@@ -41,6 +43,7 @@ export function addWorkersOptions(command: Command): void {
   command
     .optionsGroup("Workers:")
     .option("--workers <n>", "compute on n processes, which share frames and guidance", wholeNumber)
+    .option("--tabs <n>", "the same on n tabs of the browser of --host chromium", wholeNumber)
     .option(
       "--guidance-workers <n>",
       "of them, how many share the passes of guided steps (default: what is fastest)",
@@ -60,34 +63,50 @@ export function addWorkersOptions(command: Command): void {
     );
 }
 
-/** Options to a wish; undefined without `--workers`. Throws `InputError`. */
-export function workersWish(flags: WorkersFlags): WorkersWish | undefined {
-  const { workers, exchange, guidanceWorkers, stale } = flags;
-  if (workers === undefined) {
+/** Options to wishes; none without `--workers` and `--tabs`. Throws `InputError`. */
+export function workersWish(flags: WorkersFlags): Pick<RenderRun, "workers" | "tabs"> {
+  const { workers, tabs, exchange, guidanceWorkers, stale } = flags;
+  if (workers !== undefined && tabs !== undefined) {
+    throw new InputError("--workers starts processes and --tabs opens tabs: choose one of them.");
+  }
+  const count = workers ?? tabs;
+  if (count === undefined) {
     const others = { "--exchange": exchange, "--guidance-workers": guidanceWorkers, "--stale": stale };
     for (const [name, value] of Object.entries(others)) {
       if (value !== undefined) throw new InputError(`${name} needs --workers N, which it is about.`);
     }
-    return undefined;
+    return {};
   }
-  if (workers < 1 || workers > MAX_WORKERS)
-    throw new InputError(`--workers must be from 1 to ${MAX_WORKERS}, not ${workers}.`);
-  if (guidanceWorkers !== undefined && (guidanceWorkers < 1 || guidanceWorkers > workers)) {
+  const name = workers === undefined ? "--tabs" : "--workers";
+  if (count < 1 || count > MAX_WORKERS) {
+    throw new InputError(`${name} must be from 1 to ${MAX_WORKERS}, not ${count}.`);
+  }
+  if (guidanceWorkers !== undefined && (guidanceWorkers < 1 || guidanceWorkers > count)) {
     throw new InputError(
-      `--guidance-workers must be from 1 to the ${workers} of --workers, not ${guidanceWorkers}.`,
+      `--guidance-workers must be from 1 to the ${count} of ${name}, not ${guidanceWorkers}.`,
     );
   }
-  if (stale !== undefined && (workers < 2 || stale === 0)) {
+  if (stale !== undefined && tabs !== undefined) {
+    throw new InputError("--stale is for the processes of --workers; tabs always send fresh keys.");
+  }
+  if (stale !== undefined && (count < 2 || stale === 0)) {
     throw new InputError("--stale needs at least 2 workers, and at least 1 step with its own keys before.");
   }
   const staleAfter = stale === true ? STALE_AFTER : stale;
-  return { count: workers, payload: exchange ?? "f16", guidanceWorkers, staleAfter };
+  const wish = { count, payload: exchange ?? "f16", guidanceWorkers, staleAfter };
+  return workers === undefined ? { tabs: wish } : { workers: wish };
 }
 
-/** Refuses what workers cannot do. Throws `InputError`. */
-export function checkWorkers({ workers, host }: RenderRun): void {
-  if (workers === undefined) return;
-  if (host !== "node") throw new InputError("--workers starts processes: it works with --host node only.");
+/** Refuses what workers and tabs cannot do. Throws `InputError`. */
+export function checkWorkers({ workers, tabs, host }: RenderRun): void {
+  if (workers && host !== "node") {
+    throw new InputError("--workers starts processes: with --host chromium use --tabs N.");
+  }
+  if (tabs && host !== "chromium") {
+    throw new InputError(
+      "--tabs opens tabs of a browser: it needs --host chromium; --workers N starts processes.",
+    );
+  }
 }
 
 /** What segments are made for. */
@@ -186,36 +205,4 @@ export class WorkersRun {
   end(): void {
     this.#processes?.end();
   }
-}
-
-/** What people should know of an event. */
-function wordsFor(event: CoordinatorEvent): string | undefined {
-  switch (event.type) {
-    case "joined":
-      return undefined;
-    case "lost":
-      return `${event.worker} was lost: ${event.reason}.`;
-    case "repeated":
-      return `Step ${event.step + 1} is repeated: ${event.reason}`;
-    case "shared": {
-      const clips = event.clips.map(
-        ({ worker, start, end, passes }) =>
-          `${worker} ${start} to ${end - 1}${passes ? ` (${passes.join(", ")})` : ""}`,
-      );
-      return `Latent frames from step ${event.step + 1} on: ${clips.join(", ")}.`;
-    }
-    case "stepped":
-      return undefined;
-  }
-}
-
-function wordsForReport({ bytesSent, bytesPredicted, hiddenShare }: WorkersReport): string {
-  const predicted = bytesPredicted === undefined ? "" : ` (${megabytes(bytesPredicted)} predicted)`;
-  const hidden =
-    hiddenShare === undefined ? "" : `, ${Math.round(100 * hiddenShare)} % of their time behind computing`;
-  return `Workers sent each other ${megabytes(bytesSent)}${predicted}${hidden}.`;
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
 }

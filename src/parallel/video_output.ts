@@ -50,10 +50,11 @@ export async function makeVideo(output: VideoOutput): Promise<VideoFiles> {
 
 async function makeOfSegments(output: VideoOutput): Promise<Uint8Array | undefined> {
   const { latents, settings, crew, ffmpeg, signal, onEvent } = output;
+  if (crew === undefined) return undefined;
   const spec = specOf(output);
   const lengths = segmentRanges(latents.shape[1], spec).map(segmentFrames);
   onEvent({ type: "stage", stage: "decode" });
-  const segments = await crew?.makeSegments(latents, {
+  const segments = await crew.makeSegments(latents, {
     spec,
     signal,
     onProgress: (made) => {

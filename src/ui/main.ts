@@ -4,6 +4,7 @@
 import { startApp } from "./app.ts";
 import { byId } from "./dom.ts";
 import { startHelperPage } from "./helper_page.ts";
+import { PageCrew } from "./page_crew.ts";
 import { RenderHost } from "./render_host.ts";
 import { createScriptedWeft } from "./scripted.ts";
 import { hostOfHash } from "./tab_identity.ts";
@@ -12,15 +13,17 @@ import { setUpTheme } from "./theme.ts";
 const DEFAULT_MODEL = "models/weft-nano";
 
 const query = new URLSearchParams(location.search);
-const host = new RenderHost(query.get("engine") ?? undefined);
-Object.assign(globalThis, { weft: createScriptedWeft(host) });
+const engine = query.get("engine") ?? undefined;
+const host = new RenderHost(engine);
+const weft = createScriptedWeft(host, (onChange) => PageCrew.open({ host, engine, onChange }));
+Object.assign(globalThis, { weft });
 
 setUpTheme(byId("theme", HTMLButtonElement));
 const helped = hostOfHash(location.hash);
 if (location.hash === "#scripted") {
   document.body.hidden = true;
 } else if (helped) {
-  await startHelperPage({ ...helped, engine: query.get("engine") ?? undefined });
+  await startHelperPage({ ...helped, engine });
 } else {
   const modelUrl = new URL(query.get("model") ?? DEFAULT_MODEL, document.baseURI).href;
   await startApp({ host, modelUrl, query });

@@ -1,0 +1,37 @@
+// What workers do, and what they came to, in words for people.
+
+import type { CoordinatorEvent } from "../parallel/coordinator_events.ts";
+import type { WorkersReport } from "../parallel/render_division.ts";
+
+/** What people should know of an event. */
+export function wordsFor(event: CoordinatorEvent): string | undefined {
+  switch (event.type) {
+    case "joined":
+      return undefined;
+    case "lost":
+      return `${event.worker} was lost: ${event.reason}.`;
+    case "repeated":
+      return `Step ${event.step + 1} is repeated: ${event.reason}`;
+    case "shared": {
+      const clips = event.clips.map(
+        ({ worker, start, end, passes }) =>
+          `${worker} ${start} to ${end - 1}${passes ? ` (${passes.join(", ")})` : ""}`,
+      );
+      return `Latent frames from step ${event.step + 1} on: ${clips.join(", ")}.`;
+    }
+    case "stepped":
+      return undefined;
+  }
+}
+
+/** What the workers of a render sent each other. */
+export function wordsForReport({ bytesSent, bytesPredicted, hiddenShare }: WorkersReport): string {
+  const predicted = bytesPredicted === undefined ? "" : ` (${megabytes(bytesPredicted)} predicted)`;
+  const hidden =
+    hiddenShare === undefined ? "" : `, ${Math.round(100 * hiddenShare)} % of their time behind computing`;
+  return `Workers sent each other ${megabytes(bytesSent)}${predicted}${hidden}.`;
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
