@@ -51,6 +51,7 @@ class App {
   readonly #attention = createAttentionView();
   readonly #workers = new WorkersView((sentence) => this.#messages.error(sentence));
   #crew: PageCrew | undefined;
+  #numBusyTabs = 0;
   #summary: ModelSummary | undefined;
   #abort: AbortController | undefined;
   #shown: FinishedVideo | undefined;
@@ -180,11 +181,19 @@ class App {
       onChange: () => {
         this.#workers.refresh();
         this.#showTabs();
+        this.#noteBusyTabs();
       },
       onProblem: this.#report,
     });
     this.#workers.attach(crew);
     return crew;
+  }
+
+  /** A tab that has ended in the middle of a render leaves it to the others. */
+  #noteBusyTabs(): void {
+    const numBusy = this.#crew?.busyTabs.length ?? 0;
+    if (numBusy < this.#numBusyTabs && !this.#abort) void this.#offerUnfinished().catch(this.#report);
+    this.#numBusyTabs = numBusy;
   }
 
   #showTabs(): void {

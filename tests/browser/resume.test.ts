@@ -60,8 +60,7 @@ test("after the tab was closed another one offers the render, with its settings;
   await ready(other);
   expect(await other.isHidden("#unfinished")).toBe(true); // it is running
   await page.close();
-  await other.reload();
-  await ready(other);
+  await other.waitForSelector("#unfinished:not([hidden])"); // as soon as the tab is gone
   expect(await other.innerText("#unfinished")).toMatch(/a red ball bounces on grass\s+\d+ of 16 steps done/);
   await screenshots(other, "unfinished");
   await other.click("#unfinished .resume");

@@ -14,6 +14,7 @@ export function createFakeLocks(): Locks {
     const gone = new Promise((_, reject) => {
       options.signal?.addEventListener("abort", () => reject(options.signal?.reason as Error));
     });
+    gone.catch(() => undefined); // whoever still waits hears of it
     while (held.has(name)) await Promise.race([held.get(name), gone]);
     const used = Promise.resolve(use({ name, mode: options.mode ?? "exclusive" }));
     if (options.mode === "shared") return await used;
