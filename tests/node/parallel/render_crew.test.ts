@@ -100,14 +100,19 @@ async function share(pipeline: ServicePipeline, numOthers = 0): Promise<Shared> 
   const steps: number[] = [];
   const embeds = { data: new Float32Array(8), numTokens: 1, maxSequenceLength: 4 };
   const work: DenoiseWork = {
-    ...{ config, scheduler, guider, shape },
+    config,
+    scheduler,
+    guider,
+    shape,
     start: { step: 0, slots: new Map([["sample", sample]]) },
     video: {
       size: { numLatentFrames: 5, latentHeight: 4, latentWidth: 4 },
       embeds: { conditional: embeds },
     },
     loop: {
-      ...{ scheduler, guider, wantsPreview: false },
+      scheduler,
+      guider,
+      wantsPreview: false,
       onProgress: (done) => progress.push(done),
       onStep: ({ state }) => void steps.push(state.step),
     },
