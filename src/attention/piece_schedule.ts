@@ -42,14 +42,12 @@ export interface Pieces {
 }
 
 /**
- * The pieces of a long video, or half as large ones where keys of two thirds of its frames would be held; undefined
- * where cutting saves little: the plan looks at most frames from everywhere, the video is short, or heads are perturbed
- * (they read values by their queries' rows, which pieces do not keep).
+ * The pieces of a long video; undefined where cutting saves little: the plan looks at most frames from everywhere, the
+ * video is short, or heads are perturbed (they read values by their queries' rows, which pieces do not keep).
  */
 export function choosePieces(plan: AttentionPlan, size: PieceSize): Pieces | undefined {
   if (plan.perturbations.length > 0) return undefined;
-  const all = { start: 0, end: size.numFrames };
-  const whole = cutInPieces(plan, size, all);
+  const whole = cutInPieces(plan, size, { start: 0, end: size.numFrames });
   // Clips of a video that is not cut may be sent queries of others, which pieces cannot answer.
   return whole && size.clip ? cutInPieces(plan, size, size.clip) : whole;
 }
@@ -59,20 +57,15 @@ function cutInPieces(
   { numFrames, tokensPerFrame, layers, heads, pieceTokens = 1024 }: PieceSize,
   own: FrameRange,
 ): Pieces | undefined {
-  const maxHeld = MAX_HELD_SHARE * (own.end - own.start);
-  const layerRules = rulesOfLayers(plan, { numFrames, layers, heads });
-  const largest = Math.max(MIN_PIECE_FRAMES, Math.floor(pieceTokens / tokensPerFrame));
-  for (const size of [largest, Math.floor(largest / 2)]) {
-    if (size < MIN_PIECE_FRAMES || own.end - own.start < 2 * size) continue;
-    const pieces = piecesOf(own, size);
-    let heldFrames = 0;
-    for (const rules of layerRules) {
-      heldFrames = Math.max(heldFrames, schedulePieces(rules, pieces).slots);
-      if (heldFrames > maxHeld) break;
-    }
-    if (heldFrames <= maxHeld) return { pieces, heldFrames };
+  const size = Math.max(MIN_PIECE_FRAMES, Math.floor(pieceTokens / tokensPerFrame));
+  if (own.end - own.start < 2 * size) return undefined;
+  const pieces = piecesOf(own, size);
+  let heldFrames = 0;
+  for (const rules of rulesOfLayers(plan, { numFrames, layers, heads })) {
+    heldFrames = Math.max(heldFrames, schedulePieces(rules, pieces).slots);
+    if (heldFrames > MAX_HELD_SHARE * (own.end - own.start)) return undefined;
   }
-  return undefined;
+  return { pieces, heldFrames };
 }
 
 /** The different rules that layers have at the first step. */
@@ -133,8 +126,8 @@ export function schedulePieces(heads: readonly ResolvedRule[], pieces: readonly 
 }
 
 const MIN_PIECE_FRAMES = 4;
-/** Cutting pays when the keys held at a time are at most this share of all frames: memory is 0.6 to 0.85 of the whole's. */
-const MAX_HELD_SHARE = 0.65;
+/** Cutting pays when the keys held at a time are at most this share of all frames. */
+const MAX_HELD_SHARE = 0.5;
 
 /** Frames of `keys` that any query frame of a piece sees, ascending. */
 export function keyFramesOf(heads: readonly ResolvedRule[], piece: FrameRange, keys: FrameRange): number[] {
