@@ -232,7 +232,7 @@ describe("what workers cannot do is refused", () => {
       "--stale 30 leaves none of the 30 steps",
     ],
     [["--workers", "2", "--guidance", "4", "--guidance-rescale", "0.5"], "--guidance-rescale looks at"],
-    [["--workers", "2", "--host", "chromium"], "--host node only"],
+    [["--workers", "2", "--host", "chromium"], "with --host chromium use --tabs N"],
   ])("%s", async (args, message) => {
     const { code, stderr } = await runWeft(folder, ["render", "a ball", ...args]);
     expect(stderr).toContain(message);
