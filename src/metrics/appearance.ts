@@ -44,20 +44,24 @@ function addColour(colours: Float64Array, red: number, green: number, blue: numb
   const lowR = Math.min(last - 1, Math.floor(r));
   const lowG = Math.min(last - 1, Math.floor(g));
   const lowB = Math.min(last - 1, Math.floor(b));
-  for (let corner = 0; corner < 8; corner++) {
-    const inR = lowR + (corner >> 2);
-    const inG = lowG + ((corner >> 1) & 1);
-    const inB = lowB + (corner & 1);
-    const weight = (1 - Math.abs(r - inR)) * (1 - Math.abs(g - inG)) * (1 - Math.abs(b - inB));
-    const at = (inR * COLOUR_BINS + inG) * COLOUR_BINS + inB;
-    colours[at] = (colours[at] ?? 0) + weight;
+  for (let corner = 0; corner < 4; corner++) {
+    const [upR, upG] = [corner >> 1, corner & 1];
+    const at = ((lowR + upR) * COLOUR_BINS + lowG + upG) * COLOUR_BINS + lowB;
+    const weight = shareOf(r - lowR, upR) * shareOf(g - lowG, upG);
+    colours[at] = (colours[at] ?? 0) + weight * shareOf(b - lowB, 0);
+    colours[at + 1] = (colours[at + 1] ?? 0) + weight * shareOf(b - lowB, 1);
   }
+}
+
+/** What the lower (0) or upper (1) bin gets of a value that lies `part` of the way between them. */
+function shareOf(part: number, upper: number): number {
+  return upper === 1 ? part : 1 - part;
 }
 
 /** Counts edges by strength and direction; a direction is shared out among its nearest two bins. */
 function addEdges(counts: Float64Array, { strength, turn }: Edges): void {
   for (let i = 0; i < strength.length; i++) {
-    const level = EDGE_STRENGTHS.findLastIndex((bound) => (strength[i] ?? 0) >= bound);
+    const level = edgeLevel(strength[i] ?? 0);
     if (level < 0) continue;
     const direction = (turn[i] ?? 0) * DIRECTION_BINS;
     const first = Math.floor(direction) % DIRECTION_BINS;
@@ -67,6 +71,13 @@ function addEdges(counts: Float64Array, { strength, turn }: Edges): void {
     counts[base + first] = (counts[base + first] ?? 0) + 1 - part;
     counts[base + second] = (counts[base + second] ?? 0) + part;
   }
+}
+
+/** The bin of an edge's strength; -1 for no edge. */
+function edgeLevel(strength: number): number {
+  let level = -1;
+  while (strength >= (EDGE_STRENGTHS[level + 1] ?? Infinity)) level++;
+  return level;
 }
 
 /** sqrt(1 - sum sqrt(p q)) of two histograms, each taken as shares; two empty ones are equal. */

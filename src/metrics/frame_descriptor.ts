@@ -15,16 +15,12 @@ export const DESCRIPTOR_LENGTH = LUMA_GRID ** 2 + COARSE_GRID ** 2 * (2 + DIRECT
 
 /** Describes a frame. */
 export function describeFrame({ red, blue, luma, edges }: Picture): Float32Array {
-  const minus = (plane: Plane): Plane => ({
-    ...plane,
-    data: plane.data.map((value, i) => value - (luma.data[i] ?? 0)),
-  });
   const descriptor = new Float32Array(DESCRIPTOR_LENGTH);
   let at = 0;
   for (const part of [
     gridMeans(luma, LUMA_GRID),
-    gridMeans(minus(red), COARSE_GRID),
-    gridMeans(minus(blue), COARSE_GRID),
+    gridMeans(red, COARSE_GRID, luma),
+    gridMeans(blue, COARSE_GRID, luma),
     gridEdges(edges),
   ]) {
     descriptor.set(part, at);
@@ -40,13 +36,18 @@ export function descriptorDistance(a: Float32Array, b: Float32Array): number {
   return sum / DESCRIPTOR_LENGTH;
 }
 
-function gridMeans({ data, width, height }: Plane, grid: number): Float32Array {
+/** Mean over each cell of a grid; of what a plane has more than `less`, where that is given. */
+function gridMeans(plane: Plane, grid: number, less?: Plane): Float32Array {
+  const { data, width, height } = plane;
   const sums = new Float32Array(grid * grid);
   const counts = new Float32Array(grid * grid);
+  const columns = cellsAlong(width, grid);
   for (let y = 0; y < height; y++) {
+    const row = Math.floor((y * grid) / height) * grid;
     for (let x = 0; x < width; x++) {
-      const cell = Math.floor((y * grid) / height) * grid + Math.floor((x * grid) / width);
-      sums[cell] = (sums[cell] ?? 0) + (data[y * width + x] ?? 0);
+      const i = y * width + x;
+      const cell = row + (columns[x] ?? 0);
+      sums[cell] = (sums[cell] ?? 0) + (data[i] ?? 0) - (less?.data[i] ?? 0);
       counts[cell] = (counts[cell] ?? 0) + 1;
     }
   }
@@ -57,14 +58,20 @@ function gridMeans({ data, width, height }: Plane, grid: number): Float32Array {
 function gridEdges({ width, height, strength, turn }: Edges): Float32Array {
   const sums = new Float32Array(COARSE_GRID ** 2 * DIRECTIONS);
   const cellPixels = (width * height) / COARSE_GRID ** 2;
+  const columns = cellsAlong(width, COARSE_GRID);
   for (let y = 0; y < height; y++) {
     const row = Math.floor((y * COARSE_GRID) / height) * COARSE_GRID;
     for (let x = 0; x < width; x++) {
       const i = y * width + x;
-      const cell = row + Math.floor((x * COARSE_GRID) / width);
-      const at = cell * DIRECTIONS + (Math.round((turn[i] ?? 0) * DIRECTIONS) % DIRECTIONS);
+      const at =
+        (row + (columns[x] ?? 0)) * DIRECTIONS + (Math.round((turn[i] ?? 0) * DIRECTIONS) % DIRECTIONS);
       sums[at] = (sums[at] ?? 0) + (strength[i] ?? 0);
     }
   }
   return sums.map((sum) => (DIRECTIONS * sum) / cellPixels);
+}
+
+/** By pixel of a row, its cell of `grid` in the row. */
+function cellsAlong(width: number, grid: number): Uint8Array {
+  return Uint8Array.from({ length: width }, (_, x) => Math.floor((x * grid) / width));
 }

@@ -37,28 +37,30 @@ export function shrinkFrame(
   factor: number,
 ): ColourPlanes {
   const small = { width: Math.floor(width / factor), height: Math.floor(height / factor) };
-  const [red, green, blue] = [0, 1, 2].map(() => new Float32Array(small.width * small.height)) as [
-    Float32Array,
-    Float32Array,
-    Float32Array,
-  ];
-  for (let y = 0; y < small.height * factor; y++) {
-    const row = Math.floor(y / factor) * small.width;
-    for (let x = 0; x < small.width * factor; x++) {
-      const to = row + Math.floor(x / factor);
-      const from = 4 * (y * width + x);
-      red[to] = (red[to] ?? 0) + (rgba[from] ?? 0);
-      green[to] = (green[to] ?? 0) + (rgba[from + 1] ?? 0);
-      blue[to] = (blue[to] ?? 0) + (rgba[from + 2] ?? 0);
+  const pixels = small.width * small.height;
+  const [red, green, blue] = [new Float32Array(pixels), new Float32Array(pixels), new Float32Array(pixels)];
+  const share = 1 / factor ** 2;
+  for (let to = 0; to < pixels; to++) {
+    const x = (to % small.width) * factor;
+    const y = Math.floor(to / small.width) * factor;
+    let [r, g, b] = [0, 0, 0];
+    for (let i = 0; i < factor ** 2; i++) {
+      const from = 4 * ((y + Math.floor(i / factor)) * width + x + (i % factor));
+      r += rgba[from] ?? 0;
+      g += rgba[from + 1] ?? 0;
+      b += rgba[from + 2] ?? 0;
     }
+    red[to] = r * share;
+    green[to] = g * share;
+    blue[to] = b * share;
   }
-  const scaled = (data: Float32Array): Plane => ({ ...small, data: data.map((sum) => sum / factor ** 2) });
-  return { red: scaled(red), green: scaled(green), blue: scaled(blue) };
+  return { red: { ...small, data: red }, green: { ...small, data: green }, blue: { ...small, data: blue } };
 }
 
 /** BT.709 luma of colour planes. */
 export function lumaOf({ red, green, blue }: ColourPlanes): Plane {
-  const data = red.data.map((value, i) => luma(value, green.data[i], blue.data[i]));
+  const data = new Float32Array(red.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = luma(red.data[i], green.data[i], blue.data[i]);
   return { width: red.width, height: red.height, data };
 }
 

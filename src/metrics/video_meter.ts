@@ -5,7 +5,7 @@
 import { InputError } from "../errors.ts";
 import type { FrameBatch } from "../video/frame_batch.ts";
 import { addFrame, type Appearance, appearanceDistance, noAppearance } from "./appearance.ts";
-import { type BlockFlow, matchBlocks, MIN_SIDE } from "./block_flow.ts";
+import { type BlockFlow, blockPicture, type BlockPicture, matchBlocks, MIN_SIDE } from "./block_flow.ts";
 import { laplacianVariance } from "./edges.ts";
 import { tripleFlicker } from "./flicker.ts";
 import { describeFrame } from "./frame_descriptor.ts";
@@ -93,13 +93,14 @@ export class VideoMeter {
   #add(rgba: Uint8Array, size: FrameSize): void {
     const before = this.#last;
     const picture = pictureOf(rgba, size);
-    const { luma } = picture;
+    const luma = blockPicture(picture.luma);
     const toBefore = before && matchBlocks(luma, before.luma);
     const motion = before && toBefore && pairMotion({ rgba, luma, before, toBefore, scale: size.factor });
     if (motion) this.#pairs.push(motion);
     const flicker =
       before?.before && before.toBefore ? middleFlicker(before.before, before, before.toBefore, luma) : null;
-    const sharpness = laplacianVariance(lumaPlane(rgba, size.width, size.height));
+    const fullSize = size.factor === 1 ? luma : lumaPlane(rgba, size.width, size.height);
+    const sharpness = laplacianVariance(fullSize);
     this.#tally.add(sharpness, motion, flicker);
     this.#window.tally.add(sharpness, motion, flicker);
     addFrame(this.#window.appearance, picture);
@@ -129,7 +130,7 @@ interface FrameSize {
 /** A frame that has been looked at, as the next one needs it. */
 interface Looked {
   readonly rgba: Uint8Array;
-  readonly luma: Plane;
+  readonly luma: BlockPicture;
   /** The frame before it, and where this one's blocks are there; null for the first frame. */
   readonly before: Plane | null;
   readonly toBefore: BlockFlow | null;
@@ -161,7 +162,7 @@ function pairMotion(pair: {
   };
 }
 
-function middleFlicker(before: Plane, middle: Looked, toBefore: BlockFlow, after: Plane): number {
+function middleFlicker(before: Plane, middle: Looked, toBefore: BlockFlow, after: BlockPicture): number {
   const toAfter = matchBlocks(middle.luma, after);
   return tripleFlicker({ before, middle: middle.luma, after, toBefore, toAfter });
 }

@@ -10,7 +10,6 @@ import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
 import { openScorer } from "../../../src/onnx/scorer.ts";
 import type { Latents } from "../../../src/pipelines/decode_latents.ts";
 import { WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
-import type { FrameBatch } from "../../../src/video/frame_batch.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
 import { promptOf } from "./prompts.ts";
 import { denoiseTogether } from "./render_together.ts";
@@ -47,6 +46,8 @@ export async function runTrialWorker([model = "", engine = "webgpu"]: readonly s
   await new Promise((resolve) => process.once("disconnect", resolve));
 }
 
+/** The processes are what is parallel. */
+const ONE_THREAD = { provider: "wasm", numThreads: 1 } as const;
 /** V8's budget for WebAssembly that never is optimized (src/onnx/ort_runtime_node.ts says why). */
 const NEVER_OPTIMIZED = "--wasm-tiering-budget=2000000000";
 
@@ -57,9 +58,9 @@ async function openTools(model: string, engine: string): Promise<Tools> {
   const pipeline = await WanPipeline.open({
     source,
     openGpu: engine === "onnx" ? undefined : () => Gpu.open({ gpu: startDawn() }),
-    openOrt: openOrtInNode,
+    openOrt: (target) => openOrtInNode(target.provider === "wasm" ? ONE_THREAD : target),
   });
-  const scorer = await openScorer(source, () => openOrtInNode({ provider: "wasm", numThreads: 1 }));
+  const scorer = await openScorer(source, () => openOrtInNode(ONE_THREAD));
   return { pipeline, judge: scorer ? { scorer, tokenizer: pipeline.files.tokenizer } : undefined };
 }
 
@@ -70,47 +71,39 @@ async function measureTrials(tools: Tools, trials: readonly Trial[]): Promise<Va
   const values: Values[] = [];
   for (const [index, trial] of trials.entries()) {
     const latents = videos[index];
-    if (latents) values.push(rounded({ ...(await measure(tools, trial, latents)), denoising }));
+    if (latents) values.push(rounded({ ...(await measure(tools, trial.prompt, latents)), denoising }));
   }
   return values;
 }
 
-/** The measures of a video; `late`: the judge's total over the last of the clips that it can look at. */
+/** The measures of a video. */
 async function measure(
   { pipeline, judge }: Tools,
-  { prompt, numFrames }: Trial,
+  prompt: number,
   latents: Latents,
 ): Promise<Record<string, number>> {
   const text = promptOf(prompt);
   const meter = new VideoMeter();
   const score = beginScore(text, { judge });
-  const late = beginScore(text, { judge });
-  const firstLate = numFrames - (judge?.scorer.clipFrames ?? 0);
-  let [frame, decoding] = [0, 0];
+  let [decoding, measuring, judging] = [0, 0, 0];
   let before = performance.now();
+  const lap = (): number => -before + (before = performance.now());
   for await (const batch of pipeline.decode(latents)) {
-    decoding += performance.now() - before;
+    decoding += lap();
     meter.write(batch);
+    measuring += lap();
     await score?.write(batch);
-    await late?.write(framesFrom(batch, firstLate - frame));
-    frame += batch.numFrames;
-    before = performance.now();
+    judging += lap();
   }
   const scored = score?.finish();
-  const last = firstLate > 0 ? late?.finish()?.total : undefined;
   const measured = measuredValues({
     file: "",
     prompt: text,
     metrics: meter.finish(),
     ...(scored && { score: scored }),
   });
-  return { ...measured, ...(last !== undefined && { late: last }), decoding: decoding / 1000 };
-}
-
-/** The batch without its first `count` frames. */
-function framesFrom({ width, height, numFrames, data }: FrameBatch, count: number): FrameBatch {
-  const dropped = Math.max(0, Math.min(count, numFrames));
-  return { width, height, numFrames: numFrames - dropped, data: data.subarray(4 * width * height * dropped) };
+  const seconds = { decoding: decoding / 1000, measuring: measuring / 1000, judging: judging / 1000 };
+  return { ...measured, ...seconds };
 }
 
 function rounded(values: Record<string, number>): Values {
