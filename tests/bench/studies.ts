@@ -35,7 +35,7 @@ export const STUDIES: readonly Study[] = [
   },
   {
     name: "guidance",
-    usage: "study out=DIR [phases=student,base,times] [seconds=300] …, or steps cpu|gpu [seconds=90]",
+    usage: "study out=DIR [phases=search,table,rounds,times] [seconds=300] [cards=2] …, or steps cpu|gpu",
     description: "what guidance by heads does to videos, and what a guided step costs (guidance/main.ts)",
     run: guidance,
   },

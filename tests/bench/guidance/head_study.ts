@@ -1,6 +1,6 @@
-// Heads of a transformer searched for by an objective, every candidate on every prompt, and the same search by successive
-// halving, which finds most of its videos in the store: does it end at the same heads, and what would it have saved?
-import { writeFileSync } from "node:fs";
+// Heads of a transformer for an objective, by their first round: every head alone on every prompt of the search. Also greedy
+// rounds, and the same search by successive halving: does it end at the same heads, and what would it have saved?
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   headSearchJson,
@@ -18,9 +18,13 @@ import { objectiveValue, parseObjective } from "../../../src/metrics/objective.t
 import { rankCorrelation } from "../../../src/metrics/rank_correlation.ts";
 import { readableJson } from "../../../src/util/readable_json.ts";
 import { promptOf, seedOf } from "./prompts.ts";
+import type { Study } from "./study.ts";
 import type { TrialGuidance, Values } from "./trial.ts";
 import { OutOfTime } from "./trial_farm.ts";
-import type { Study } from "./study.ts";
+
+/** Guidance of the searches: strong, so that a head's effect shows above the noise of few prompts. */
+export const SEARCH_SCALE = 2;
+const SEARCH_SOFTNESS = 1;
 
 /** A search. */
 export interface HeadStudyOptions {
@@ -32,96 +36,46 @@ export interface HeadStudyOptions {
   readonly prompts: readonly number[];
   readonly rounds: number;
   readonly top: number;
-  /** Scale and u of the search. */
-  readonly scale: number;
-  readonly softness: number;
 }
 
-/** Objectives that are asked for in passing: how far two halves of the prompts rank the heads alike, from the same videos. */
-const ALSO_RANKED = [
-  "total",
-  "sharpness",
-  "flicker",
-  "flow",
-  "fastFlow",
-  "loopScore",
-  "shape",
-  "motion",
-  "camera",
-];
-
-/** Heads, and what the search was. */
-export interface HeadStudyRow {
-  readonly name: string;
-  readonly objective: string;
-  readonly rounds: number;
-  readonly trials: number;
-  readonly heads: string;
-  /** The objective before every round, and with all heads. */
-  readonly scores: string;
-  readonly halvingHeads: string;
-  readonly halvingTrials: number | undefined;
-  /** With the heads that halving chose. */
-  readonly halvingScore: number | undefined;
-}
-
-/** Searches round by round, so that what is there when time is over counts. Rejects with `OutOfTime` before the first. */
+/** Searches; every video of it must be known or made. */
 export async function studyHeads(
   study: Study,
   options: HeadStudyOptions,
-): Promise<{ result: HeadSearchResult; row: HeadStudyRow }> {
-  const search = searchOf(study, options);
-  let result: HeadSearchResult | undefined;
-  let halving: HeadSearchResult | undefined;
-  try {
-    for (let rounds = 1; rounds <= options.rounds; rounds++)
-      result = await searchHeads({ ...search, rounds });
-    halving = await searchHeads({ ...search, rounds: options.rounds, schedule: "halving" });
-  } catch (error) {
-    if (!(error instanceof OutOfTime) || result === undefined) throw error;
-    console.log(`${options.name}: time was over after ${result.rounds.length} rounds`);
-  }
-  if (result === undefined) throw new Error(`The search ${options.name} has no rounds.`);
-  console.log(`\n${options.name}\n${headSearchTable(result, options.objective)}`);
-  console.table([await halvesOfFirstRound(study, options, search.pool)]);
-  return { result, row: rowOf(options, result, halving) };
+  schedule: HeadSearchOptions["schedule"] = "full",
+): Promise<HeadSearchResult> {
+  const { prompts, rounds, top, guidance } = options;
+  const terms = parseObjective(options.objective);
+  return await searchHeads({
+    pool: study.pool,
+    rounds,
+    topK: top,
+    samples: prompts.length,
+    schedule,
+    concurrency: Infinity,
+    judge: async ({ heads, sample }) =>
+      objectiveValue(terms, await study.measure(withHeads(guidance, heads), prompts[sample] ?? 0)),
+  });
 }
 
-/** Writes the file that `--heads` reads. `softness`: u to use the heads with. */
+/** The guidance of a search with heads weakened. */
+export function withHeads(guidance: TrialGuidance, heads: readonly Head[]): TrialGuidance {
+  if (heads.length === 0) return guidance;
+  const perturbation = perturbationOf({ heads }, SEARCH_SOFTNESS);
+  return { ...guidance, perturbed: { scale: SEARCH_SCALE, perturbation } };
+}
+
+/** Prints a search and writes the file that `--heads` reads. `softness`: u to use the heads with. */
 export function writeHeads(
   study: Study,
   options: HeadStudyOptions,
   { result, softness }: { result: HeadSearchResult; softness: number },
 ): void {
+  console.log(`\n${options.name}\n${headSearchTable(result, options.objective)}`);
   const content = headSearchJson(setupOf(study, options), result, softness);
   const rounded: unknown = JSON.parse(JSON.stringify(content, compact));
-  writeFileSync(join(study.out, `${options.name}.json`), `${readableJson(rounded)}\n`);
-}
-
-function searchOf(study: Study, { objective, guidance, ...options }: HeadStudyOptions): HeadSearchOptions {
-  const terms = parseObjective(objective);
-  return {
-    pool: study.pool,
-    rounds: options.rounds,
-    topK: options.top,
-    samples: options.prompts.length,
-    schedule: "full",
-    concurrency: Infinity,
-    judge: async ({ heads, sample }) =>
-      objectiveValue(
-        terms,
-        await study.measure(withHeads(guidance, heads, options), options.prompts[sample] ?? 0),
-      ),
-  };
-}
-
-function withHeads(
-  guidance: TrialGuidance,
-  heads: readonly Head[],
-  { scale, softness }: Pick<HeadStudyOptions, "scale" | "softness">,
-): TrialGuidance {
-  if (heads.length === 0) return guidance;
-  return { ...guidance, perturbed: { scale, perturbation: perturbationOf({ heads }, softness) } };
+  mkdirSync(join(study.out, "heads"), { recursive: true });
+  writeFileSync(join(study.out, "heads", `${options.name}.json`), `${readableJson(rounded)}\n`);
 }
 
 function setupOf(study: Study, options: HeadStudyOptions): HeadSearchSetup {
@@ -139,8 +93,8 @@ function setupOf(study: Study, options: HeadStudyOptions): HeadSearchSetup {
       steps ?? (isBase ? files.settings.numInferenceSteps : (files.settings.fewstep?.sigmas.length ?? 1) - 1),
     guidance: cfg ?? 1,
     objective: options.objective,
-    softpag: options.scale,
-    softness: options.softness,
+    softpag: SEARCH_SCALE,
+    softness: SEARCH_SOFTNESS,
     schedule: "full",
     samples: options.prompts.map((number) => ({ prompt: promptOf(number), seed: seedOf(number) })),
   };
@@ -151,17 +105,39 @@ function compact(_key: string, value: unknown): unknown {
   return typeof value === "number" ? Number(value.toPrecision(4)) : value;
 }
 
-function rowOf(
-  { name, objective }: HeadStudyOptions,
-  result: HeadSearchResult,
-  halving: HeadSearchResult | undefined,
-): HeadStudyRow {
+/** A search in rounds, and what halving makes of it. */
+export interface GreedyRow {
+  readonly objective: string;
+  readonly rounds: number;
+  readonly trials: number;
+  readonly heads: string;
+  /** The objective before every round, and with all heads. */
+  readonly scores: string;
+  readonly halvingHeads: string;
+  readonly halvingTrials: number | undefined;
+  /** With the heads that halving chose. */
+  readonly halvingScore: number | undefined;
+}
+
+/** Searches round by round, so that what is there when time is over counts. Rejects with `OutOfTime` before the first. */
+export async function studyRounds(study: Study, options: HeadStudyOptions): Promise<GreedyRow> {
+  let result: HeadSearchResult | undefined;
+  let halving: HeadSearchResult | undefined;
+  try {
+    for (let rounds = 1; rounds <= options.rounds; rounds++)
+      result = await studyHeads(study, { ...options, rounds });
+    halving = await studyHeads(study, options, "halving");
+  } catch (error) {
+    if (!(error instanceof OutOfTime) || result === undefined) throw error;
+    console.log(`${options.name}: time was over after ${result.rounds.length} rounds`);
+  }
+  if (result === undefined) throw new Error(`The search ${options.name} has no rounds.`);
+  console.log(`\n${options.name}\n${headSearchTable(result, options.objective)}`);
   const scores = [...result.rounds.map(({ baseline }) => baseline), result.final].map((values) =>
     digits(mean(values)),
   );
   return {
-    name,
-    objective,
+    objective: options.objective,
     rounds: result.rounds.length,
     trials: result.trials,
     heads: textOf(result.heads),
@@ -172,21 +148,28 @@ function rowOf(
   };
 }
 
-/** Rank correlation of the even with the odd prompts over all heads alone, by measure. */
-async function halvesOfFirstRound(
-  study: Study,
-  { guidance, objective, ...options }: HeadStudyOptions,
-  pool: readonly Head[],
-): Promise<Record<string, string>> {
-  const byHead: Values[][] = [];
-  for (const head of pool) {
-    const guided = withHeads(guidance, [head], options);
-    byHead.push(await Promise.all(options.prompts.map((prompt) => study.measure(guided, prompt))));
-  }
+/** Objectives that are asked for in passing: how far two halves of the prompts rank the heads alike, from the same videos. */
+const ALSO_RANKED = [
+  "total",
+  "sharpness",
+  "flicker",
+  "flow",
+  "fastFlow",
+  "loopScore",
+  "shape",
+  "motion",
+  "camera",
+];
+
+/** Rank correlation of the even with the odd prompts over all heads alone, by objective. `byHead`: values by prompt. */
+export function agreementOfHalves(
+  byHead: readonly (readonly Values[])[],
+  objectives: readonly string[],
+): Record<string, string> {
   const row: Record<string, string> = {};
-  for (const name of [objective, ...ALSO_RANKED]) {
+  for (const name of [...objectives, ...ALSO_RANKED]) {
     const terms = parseObjective(name);
-    const halves = [0, 1].map((parity) =>
+    const [even = [], odd = []] = [0, 1].map((parity) =>
       byHead.map((values) =>
         mean(
           values
@@ -195,7 +178,7 @@ async function halvesOfFirstRound(
         ),
       ),
     );
-    const rho = rankCorrelation(halves[0] ?? [], halves[1] ?? []);
+    const rho = rankCorrelation(even, odd);
     row[name] = rho === null ? "-" : rho.toFixed(2);
   }
   return row;

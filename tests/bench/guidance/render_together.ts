@@ -5,20 +5,19 @@ import type { AttentionPlan } from "../../../src/attention/plan.ts";
 import { planOfRule } from "../../../src/attention/plan_constructors.ts";
 import type { Latents } from "../../../src/pipelines/decode_latents.ts";
 import { initialNoise } from "../../../src/pipelines/noise.ts";
-import { withLongVideoPlan } from "../../../src/pipelines/model_attention.ts";
 import type { RenderSettings } from "../../../src/pipelines/render_options.ts";
 import type { WanPipeline } from "../../../src/pipelines/wan_pipeline.ts";
 import { promptOf, seedOf } from "./prompts.ts";
 import type { Trial } from "./trial.ts";
 
-/** Whether trials like this one can be rendered together: their attention must be everything. */
-export function canShare({ attention, alone }: Trial): boolean {
-  return attention === undefined && alone === undefined;
+/** Whether a trial may be rendered together with others: not one that is timed. */
+export function canShare({ alone }: Trial): boolean {
+  return alone === undefined;
 }
 
 /** The latents of trials that share all but their prompts. */
 export async function denoiseTogether(pipeline: WanPipeline, trials: readonly Trial[]): Promise<Latents[]> {
-  const settings = await settingsOf(pipeline, trials);
+  const settings = settingsOf(pipeline, trials);
   const [one = settings] = trials.map(({ prompt }) => ({ ...settings, seed: seedOf(prompt) }));
   if (trials.length === 1) return [(await pipeline.denoise(one)).latents];
   const numLatentFrames = settings.numLatentFrames / trials.length;
@@ -40,10 +39,10 @@ export async function denoiseTogether(pipeline: WanPipeline, trials: readonly Tr
   return parts;
 }
 
-async function settingsOf(pipeline: WanPipeline, trials: readonly Trial[]): Promise<RenderSettings> {
+function settingsOf(pipeline: WanPipeline, trials: readonly Trial[]): RenderSettings {
   const [first] = trials;
   if (first === undefined) throw new Error("There is nothing to render.");
-  const { guidance, numFrames, attention } = first;
+  const { guidance, numFrames } = first;
   const isBase = guidance.weights === "base";
   const numLatentFrames = (numFrames - 1) / 4 + 1;
   const later = trials.slice(1).map(({ prompt }, i) => {
@@ -65,8 +64,7 @@ async function settingsOf(pipeline: WanPipeline, trials: readonly Trial[]): Prom
       attention: separateParts(numLatentFrames, trials.length),
     }),
   });
-  const guided = isBase ? { ...settings, guidanceScale: guidance.cfg ?? 1 } : settings;
-  return attention === "long" ? await withLongVideoPlan(guided, pipeline.files) : guided;
+  return isBase ? { ...settings, guidanceScale: guidance.cfg ?? 1 } : settings;
 }
 
 /** Frames see those of their own part. */

@@ -1,9 +1,8 @@
 // What a guidance study works with: the prompts, the farm that measures videos of them, and where results go.
 import type { Head } from "../../../src/guiders/head_search.ts";
+import { perturbationOf } from "../../../src/guiders/head_selection.ts";
 import { type ModelFiles, openModel, readTransformerConfig } from "../../../src/pipelines/model_files.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
-import { FIRST_UNSEEN } from "./prompts.ts";
-import { type SettingResults } from "./intervals.ts";
 import { type Trial, type TrialGuidance, TrialStore, type Values } from "./trial.ts";
 import { OutOfTime, TrialFarm } from "./trial_farm.ts";
 
@@ -30,7 +29,21 @@ export interface Study {
   readonly measure: (guidance: TrialGuidance, prompt: number, more?: Partial<Trial>) => Promise<Values>;
 }
 
-/** Opens a study: options `model`, `engine`, `processes`, `together`, `out`, `frames`, `layers`, `samples`, `candidates`, `unseen`. */
+/** What compiles all kernels of the study: few steps of every kind of pass. */
+const WARM_UP: readonly TrialGuidance[] = [
+  {
+    weights: "student",
+    perturbed: { scale: 1, perturbation: perturbationOf({ heads: [{ layer: 0, head: 0 }] }, 0.5) },
+  },
+  {
+    weights: "base",
+    steps: 2,
+    cfg: 2,
+    perturbed: { scale: 1, perturbation: { kind: "skipped_blocks", layers: [1] } },
+  },
+];
+
+/** Opens a study; the head of main.ts says the options. */
 export async function openStudy(value: OptionReader): Promise<Study> {
   const model = value("model", "models/weft-nano");
   const out = value("out", "dist/guidance");
@@ -42,15 +55,18 @@ export async function openStudy(value: OptionReader): Promise<Study> {
   const wanted = value("layers", "");
   const searched =
     wanted === "" ? Array.from({ length: layers }, (_, i) => i) : wanted.split(",").map(Number);
+  const numFrames = Number(value("frames", String(files.settings.numFrames)));
   const store = new TrialStore(`${out}/trials.jsonl`);
   const farm = new TrialFarm({
     model,
     engine: value("engine", "webgpu"),
-    processes: Number(value("processes", "12")),
+    judge: value("judge", "cpu"),
+    processes: Number(value("processes", "14")),
+    cards: Number(value("cards", "1")),
     together: Number(value("together", "8")),
+    warmUp: WARM_UP.map((guidance) => [0, 1].map((prompt) => ({ guidance, numFrames, prompt }))),
     store,
   });
-  const numFrames = Number(value("frames", String(files.settings.numFrames)));
   console.log(`${store.size} videos are known`);
   return {
     files,
@@ -79,31 +95,37 @@ export async function searchPrompts(study: Study, plain: TrialGuidance): Promise
   return hardest.map(({ prompt }) => prompt);
 }
 
-/** Measures a setting on the unseen prompts; those that time was too short for are missing. */
-export async function measureUnseen(
-  study: Study,
-  { name, guidance, ...more }: { name: string; guidance: TrialGuidance } & Partial<Trial>,
-): Promise<SettingResults> {
-  const prompts = Array.from({ length: study.unseen }, (_, i) => FIRST_UNSEEN + i);
-  const byPrompt = new Map<number, Values>();
-  await Promise.all(
-    prompts.map(async (prompt) => {
-      try {
-        byPrompt.set(prompt, withAccuracy(await study.measure(guidance, prompt, more)));
-      } catch (error) {
-        if (!(error instanceof OutOfTime)) console.error(`${name}, prompt ${prompt}: ${String(error)}`);
-      }
-    }),
-  );
-  return { name, byPrompt };
+/** What was measured of several guidances. */
+export interface Grid {
+  /** By guidance, in the order in which they were given, then by prompt; without those that time was too short for. */
+  readonly values: readonly ReadonlyMap<number, Values>[];
+  /** Prompts that all of them were measured on. */
+  readonly complete: readonly number[];
 }
 
-/** What the judge can read of a prompt. */
-const ATTRIBUTES = ["shape", "colour", "motion", "ground", "sky", "camera", "shape2", "colour2"];
+/** Prompts that a grid goes on with once all guidances have them: as many as one process renders together. */
+const PROMPTS_AT_ONCE = 8;
 
-/** With `accuracy`: the share of the attributes that the prompt names which the judge holds for more likely than not. */
-function withAccuracy(values: Values): Values {
-  const named = ATTRIBUTES.flatMap((name) => values[name] ?? []);
-  if (named.length === 0) return values;
-  return { ...values, accuracy: named.filter((score) => score > 0.5).length / named.length };
+/** Measures every guidance on every prompt, some prompts with all of them before the next: so a stop leaves fair comparisons. */
+export async function measureGrid(
+  study: Pick<Study, "measure">,
+  guidances: readonly TrialGuidance[],
+  prompts: readonly number[],
+): Promise<Grid> {
+  const values = guidances.map(() => new Map<number, Values>());
+  const measured: Promise<void>[] = [];
+  for (let first = 0; first < prompts.length; first += PROMPTS_AT_ONCE) {
+    for (const [index, guidance] of guidances.entries()) {
+      for (const prompt of prompts.slice(first, first + PROMPTS_AT_ONCE)) {
+        const keep = (found: Values): void => void values[index]?.set(prompt, found);
+        measured.push(study.measure(guidance, prompt).then(keep, leaveOut));
+      }
+    }
+  }
+  await Promise.all(measured);
+  return { values, complete: prompts.filter((prompt) => values.every((each) => each.has(prompt))) };
+}
+
+function leaveOut(error: unknown): void {
+  if (!(error instanceof OutOfTime)) console.error(String(error));
 }

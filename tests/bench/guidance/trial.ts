@@ -18,20 +18,19 @@ export interface TrialGuidance {
 export interface Trial {
   readonly guidance: TrialGuidance;
   readonly numFrames: number;
-  /** @default everything sees everything */
-  readonly attention?: "long";
   /** Its number, which decides the seed too. */
   readonly prompt: number;
   /** Counts the videos that are rendered by themselves to be timed. @default none: together with others, not timed */
   readonly alone?: number;
 }
 
-/** What was measured: the measures of `weft eval --json`, and `seconds`. */
+/** What was measured: the measures of `weft eval --json`, and the seconds of each part. */
 export type Values = Readonly<Record<string, number>>;
 
 /** What trials must share to be rendered together. */
-export function groupKey({ guidance, numFrames, attention, alone }: Trial): string {
-  return JSON.stringify([guidance, numFrames, attention ?? null, alone ?? null]);
+export function groupKey({ guidance, numFrames, alone }: Trial): string {
+  const attention = null; // full; files of earlier studies name another one here
+  return JSON.stringify([guidance, numFrames, attention, alone ?? null]);
 }
 
 /** Values by trial, in a file of JSON lines. */

@@ -1,9 +1,8 @@
-// Measures trials in several processes on one machine: each waits for the GPU, the decoder and the measures on its own
-// core, so together they keep the card busy. Trials wait in a queue and leave it in groups that can be rendered together.
-import { type ChildProcess, fork } from "node:child_process";
+// Measures trials on a farm of processes. Trials wait in a queue and leave it in groups that can be rendered together; what
+// the store knows is answered at once, and what is asked for twice is made once.
+import { ProcessFarm, type FarmJob } from "../process_farm.ts";
 import { canShare } from "./render_together.ts";
 import { groupKey, type Trial, type TrialStore, type Values } from "./trial.ts";
-import type { TrialAnswer } from "./trial_worker.ts";
 
 /** Why a trial was not made: the run's time is over. */
 export class OutOfTime extends Error {
@@ -13,14 +12,22 @@ export class OutOfTime extends Error {
 }
 
 /** How a farm works. */
-export interface FarmOptions {
+export interface TrialFarmOptions {
   readonly model: string;
   readonly engine: string;
+  /** "gpu" where the judge shall compute there. */
+  readonly judge: string;
   readonly processes: number;
+  readonly cards: number;
   /** Trials that are rendered together, at most. */
   readonly together: number;
+  /** What compiles the kernels, a task each; not stored. */
+  readonly warmUp: readonly (readonly Trial[])[];
   readonly store: TrialStore;
 }
+
+/** Trials that share a group. */
+export type TrialGroup = readonly Trial[];
 
 interface Waiting {
   readonly trial: Trial;
@@ -28,24 +35,27 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-interface Worker {
-  readonly child: ChildProcess;
-  /** Undefined until it is ready; empty when it has nothing to do. */
-  work: readonly Waiting[] | undefined;
-}
-
-/** Processes that measure. They are started when there is something that the store does not hold. */
+/** Measures; processes are started when there is something that the store does not hold. */
 export class TrialFarm {
-  readonly #options: FarmOptions;
+  readonly #options: TrialFarmOptions;
+  readonly #farm: ProcessFarm<TrialGroup, readonly Values[]>;
   readonly #begun = performance.now();
-  readonly #workers = new Set<Worker>();
   readonly #queue: Waiting[] = [];
+  readonly #asked = new Map<string, Promise<Values>>();
   #deadline: { readonly seconds: number; readonly timer: NodeJS.Timeout } | undefined;
-  #closed = false;
   #made = 0;
 
-  constructor(options: FarmOptions) {
+  constructor(options: TrialFarmOptions) {
+    const { model, engine, judge, processes, cards, warmUp } = options;
     this.#options = options;
+    this.#farm = new ProcessFarm({
+      args: ["guidance", "worker", model, engine, judge],
+      processes,
+      cards,
+      warmUp: engine === "onnx" ? [] : warmUp,
+      next: () => this.#takeGroup(),
+      onEnd: (error) => this.#abandon(error),
+    });
   }
 
   /** From now on no trial is begun later than so many seconds after the farm was made. */
@@ -67,76 +77,54 @@ export class TrialFarm {
     if (known) return Promise.resolve(known);
     if (this.progress.seconds >= (this.#deadline?.seconds ?? Infinity))
       return Promise.reject(new OutOfTime());
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ trial, resolve, reject });
-      while (this.#workers.size < this.#options.processes) this.#start();
-      // Whoever asks for many asks at once: they should leave the queue in full groups.
-      setImmediate(() => this.#giveOut());
-    });
+    const key = `${groupKey(trial)} ${trial.prompt}`;
+    const asked = this.#asked.get(key) ?? this.#ask(trial).finally(() => this.#asked.delete(key));
+    this.#asked.set(key, asked);
+    return asked;
   }
 
   /** Ends the processes. */
   close(): void {
-    this.#closed = true;
-    for (const { child } of this.#workers) child.kill();
+    this.#farm.close();
   }
 
-  #start(): void {
-    const { model, engine } = this.#options;
-    const child = fork(process.argv[1] ?? "", ["guidance", "worker", model, engine]);
-    const worker: Worker = { child, work: undefined };
-    this.#workers.add(worker);
-    child.on("message", (message) => this.#hear(worker, message as TrialAnswer));
-    child.once("exit", (code) => this.#lose(worker, `A process of the study ended with ${code}.`));
-  }
-
-  #hear(worker: Worker, answer: TrialAnswer): void {
-    const work = worker.work ?? [];
-    if (answer.type === "failed") {
-      for (const { reject } of work) reject(new Error(answer.message));
-    }
-    if (answer.type === "values") {
-      for (const [index, { trial, resolve }] of work.entries()) {
-        const values = answer.values[index] ?? {};
-        this.#options.store.add(trial, values);
-        this.#made++;
-        resolve(values);
-      }
-    }
-    worker.work = [];
-    // The results may lead to new questions, which should be there when the queue is looked at.
-    setImmediate(() => this.#giveOut());
-  }
-
-  /** The trials of a process that died go to the others. */
-  #lose(worker: Worker, message: string): void {
-    this.#workers.delete(worker);
-    if (this.#closed) return;
-    console.error(message);
-    this.#queue.unshift(...(worker.work ?? []));
-    if (this.#workers.size === 0) this.#abandon(new Error(message));
-    else this.#giveOut();
-  }
-
-  #giveOut(): void {
-    for (const worker of this.#workers) {
-      if (worker.work?.length !== 0 || this.#queue.length === 0) continue;
-      worker.work = this.#takeGroup();
-      worker.child.send({ trials: worker.work.map(({ trial }) => trial) });
-    }
+  #ask(trial: Trial): Promise<Values> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ trial, resolve, reject });
+      this.#farm.start();
+      // Whoever asks for many asks at once: they should leave the queue in full groups.
+      setImmediate(() => this.#farm.look());
+    });
   }
 
   /** The first in the queue and those behind it that can be rendered with it, leaving work for idle processes. */
-  #takeGroup(): Waiting[] {
+  #takeGroup(): FarmJob<TrialGroup, readonly Values[]> | undefined {
     const { together, processes } = this.#options;
     const first = this.#queue[0];
-    if (first === undefined) return [];
+    if (first === undefined) return undefined;
     const share = Math.ceil(this.#queue.length / processes);
     const most = canShare(first.trial) ? Math.max(1, Math.min(together, share)) : 1;
     const key = groupKey(first.trial);
     const group = this.#queue.filter(({ trial }) => groupKey(trial) === key).slice(0, most);
     for (const taken of group) this.#queue.splice(this.#queue.indexOf(taken), 1);
-    return group;
+    return {
+      task: group.map(({ trial }) => trial),
+      done: (values) => this.#keep(group, values),
+      failed: (error) => group.forEach(({ reject }) => reject(error)),
+    };
+  }
+
+  #keep(group: readonly Waiting[], measured: readonly Values[]): void {
+    for (const [index, { trial, resolve, reject }] of group.entries()) {
+      const values = measured[index];
+      if (values === undefined) {
+        reject(new Error("A process measured too few videos."));
+        continue;
+      }
+      this.#options.store.add(trial, values);
+      this.#made++;
+      resolve(values);
+    }
   }
 
   #abandon(error: Error): void {
