@@ -135,6 +135,7 @@ const test: ViteUserConfig["test"] = {
       test: {
         name: "browser",
         include: ["tests/browser/**/*.test.ts"],
+        globalSetup: ["tests/browser/global_setup.ts"],
         testTimeout: 300_000,
         hookTimeout: 300_000,
         fileParallelism: false,

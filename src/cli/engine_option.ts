@@ -12,27 +12,34 @@ export type ComputeHost =
   | { readonly type: "onnx" }
   | { readonly type: "elsewhere"; readonly code: number };
 
+/** A host that is here. */
+export type EngineHost = Exclude<ComputeHost, { type: "elsewhere" }>;
+
 /** The options of a run that speak of GPU memory or kernels; the CPU computes in f32. */
 type GpuOptions = Pick<RenderRun, "weights" | "arithmetic" | "maxMemory" | "profile">;
 
+/** The wish of `--engine`: options that only WebGPU has ask for it. Throws `InputError` for the CPU with such an option. */
+export function engineOf(wish: EngineWish, options: Partial<GpuOptions>): EngineWish {
+  const names = namesOf(options);
+  if (names.length === 0) return wish;
+  if (wish === "onnx") {
+    throw new InputError(`${names.join(", ")} cannot be used with --engine onnx, which computes on the CPU.`);
+  }
+  return "webgpu";
+}
+
 /**
- * Opens what the wish comes to. "auto" takes a hardware adapter, and the CPU where there is none; options that only
- * WebGPU has ask for it.
+ * Opens what the wish comes to. "auto" takes a hardware adapter, and the CPU where there is none.
  *
- * @throws InputError for the CPU with such an option, WebGPUUnavailableError where WebGPU was asked for in vain
+ * @throws as `engineOf`; WebGPUUnavailableError where WebGPU was asked for in vain
  */
 export async function openComputeHost(
   wish: EngineWish,
   options: Partial<GpuOptions> = {},
 ): Promise<ComputeHost> {
-  const gpuOptions = namesOf(options);
-  if (wish === "onnx" && gpuOptions.length > 0) {
-    throw new InputError(
-      `${gpuOptions.join(", ")} cannot be used with --engine onnx, which computes on the CPU.`,
-    );
-  }
-  if (wish === "onnx") return await computeOnCpu();
-  if (wish === "auto" && gpuOptions.length === 0) {
+  const engine = engineOf(wish, options);
+  if (engine === "onnx") return await computeOnCpu();
+  if (engine === "auto") {
     const gpu = cpuThreads() === undefined ? await openHardware() : undefined;
     return gpu ? { type: "webgpu", gpu } : await computeOnCpu();
   }

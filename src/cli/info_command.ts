@@ -9,10 +9,9 @@ import { requestAdapter } from "../gpu/gpu.ts";
 import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
 import { ENGINE_WISHES, type EngineDescription, type EngineWish } from "../pipelines/engine.ts";
 import { deviceName } from "../pipelines/render_metadata.ts";
-import { openComputeHost } from "./engine_option.ts";
+import { type EngineHost, openComputeHost } from "./engine_option.ts";
 import { adapterReport } from "./json_report.ts";
 import { VERSION } from "./package_files.ts";
-import type { RunHost } from "./render_run.ts";
 
 /** Adds the command to the program. */
 export function addInfoCommand(program: Command): void {
@@ -40,7 +39,7 @@ export function addInfoCommand(program: Command): void {
     });
 }
 
-async function describeHost(host: RunHost): Promise<EngineDescription> {
+async function describeHost(host: EngineHost): Promise<EngineDescription> {
   if (host.type === "onnx") {
     return { name: "onnx", threads: (await openOrtInNode({ provider: "wasm" })).numThreads };
   }

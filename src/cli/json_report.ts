@@ -1,9 +1,9 @@
 // `--json`: what a run did, as one object on stdout.
 
+import type { RenderProfile } from "../pipelines/device_use.ts";
 import type { EngineDescription } from "../pipelines/engine.ts";
 import { deviceName } from "../pipelines/render_metadata.ts";
 import { FULL_ATTENTION } from "./attention_option.ts";
-import type { RenderProfile } from "./profile_table.ts";
 import type { JobResult } from "./render_job.ts";
 
 /** What the report is made of. */

@@ -3,6 +3,7 @@
 import { basename, dirname } from "node:path";
 import { InputError } from "../errors.ts";
 import type { Latents } from "../pipelines/decode_latents.ts";
+import type { GivenNoise } from "../pipelines/render_latents.ts";
 import { openCheckpointFile } from "../weights/checkpoint.ts";
 import { openFolderSource } from "../weights/folder_source_node.ts";
 import type { RenderJob } from "./render_request.ts";
@@ -16,7 +17,7 @@ const SPATIAL_FACTOR = 8;
 const TEMPORAL_FACTOR = 4;
 
 /** Reads `initial_noise`, [channels, T, h, w] or [1, channels, T, h, w]. Throws `InputError` or `WeightsError`. */
-export async function readNoise(path: string, signal?: AbortSignal): Promise<Latents> {
+export async function readNoise(path: string, signal?: AbortSignal): Promise<GivenNoise> {
   const file = await openCheckpointFile(openFolderSource(dirname(path)), basename(path), { signal });
   if (!file.has(TENSOR)) {
     const names = file.names.slice(0, 5).join(", ");
@@ -32,7 +33,8 @@ export async function readNoise(path: string, signal?: AbortSignal): Promise<Lat
       `The noise in ${path} has the shape [${shape.join(", ")}]; expected [1, channels, frames, height, width].`,
     );
   }
-  return { data: await file.readF32(TENSOR, { signal }), shape: [channels, frames, height, width] };
+  const data = await file.readF32(TENSOR, { signal });
+  return { data, shape: [channels, frames, height, width], name: basename(path) };
 }
 
 /** The job with the size its noise has. Throws `InputError` when the job asks for another one. */

@@ -1,23 +1,9 @@
 // `--profile`: GPU time by kernel, as a table for people, beside what the device reaches at most.
 
-import type { Gpu } from "../gpu/gpu.ts";
-import type { ProfileRow } from "../gpu/profiler.ts";
-import { type DevicePeaks, measureDevicePeaks, shareOfPeak } from "../pipelines/device_peaks.ts";
+import { type DevicePeaks, shareOfPeak } from "../pipelines/device_peaks.ts";
+import type { RenderProfile } from "../pipelines/device_use.ts";
 
 const MAX_ROWS = 30;
-
-/** GPU time by kernel, slowest first, and what the device reaches at most. */
-export interface RenderProfile {
-  readonly rows: readonly ProfileRow[];
-  readonly peaks: DevicePeaks;
-}
-
-/** What a device's profiler has seen so far; undefined when the adapter has no timestamp queries. */
-export async function readProfile(gpu: Gpu): Promise<RenderProfile | undefined> {
-  if (gpu.profiler === undefined) return undefined;
-  const rows = gpu.profiler.rows.map((row) => ({ ...row })); // without those of the measurement
-  return { rows, peaks: await measureDevicePeaks(gpu) };
-}
 
 /** The slowest kernels with their share of the time, what they achieved, and how much of the device that is. */
 export function profileTable(profile: RenderProfile | undefined): string {

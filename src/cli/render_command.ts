@@ -5,11 +5,12 @@ import { PLAN_NAMES } from "../attention/plan_name.ts";
 import { InputError } from "../errors.ts";
 import { ENGINE_WISHES } from "../pipelines/engine.ts";
 import { readBatch } from "./batch_file.ts";
-import { runInChromium } from "./chromium_run.ts";
+import { openChromiumHost } from "./chromium_host.ts";
 import { requireFolderOf } from "./atomic_file.ts";
 import { openComputeHost } from "./engine_option.ts";
 import { withInterrupt } from "./interrupt.ts";
 import { modelOption } from "./model_option.ts";
+import { openNodeHost } from "./node_host.ts";
 import {
   anyNumber,
   byteSize,
@@ -51,12 +52,17 @@ export function addRenderCommand(program: Command): void {
     checkWorkers(request.run);
     if (request.run.trace !== undefined) await requireFolderOf(request.run.trace);
     if (request.run.host === "chromium") {
-      await withInterrupt((signal) => runInChromium(request, signal));
+      await withInterrupt(async (signal) =>
+        runRender(request, await openChromiumHost(request, signal), signal),
+      );
       return;
     }
-    const host = await openComputeHost(request.run.engine, request.run);
-    if (host.type === "elsewhere") process.exitCode = host.code;
-    else await withInterrupt((signal) => runRender(request, host, signal));
+    const engine = await openComputeHost(request.run.engine, request.run);
+    if (engine.type === "elsewhere") process.exitCode = engine.code;
+    else
+      await withInterrupt(async (signal) =>
+        runRender(request, await openNodeHost(request, engine, signal), signal),
+      );
   });
 }
 

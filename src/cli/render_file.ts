@@ -1,8 +1,8 @@
 // Latents to the video's file: decoded and encoded by this process as they come, or by workers in segments that are only
 // joined here. Both give the same bytes.
 
-import { basename } from "node:path";
 import type { Latents } from "../pipelines/decode_latents.ts";
+import type { FrameMaker } from "../pipelines/dump.ts";
 import { renderMetadata } from "../pipelines/render_metadata.ts";
 import { segmentFrames, segmentRanges } from "../pipelines/video_segments.ts";
 import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
@@ -11,7 +11,6 @@ import { joinSegments } from "../video/segments.ts";
 import { createVideoEncoder, type VideoEncoder } from "../video/video_encoder.ts";
 import type { VideoSpec } from "../video/video_format.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
-import type { Dump } from "./dump.ts";
 import { VERSION } from "./package_files.ts";
 import type { JobContext } from "./render_job.ts";
 import type { JobPlan } from "./render_plan.ts";
@@ -20,15 +19,16 @@ import type { JobPlan } from "./render_plan.ts";
 interface FileParts {
   readonly plan: JobPlan;
   readonly latents: Latents;
-  /** Gets the frames as well, so they have to come through this process. */
-  readonly dump: Dump | undefined;
 }
+
+/** What it is written with. */
+type FileContext = Omit<JobContext, "pipeline"> & { readonly pipeline: FrameMaker };
 
 /** Writes the file of a job that has one; returns its bytes. */
 export async function writeVideo(
   { path, format, crf }: NonNullable<JobPlan["output"]>,
   parts: FileParts,
-  context: JobContext,
+  context: FileContext,
 ): Promise<number> {
   const { width, height, fps } = parts.plan.settings;
   const spec: VideoSpec = { format, width, height, fps, crf };
@@ -39,11 +39,11 @@ export async function writeVideo(
 /** A dump wants frames as they are before they are rounded, which workers do not send. */
 async function fileOfWorkers(
   spec: VideoSpec,
-  { plan, latents, dump }: FileParts,
-  { pipeline, ffmpeg, signal, workers, onEvent }: JobContext,
+  { plan, latents }: FileParts,
+  { pipeline, ffmpeg, signal, workers, onEvent }: FileContext,
 ): Promise<Uint8Array | undefined> {
-  const segments =
-    dump === undefined ? await workers?.makeSegments(latents, { spec, signal, onEvent }) : undefined;
+  if (plan.dump !== undefined) return undefined;
+  const segments = await workers?.makeSegments(latents, { spec, signal, onEvent });
   if (segments === undefined) return undefined;
   onEvent({ type: "stage", stage: "encode_video" });
   return await joinSegments(ffmpeg, spec, segments, { metadata: fileMetadata(plan, pipeline), signal });
@@ -51,8 +51,8 @@ async function fileOfWorkers(
 
 async function fileOfFrames(
   spec: VideoSpec,
-  { plan, latents, dump }: FileParts,
-  context: JobContext,
+  { plan, latents }: FileParts,
+  context: FileContext,
 ): Promise<Uint8Array> {
   const { pipeline, ffmpeg: runtime, signal, onEvent } = context;
   const total = plan.settings.numFrames;
@@ -66,7 +66,7 @@ async function fileOfFrames(
       if (!isDecoding) onEvent({ type: "progress", stage: "encode_video", done, total, unit: "frames" });
     },
   });
-  await decodeInto(encoder, { latents, dump }, context);
+  await decodeInto(encoder, latents, context);
   isDecoding = false;
   onEvent({ type: "stage", stage: "encode_video" });
   return await encoder.finish(signal);
@@ -74,18 +74,10 @@ async function fileOfFrames(
 
 async function decodeInto(
   encoder: VideoEncoder,
-  { latents, dump }: Pick<FileParts, "latents" | "dump">,
-  { pipeline, signal, onEvent }: JobContext,
+  latents: Latents,
+  { pipeline, signal, onEvent }: FileContext,
 ): Promise<void> {
-  if (dump === undefined) {
-    for await (const frames of pipeline.decode(latents, { signal, onEvent })) {
-      await encoder.write(frames, signal);
-      await nextTask();
-    }
-    return;
-  }
-  for await (const { frames, video } of pipeline.decodeFloat(latents, { signal, onEvent })) {
-    dump.addFrames(video, frames);
+  for await (const frames of pipeline.decode(latents, { signal, onEvent })) {
     await encoder.write(frames, signal);
     await nextTask();
   }
@@ -93,16 +85,16 @@ async function decodeInto(
 
 /** What goes into the file's comment. */
 export function fileMetadata(
-  { settings, attention, noiseFile, stale }: JobPlan,
-  { files, engine }: WanPipeline,
+  { settings, attention, noise, stale }: JobPlan,
+  { files, engine }: Pick<WanPipeline, "files" | "engine">,
 ): Record<string, unknown> {
-  const metadata = renderMetadata(settings, {
+  return renderMetadata(settings, {
     version: VERSION,
     model: files.source.location,
     modelHash: files.hash,
     engine,
     attention: attention?.name,
     stale,
+    noise: noise?.name,
   });
-  return noiseFile === undefined ? metadata : { ...metadata, seed: null, noise: basename(noiseFile) };
 }

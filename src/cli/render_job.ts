@@ -1,22 +1,17 @@
 // One video from its plan to its files: denoise, write, and the dump beside it.
 
 import type { WorkersReport } from "../parallel/render_division.ts";
-import type { Latents } from "../pipelines/decode_latents.ts";
+import { type FrameMaker, withDump } from "../pipelines/dump.ts";
 import type { PipelineEvent, Stage } from "../pipelines/events.ts";
-import type { Denoised, WanPipeline } from "../pipelines/wan_pipeline.ts";
-import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
-import { Dump } from "./dump.ts";
-import { createPreviewFile } from "./preview_file.ts";
+import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { fileMetadata, writeVideo } from "./render_file.ts";
 import type { JobPlan } from "./render_plan.ts";
+import { SideFiles, type SideFilesOptions } from "./side_files.ts";
 import type { WorkersRun } from "./workers_option.ts";
 
 /** What a job works with. */
-export interface JobContext {
-  readonly pipeline: WanPipeline;
-  readonly ffmpeg: FfmpegRuntime;
-  readonly signal: AbortSignal;
-  readonly preview: boolean;
+export interface JobContext extends SideFilesOptions {
+  readonly pipeline: FrameMaker & Pick<WanPipeline, "forward" | "decodeFloat">;
   /** Who denoises and, where it can be shared, decodes; default the pipeline. */
   readonly workers?: WorkersRun | undefined;
   readonly onEvent: (event: PipelineEvent) => void;
@@ -47,65 +42,34 @@ export async function renderJob(plan: JobPlan, context: JobContext): Promise<Job
 }
 
 async function denoiseAndWrite(plan: JobPlan, context: JobContext): Promise<JobResult> {
-  const { settings, output, noise } = plan;
-  const { pipeline, ffmpeg, signal, workers } = context;
+  const { settings, attention, output, noise } = plan;
+  const { ffmpeg, signal, workers } = context;
   const clock = createStageClock();
   // While weights are read one thread is idle; a failure is told when ffmpeg is needed.
   if (output && output.format !== "png") void ffmpeg.load(signal).catch(() => undefined);
-  const dump = plan.dump === undefined ? undefined : new Dump();
-  const besides = output?.path ?? plan.dump?.path;
-  const preview =
-    context.preview && besides !== undefined ? createPreviewFile(besides, ffmpeg, signal) : undefined;
+  const besides = new SideFiles(plan, context);
+  const pipeline = plan.dump
+    ? withDump(context.pipeline, { ...plan.dump, sink: besides.sink })
+    : context.pipeline;
   const onEvent = (event: PipelineEvent): void => {
     clock.onEvent(event);
-    if (event.type === "preview") preview?.show(event);
+    besides.onEvent(event);
     context.onEvent(event);
   };
-  const denoised = await pipeline.denoise(settings, {
+  const { latents } = await pipeline.denoise(settings, {
     signal,
     onEvent,
     noise: noise?.data,
-    preview: preview !== undefined,
-    onStep: ({ slots }) => dump?.addStep(slots.get("sample") ?? new Float32Array()),
+    preview: context.preview,
     denoiseWith: workers && ((work) => workers.denoise(work)),
     numWorkers: workers?.count,
   });
-  await preview?.finish();
-  if (dump && noise) await addDenoised(dump, { plan, denoised, noise }, context);
-
-  const toFiles = { ...context, onEvent };
+  await besides.finishPreview();
   const outputBytes =
-    output === undefined
-      ? undefined
-      : await writeVideo(output, { plan, latents: denoised.latents, dump }, toFiles);
-  if (plan.dump !== undefined) await dump?.write(plan.dump.path, dumpMetadata(plan, pipeline), signal);
-  return {
-    settings,
-    attention: plan.attention,
-    seconds: clock.end(),
-    output: output?.path,
-    outputBytes,
-    dump: plan.dump?.path,
-    preview: preview?.path,
-    workers: workers?.report,
-  };
-}
-
-async function addDenoised(
-  dump: Dump,
-  { plan, denoised, noise }: { plan: JobPlan; denoised: Denoised; noise: Latents },
-  { pipeline, signal }: JobContext,
-): Promise<void> {
-  dump.addNoise(noise);
-  dump.addDenoised(denoised);
-  for (const timestep of plan.dump?.timesteps ?? []) {
-    const options = { prompt: denoised.prompt, latents: noise, timestep, signal };
-    dump.addForward(timestep, await pipeline.forward(plan.settings, options), noise.shape);
-  }
-}
-
-function dumpMetadata(plan: JobPlan, pipeline: WanPipeline): Record<string, string> {
-  return { format: "pt", weft: JSON.stringify(fileMetadata(plan, pipeline)) };
+    output && (await writeVideo(output, { plan, latents }, { ...context, pipeline, onEvent }));
+  await besides.writeDump(fileMetadata(plan, pipeline));
+  const files = { output: output?.path, outputBytes, ...besides.paths };
+  return { settings, attention, seconds: clock.end(), ...files, workers: workers?.report };
 }
 
 /** Adds up the wall time of the stages that events announce. */

@@ -5,16 +5,11 @@ import { basename, dirname, join, resolve } from "node:path";
 import { LONG_VIDEO_PLAN } from "../attention/long_video.ts";
 import { InputError } from "../errors.ts";
 import { checkPerturbation } from "../guiders/guidance_settings.ts";
-import {
-  checkDecoder,
-  type DecoderFile,
-  type Latents,
-  whyNotDecodable,
-} from "../pipelines/decode_latents.ts";
+import { checkDecoder, type DecoderFile, whyNotDecodable } from "../pipelines/decode_latents.ts";
 import { withLongVideoPlan } from "../pipelines/model_attention.ts";
 import { type ModelFiles, readTransformerConfig } from "../pipelines/model_files.ts";
-import { seedNoise } from "../pipelines/render_latents.ts";
-import type { RenderSettings } from "../pipelines/render_options.ts";
+import type { GivenNoise } from "../pipelines/render_latents.ts";
+import type { RenderOptions, RenderSettings } from "../pipelines/render_options.ts";
 import { resolveSettings } from "../pipelines/resolve_settings.ts";
 import { cleanPrompt } from "../text/prompt_clean.ts";
 import { DEFAULT_MAX_SEQUENCE_LENGTH } from "../text/tokenizer.ts";
@@ -33,12 +28,12 @@ import { checkStale } from "./stale_option.ts";
 /** One video, decided. */
 export interface JobPlan {
   readonly settings: RenderSettings;
+  /** The wishes that they were resolved from. */
+  readonly options: RenderOptions;
   /** The plan in `settings`; undefined without one. */
   readonly attention: AttentionSummary | undefined;
-  /** The noise to start from, where it was given or goes into a dump; else the seed's. */
-  readonly noise: Latents | undefined;
-  /** The file it was given in; the seed has no effect then. */
-  readonly noiseFile: string | undefined;
+  /** The noise to start from; undefined for the seed's. */
+  readonly noise: GivenNoise | undefined;
   /** Where the video goes; undefined when this model's latents cannot be decoded. */
   readonly output:
     | { readonly path: string; readonly format: VideoFormat; readonly crf: number | undefined }
@@ -128,8 +123,8 @@ async function planJob(wanted: RenderJob, context: PlanContext): Promise<JobPlan
   const { files, whyNot, taken, signal, workers } = context;
   const given = wanted.noise === undefined ? undefined : await readNoise(wanted.noise, signal);
   const job = given === undefined ? wanted : withNoiseSize(wanted, given);
-  const guidance = await guidanceOptions(job, files.source);
-  const resolved = resolveSettings({ ...renderOptionsOf(job), ...guidance }, files.settings);
+  const options = { ...renderOptionsOf(job), ...(await guidanceOptions(job, files.source)) };
+  const resolved = resolveSettings(options, files.settings);
   if (workers) checkStale(workers, resolved.numInferenceSteps);
   const config = await readTransformerConfig(files, resolved.transformerFolder, signal);
   const { perturbedGuidance } = resolved;
@@ -147,9 +142,9 @@ async function planJob(wanted: RenderJob, context: PlanContext): Promise<JobPlan
   if (format !== undefined) checkSpec({ ...settings, format, crf });
   return {
     settings,
+    options,
     attention,
-    noiseFile: given && job.noise,
-    noise: given ?? (job.dump === undefined ? undefined : seedNoise(settings, channels)),
+    noise: given,
     output: path === undefined || format === undefined ? undefined : { path, format, crf },
     dump: job.dump === undefined ? undefined : { path: job.dump, timesteps: job.dumpForward ?? [] },
     stale:

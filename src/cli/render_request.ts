@@ -89,6 +89,11 @@ export interface RenderRequest {
   readonly jobs: readonly RenderJob[];
 }
 
+/** A dump is for comparing numbers: it is computed in f32 unless the user says otherwise. */
+export function arithmeticOf({ run, jobs }: RenderRequest): NumberType | undefined {
+  return run.arithmetic ?? (jobs.some(({ dump }) => dump !== undefined) ? "f32" : undefined);
+}
+
 /** A job in the pipeline's words, but for the attention plan, which depends on them, and for guidance by files. */
 export function renderOptionsOf(job: RenderJob): RenderOptions {
   return {

@@ -11,7 +11,7 @@ import { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { readableJson } from "../util/readable_json.ts";
 import { requireFolderOf, writeFileAtomically } from "./atomic_file.ts";
-import { openComputeHost } from "./engine_option.ts";
+import { type EngineHost, openComputeHost } from "./engine_option.ts";
 import type { EvaluationTools } from "./eval_video.ts";
 import { planHeadSearch } from "./head_search_plan.ts";
 import { headSearchJson, headSearchTable } from "./head_search_report.ts";
@@ -21,7 +21,6 @@ import { modelOption } from "./model_option.ts";
 import { anyNumber, wholeNumber } from "./option_values.ts";
 import { createProgressLine } from "./progress_line.ts";
 import { decoderFile, modelSource } from "./render_plan.ts";
-import type { RunHost } from "./render_run.ts";
 import { promptsArgument } from "./search_prompts.ts";
 
 /** Options of the command line. */
@@ -139,7 +138,7 @@ function checkFlags({ rounds, top, seeds, softness, softnessAfter, softpag }: He
 interface SearchJob {
   readonly prompts: readonly string[];
   readonly flags: HeadSearchFlags;
-  readonly host: RunHost;
+  readonly host: EngineHost;
   readonly signal: AbortSignal;
 }
 

@@ -7,7 +7,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { extname, join, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 
-/** Folders by the path they are served under, for instance { "/": "dist/page", "/models/": "models" }. */
+/**
+ * Folders by the path they are served under, for instance { "/": "dist/page", "/models/": "models" }; a path that does not
+ * end in "/" is that of a single file.
+ */
 export type ServedFolders = Readonly<Record<string, string>>;
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -88,21 +91,25 @@ async function findFile(
   const path = decodedPath(url);
   if (path === undefined) return undefined;
   const prefix = Object.keys(folders)
-    .filter((known) => path.startsWith(known))
+    .filter((known) => (known.endsWith("/") ? path.startsWith(known) : path === known))
     .toSorted((a, b) => b.length - a.length)[0];
   const folder = prefix === undefined ? undefined : folders[prefix];
   if (prefix === undefined || folder === undefined) return undefined;
-  const rest = path.slice(prefix.length);
   try {
+    if (path === prefix && !prefix.endsWith("/")) return await regularFile(folder);
+    const rest = path.slice(prefix.length);
     // Links are followed before the check, so that none leads outside.
     const root = await realpath(folder);
     const file = await realpath(join(root, rest.endsWith("/") || rest === "" ? `${rest}index.html` : rest));
-    if (!file.startsWith(root + sep)) return undefined;
-    const info = await stat(file);
-    return info.isFile() ? { path: file, size: info.size } : undefined;
+    return file.startsWith(root + sep) ? await regularFile(file) : undefined;
   } catch {
     return undefined;
   }
+}
+
+async function regularFile(path: string): Promise<{ path: string; size: number } | undefined> {
+  const info = await stat(path);
+  return info.isFile() ? { path, size: info.size } : undefined;
 }
 
 /** The URL's path, decoded; undefined for what no honest request contains. */

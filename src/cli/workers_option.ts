@@ -98,7 +98,7 @@ export function workersWish(flags: WorkersFlags): Pick<RenderRun, "workers" | "t
 }
 
 /** Refuses what workers and tabs cannot do. Throws `InputError`. */
-export function checkWorkers({ workers, tabs, host }: RenderRun): void {
+export function checkWorkers({ workers, tabs, host, trace, profile }: RenderRun): void {
   if (workers && host !== "node") {
     throw new InputError("--workers starts processes: with --host chromium use --tabs N.");
   }
@@ -106,6 +106,14 @@ export function checkWorkers({ workers, tabs, host }: RenderRun): void {
     throw new InputError(
       "--tabs opens tabs of a browser: it needs --host chromium; --workers N starts processes.",
     );
+  }
+  if (trace !== undefined && host === "chromium" && !tabs) {
+    throw new InputError(
+      "--trace cannot be used with --host chromium, but for what --tabs N share: use --profile, or leave the host out.",
+    );
+  }
+  if (tabs && profile) {
+    throw new InputError("--profile sees the kernels of a single tab: leave it or --tabs out.");
   }
 }
 

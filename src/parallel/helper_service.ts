@@ -13,7 +13,7 @@ import { livingPort } from "./living_port.ts";
 import { type ModelStore, openModelStore } from "./model_store.ts";
 import { runSegmentWorker } from "./segment_worker.ts";
 import type { ServicePipeline } from "./service_pipeline.ts";
-import { parseSegmentsJob, parseWorkerJob, type WorkerModel } from "./worker_job.ts";
+import { isSameModel, parseSegmentsJob, parseWorkerJob, type WorkerModel } from "./worker_job.ts";
 import { openClips, openSegments } from "./worker_pipeline.ts";
 
 /** A job to help with. */
@@ -48,7 +48,11 @@ export interface HelperApi {
 
 /** What the host thread provides. */
 export interface HelperParts {
-  readonly openPipeline: (source: FileSource, engine: EngineName) => Promise<ServicePipeline>;
+  readonly openPipeline: (
+    source: FileSource,
+    engine: EngineName,
+    model: WorkerModel,
+  ) => Promise<ServicePipeline>;
   /** @default "auto" */
   readonly engine?: EngineWish | undefined;
   readonly ffmpeg: FfmpegRuntime;
@@ -159,8 +163,7 @@ class HelperService implements HelperApi {
   /** The model of the job before is kept when it is the same. */
   async #open(model: WorkerModel, onEvent: (event: HelperEvent) => void): Promise<LoadedModel> {
     const before = this.#opened;
-    const isSame = before?.model.model === model.model && before.model.modelHash === model.modelHash;
-    if (before && isSame) return await before.loaded;
+    if (before && isSameModel(before.model, model)) return await before.loaded;
     const loaded = this.#load(model, before, (message) => onEvent({ type: "notice", message }));
     this.#opened = { model, loaded };
     loaded.catch(() => this.#forget());
@@ -168,15 +171,15 @@ class HelperService implements HelperApi {
   }
 
   async #load(
-    { model }: WorkerModel,
+    model: WorkerModel,
     before: OpenedModel | undefined,
     onNotice: (message: string) => void,
   ): Promise<LoadedModel> {
     await (await before?.loaded.catch(() => undefined))?.pipeline.dispose();
     const { engine = "auto", openPipeline, openStore = openModelStore } = this.#parts;
-    const store = await openStore(model, onNotice);
+    const store = await openStore(model.model, onNotice);
     const name = computeOf(engine, await describeGpu())?.name ?? "webgpu"; // which then says why it is not there
-    return { store, pipeline: await openPipeline(store.source, name) };
+    return { store, pipeline: await openPipeline(store.source, name, model) };
   }
 
   #isFatal(error: unknown): boolean {

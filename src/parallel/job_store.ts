@@ -6,7 +6,7 @@ import * as v from "valibot";
 import { InputError } from "../errors.ts";
 import type { DenoiseState } from "../pipelines/denoise.ts";
 import { decodeState, encodeState, stepOf } from "./state_file.ts";
-import type { RenderRequest } from "./render_protocol.ts";
+import type { KeptRequest } from "./render_protocol.ts";
 
 /** What has to be known to make the same video again. */
 export interface JobRecord {
@@ -17,7 +17,7 @@ export interface JobRecord {
   /** Of its manifest; undefined for a model without one. */
   readonly modelHash?: string | undefined;
   /** With its seed, so that it says all. */
-  readonly request: Omit<RenderRequest, "jobId"> & { readonly seed: number };
+  readonly request: KeptRequest & { readonly seed: number };
   readonly numSteps: number;
 }
 

@@ -8,8 +8,11 @@ import {
   WebGPUUnavailableError,
   WeightsError,
 } from "../errors.ts";
+import type { DeviceUse } from "../pipelines/device_use.ts";
+import type { DumpSink } from "../pipelines/dump.ts";
 import type { CrewWish, CrewWorker } from "./render_crew.ts";
 import type {
+  ModelRequest,
   ModelSummary,
   RenderRequest,
   RenderResult,
@@ -25,11 +28,12 @@ export type Endpoint = Comlink.Endpoint;
 /** The service as the page sees it. Rejections have the classes of errors.ts; an abort is an AbortError. */
 export interface RenderClient {
   describe(): Promise<ServiceDescription>;
-  load(modelUrl: string, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary>;
+  load(model: ModelRequest, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary>;
   render(request: Omit<RenderRequest, "jobId">, options?: RenderCall): Promise<RenderResult>;
   unfinished(onEvent?: (event: ServiceEvent) => void): Promise<UnfinishedJob[]>;
   resume(jobId: string, options?: Omit<RenderCall, "jobId">): Promise<RenderResult>;
   forget(jobId: string): Promise<void>;
+  deviceUse(): Promise<DeviceUse | undefined>;
   /** Gives the job with the worker's token, which runs or is about to, a worker; its ports are moved. */
   addWorker(worker: CrewWorker): Promise<void>;
   cachedBytes(): Promise<number>;
@@ -44,6 +48,8 @@ export interface RenderCall {
   readonly jobId?: string | undefined;
   /** Whom to share it with. @default nobody */
   readonly crew?: CrewWish | undefined;
+  /** Takes what the request dumps. */
+  readonly sink?: DumpSink | undefined;
 }
 
 /** On the worker's side a call of a proxied callback answers with a promise. */
@@ -53,13 +59,16 @@ type Callback = ((event: ServiceEvent) => void | Promise<void>) & Partial<Comlin
 export function exposeRenderService(service: RenderServiceApi, endpoint?: Endpoint): void {
   const exposed: RenderServiceApi = {
     describe: () => service.describe(),
-    load: (modelUrl, onEvent) => withCallback(onEvent, (listener) => service.load(modelUrl, listener)),
-    render: (request, onEvent, crew) =>
-      withCallback(onEvent, async (listener) => moved(await service.render(request, listener, crew))),
+    load: (model, onEvent) => withCallback(onEvent, (listener) => service.load(model, listener)),
+    render: (request, onEvent, crew, sink) =>
+      withCallback(onEvent, async (listener) =>
+        moved(await service.render(request, listener, crew, sink)),
+      ).finally(() => release(sink)),
     resume: (jobId, onEvent, crew) =>
       withCallback(onEvent, async (listener) => moved(await service.resume(jobId, listener, crew))),
     addWorker: (worker) => service.addWorker(worker),
     unfinished: (onEvent) => withCallback(onEvent, (listener) => service.unfinished(listener)),
+    deviceUse: () => service.deviceUse(),
     forget: (jobId) => service.forget(jobId),
     cancel: (jobId) => service.cancel(jobId),
     cachedBytes: () => service.cachedBytes(),
@@ -107,14 +116,17 @@ export function connectRenderService(endpoint: Endpoint, failed: Promise<never>)
   };
   return {
     describe: () => answer(remote.describe()),
-    load: (modelUrl, onEvent = ignore) => answer(remote.load(modelUrl, Comlink.proxy(onEvent))),
-    render: (request, { signal, onEvent = ignore, jobId = crypto.randomUUID(), crew } = {}) =>
-      cancellable(jobId, signal, () => remote.render({ ...request, jobId }, Comlink.proxy(onEvent), crew)),
+    load: (model, onEvent = ignore) => answer(remote.load(model, Comlink.proxy(onEvent))),
+    render: (request, { signal, onEvent = ignore, jobId = crypto.randomUUID(), crew, sink } = {}) =>
+      cancellable(jobId, signal, () =>
+        remote.render({ ...request, jobId }, Comlink.proxy(onEvent), crew, sink && Comlink.proxy(sink)),
+      ),
     resume: (jobId, { signal, onEvent = ignore, crew } = {}) =>
       cancellable(jobId, signal, () => remote.resume(jobId, Comlink.proxy(onEvent), crew)),
     addWorker: (worker) =>
       answer(remote.addWorker(Comlink.transfer(worker, [worker.clips, worker.segments]))),
     unfinished: (onEvent = ignore) => answer(remote.unfinished(Comlink.proxy(onEvent))),
+    deviceUse: () => answer(remote.deviceUse()),
     forget: (jobId) => answer(remote.forget(jobId)),
     cachedBytes: () => answer(remote.cachedBytes()),
     purgeCache: () => answer(remote.purgeCache()),
@@ -130,8 +142,12 @@ async function withCallback<T>(
     // Nobody waits for the answer: events must not slow the work down.
     return await work((event) => void callback(event));
   } finally {
-    callback[Comlink.releaseProxy]?.();
+    release(callback);
   }
+}
+
+function release(callback: object | undefined): void {
+  (callback as Partial<Comlink.ProxyMethods> | undefined)?.[Comlink.releaseProxy]?.();
 }
 
 const ERROR_CLASSES = {

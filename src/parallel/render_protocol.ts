@@ -6,12 +6,16 @@ import type { PipelineEvent } from "../pipelines/events.ts";
 import type { ModelAttention } from "../pipelines/model_attention.ts";
 import type { ModelHeads } from "../pipelines/model_heads.ts";
 import type { ModelSettings } from "../pipelines/model_index.ts";
+import type { DeviceUse } from "../pipelines/device_use.ts";
+import type { DumpSink } from "../pipelines/dump.ts";
+import type { GivenNoise } from "../pipelines/render_latents.ts";
 import type { RenderOptions, RenderSettings } from "../pipelines/render_options.ts";
 import type { VideoFormat } from "../video/video_format.ts";
 import type { CoordinatorEvent } from "./coordinator_events.ts";
 import type { CrewWish, CrewWorker } from "./render_crew.ts";
 import type { WorkersReport } from "./render_division.ts";
 import type { StageTimes } from "./stage_clock.ts";
+import type { WorkerModel } from "./worker_job.ts";
 
 /** What there is to render with. */
 export interface ServiceDescription {
@@ -33,6 +37,12 @@ export interface DownloadSize {
   readonly cached: number;
 }
 
+/** A model to open, and how to hold it. Addresses are URLs. */
+export interface ModelRequest extends Omit<WorkerModel, "modelHash"> {
+  /** Time every kernel. @default false */
+  readonly profile?: boolean | undefined;
+}
+
 /** An opened model. */
 export interface ModelSummary {
   readonly location: string;
@@ -52,7 +62,8 @@ export interface ModelSummary {
 export interface RenderRequest extends RenderOptions {
   /** Chosen by the caller; names the job for `cancel`. */
   readonly jobId: string;
-  readonly format: VideoFormat;
+  /** @default no file: for a dump of a model whose latents cannot be decoded */
+  readonly format?: VideoFormat | undefined;
   /** Quality of MP4 and WebM (video_format.ts). */
   readonly crf?: number | undefined;
   /** What the attention plan is called, for the file's metadata. */
@@ -61,14 +72,23 @@ export interface RenderRequest extends RenderOptions {
   readonly preview?: boolean;
   /** Make a PNG with up to 16 of the frames. */
   readonly contactSheet?: boolean;
-  /** Keep the state after every step, so that `resume` can go on after a reload. */
+  /** Keep the state after every step, so that `resume` can go on after a reload. Not with `noise` and `dump`. */
   readonly keep?: boolean;
+  /** @default the seed's noise */
+  readonly noise?: GivenNoise | undefined;
+  /** Give the numbers of the render away, with forward passes at these timesteps. @default no */
+  readonly dump?: { readonly timesteps: readonly number[] } | undefined;
+}
+
+/** What is kept of a request, so that the same video can be made again. */
+export interface KeptRequest extends Omit<RenderRequest, "jobId" | "noise" | "dump"> {
+  readonly format: VideoFormat;
 }
 
 /** A render that was kept and has not ended. */
 export interface UnfinishedJob {
   readonly id: string;
-  readonly request: Omit<RenderRequest, "jobId">;
+  readonly request: KeptRequest;
   readonly modelUrl: string;
   /** Milliseconds since 1970. */
   readonly beganAt: number;
@@ -88,6 +108,7 @@ export type ServiceEvent =
 
 /** A finished job. Its arrays are transferred, not copied. */
 export interface RenderResult {
+  /** Empty when no format was asked for. */
   readonly file: Uint8Array;
   readonly mimeType: string;
   readonly settings: RenderSettings;
@@ -104,12 +125,16 @@ export interface RenderResult {
 export interface RenderServiceApi {
   describe(): Promise<ServiceDescription>;
   /** Opens a model folder (reads its small files only) and makes it the one that `render` uses. */
-  load(modelUrl: string, onEvent: (event: ServiceEvent) => void): Promise<ModelSummary>;
-  /** One job at a time, shared with whom `crew` takes in. Rejects with an AbortError after `cancel`. */
+  load(model: ModelRequest, onEvent: (event: ServiceEvent) => void): Promise<ModelSummary>;
+  /**
+   * One job at a time, shared with whom `crew` takes in; `sink` takes what is dumped. Rejects with an AbortError after
+   * `cancel`.
+   */
   render(
     request: RenderRequest,
     onEvent: (event: ServiceEvent) => void,
     crew?: CrewWish,
+    sink?: DumpSink,
   ): Promise<RenderResult>;
   /** The kept renders that have not ended, newest first. */
   unfinished(onEvent: (event: ServiceEvent) => void): Promise<UnfinishedJob[]>;
@@ -117,6 +142,8 @@ export interface RenderServiceApi {
   resume(jobId: string, onEvent: (event: ServiceEvent) => void, crew?: CrewWish): Promise<RenderResult>;
   /** A worker for the job with its token, which runs or is about to. */
   addWorker(worker: CrewWorker): void;
+  /** How the device was used since the model was loaded; undefined for a CPU. */
+  deviceUse(): Promise<DeviceUse | undefined>;
   /** Deletes a kept render. */
   forget(jobId: string): Promise<void>;
   /** Stops the job of this name; without effect when it is over. */

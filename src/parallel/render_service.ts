@@ -1,6 +1,8 @@
 // Rendering as a service for another thread: owns the pipeline, the encoder and the model cache, runs one job at a time.
 // Knows no page and no transport; render_endpoint.ts puts it behind Comlink.
 import { DeviceLostError, InputError } from "../errors.ts";
+import { type DeviceUse, readProfile } from "../pipelines/device_use.ts";
+import { type DumpSink, withDump } from "../pipelines/dump.ts";
 import type { EngineName, EngineWish } from "../pipelines/engine.ts";
 import { readModelAttention, withLongVideoPlan } from "../pipelines/model_attention.ts";
 import { readModelHeads } from "../pipelines/model_heads.ts";
@@ -16,6 +18,7 @@ import { type ModelStore, openModelStore } from "./model_store.ts";
 import { type CrewWish, type CrewWorker, RenderCrew } from "./render_crew.ts";
 import type { KeptRender, RenderKeeper } from "./render_keeper.ts";
 import type {
+  ModelRequest,
   ModelSummary,
   RenderRequest,
   RenderResult,
@@ -27,10 +30,15 @@ import type {
 import type { ServicePipeline } from "./service_pipeline.ts";
 import { StageClock } from "./stage_clock.ts";
 import { makeVideo } from "./video_output.ts";
+import { isSameModel } from "./worker_job.ts";
 
 /** What the host thread provides. */
 export interface RenderServiceParts {
-  readonly openPipeline: (source: FileSource, engine: EngineName) => Promise<ServicePipeline>;
+  readonly openPipeline: (
+    source: FileSource,
+    engine: EngineName,
+    model: ModelRequest,
+  ) => Promise<ServicePipeline>;
   /** @default "auto" */
   readonly engine?: EngineWish | undefined;
   readonly ffmpeg: FfmpegRuntime;
@@ -45,7 +53,7 @@ export interface RenderServiceParts {
 type Listener = (event: ServiceEvent) => void;
 
 interface LoadedModel {
-  readonly url: string;
+  readonly asked: ModelRequest;
   readonly store: ModelStore;
   readonly pipeline: ServicePipeline;
 }
@@ -56,6 +64,8 @@ interface Job {
   readonly opened?: OpenedJob | undefined;
   /** Whom to share it with. */
   readonly crew?: CrewWish | undefined;
+  /** Takes what is dumped. */
+  readonly sink?: DumpSink | undefined;
   readonly signal: AbortSignal;
   readonly onEvent: Listener;
 }
@@ -69,7 +79,7 @@ class RenderService implements RenderServiceApi {
   readonly #parts: RenderServiceParts;
   #model: LoadedModel | undefined;
   /** The model to open again before the next job, when it had to be closed. */
-  #closedModelUrl: string | undefined;
+  #closedModel: ModelRequest | undefined;
   readonly #lobby = new CrewLobby();
   #running: { readonly jobId: string; readonly controller: AbortController } | undefined;
 
@@ -90,9 +100,9 @@ class RenderService implements RenderServiceApi {
     };
   }
 
-  async load(modelUrl: string, onEvent: Listener): Promise<ModelSummary> {
+  async load(model: ModelRequest, onEvent: Listener): Promise<ModelSummary> {
     if (this.#running !== undefined) throw busy();
-    const { store, pipeline } = await this.#openOrKeep(modelUrl, onEvent);
+    const { store, pipeline } = await this.#openOrKeep(model, onEvent);
     const { files } = pipeline;
     return {
       location: store.source.location,
@@ -105,8 +115,13 @@ class RenderService implements RenderServiceApi {
     };
   }
 
-  async render(request: RenderRequest, onEvent: Listener, crew?: CrewWish): Promise<RenderResult> {
-    return await this.#run({ request, crew }, onEvent);
+  async render(
+    request: RenderRequest,
+    onEvent: Listener,
+    crew?: CrewWish,
+    sink?: DumpSink,
+  ): Promise<RenderResult> {
+    return await this.#run({ request, crew, sink }, onEvent);
   }
 
   async resume(jobId: string, onEvent: Listener, crew?: CrewWish): Promise<RenderResult> {
@@ -124,11 +139,18 @@ class RenderService implements RenderServiceApi {
     return (await this.#parts.keeper?.list(onNotice)) ?? [];
   }
 
+  async deviceUse(): Promise<DeviceUse | undefined> {
+    const pipeline = this.#model?.pipeline;
+    if (pipeline?.engine.name !== "webgpu") return undefined;
+    const { gpu } = pipeline;
+    return { peakBytes: gpu.memory.use.peakBytes, profile: await readProfile(gpu) };
+  }
+
   async forget(jobId: string): Promise<void> {
     await this.#parts.keeper?.forget(jobId);
   }
 
-  async #run(job: Pick<Job, "request" | "opened" | "crew">, onEvent: Listener): Promise<RenderResult> {
+  async #run(job: Omit<Job, "signal" | "onEvent">, onEvent: Listener): Promise<RenderResult> {
     if (this.#running !== undefined) throw busy();
     const controller = new AbortController();
     this.#running = { jobId: job.request.jobId, controller };
@@ -158,19 +180,18 @@ class RenderService implements RenderServiceApi {
   }
 
   /** Opening the model in use again keeps its weights in memory, unless the server now has others. */
-  async #openOrKeep(modelUrl: string, onEvent: Listener): Promise<LoadedModel> {
-    const store = await (this.#parts.openStore ?? openModelStore)(modelUrl, (message) =>
+  async #openOrKeep(asked: ModelRequest, onEvent: Listener): Promise<LoadedModel> {
+    const store = await (this.#parts.openStore ?? openModelStore)(asked.model, (message) =>
       onEvent({ type: "notice", message }),
     );
     const current = this.#model;
-    if (current?.url === modelUrl && store.hash !== undefined && current.store.hash === store.hash) {
-      return current;
-    }
+    const isSame = current && isSameModel(current.asked, asked) && current.asked.profile === asked.profile;
+    if (isSame && store.hash !== undefined && current.store.hash === store.hash) return current;
     await this.#closeModel();
     const { engine = "auto", openPipeline } = this.#parts;
     const name = computeOf(engine, await describeGpu())?.name ?? "webgpu"; // which then says why it is not there
-    this.#model = { url: modelUrl, store, pipeline: await openPipeline(store.source, name) };
-    this.#closedModelUrl = undefined;
+    this.#model = { asked, store, pipeline: await openPipeline(store.source, name, asked) };
+    this.#closedModel = undefined;
     return this.#model;
   }
 
@@ -195,9 +216,13 @@ class RenderService implements RenderServiceApi {
         signal,
         onProgress: (done, total) => onEvent({ type: "download", done, total }),
       });
-      const { latents } = await pipeline.denoise(settings, {
+      const maker = request.dump
+        ? withDump(pipeline, { ...request.dump, sink: job.sink ?? ignore })
+        : pipeline;
+      const { latents } = await maker.denoise(settings, {
         signal,
         onEvent,
+        noise: request.noise?.data,
         preview: request.preview ?? false,
         onStep: kept?.onStep,
         resume: job.opened?.state,
@@ -205,7 +230,7 @@ class RenderService implements RenderServiceApi {
         takesPart: true,
       });
       const { ffmpeg, version } = this.#parts;
-      const output = { latents, settings, request, pipeline, modelUrl: model.url, ffmpeg, version };
+      const output = { latents, settings, request, maker, modelUrl: model.asked.model, ffmpeg, version };
       const files = await makeVideo({ ...output, crew, signal, onEvent });
       await kept?.end();
       const workers = crew?.report;
@@ -227,16 +252,19 @@ class RenderService implements RenderServiceApi {
   ): Promise<KeptRender | undefined> {
     const { keeper } = this.#parts;
     if (keeper === undefined || request.keep !== true) return undefined;
-    const { jobId: id, ...wishes } = request;
+    const { jobId: id, format, noise, dump, ...wishes } = request;
+    if (format === undefined || noise || dump) {
+      throw new InputError("Only renders of a file, from the seed's noise, can be kept: leave `keep` out.");
+    }
     const record: JobRecord = opened?.record ?? {
       id,
       beganAt: Date.now(),
-      modelUrl: model.url,
+      modelUrl: model.asked.model,
       modelHash: model.pipeline.files.hash,
-      request: { ...wishes, seed: settings.seed },
+      request: { ...wishes, format, seed: settings.seed },
       numSteps: settings.numInferenceSteps,
     };
-    if (record.modelUrl !== model.url || record.modelHash !== model.pipeline.files.hash) {
+    if (record.modelUrl !== model.asked.model || record.modelHash !== model.pipeline.files.hash) {
       throw new InputError("The model is another one since this render began: start it again.");
     }
     return await keeper.open(record, (message) => onEvent({ type: "notice", message }));
@@ -245,7 +273,7 @@ class RenderService implements RenderServiceApi {
   /** Shares the render with workers, when that is asked for and the render can be shared. */
   #openCrew(
     { crew: wish, onEvent }: Job,
-    { url, pipeline }: LoadedModel,
+    { asked, pipeline }: LoadedModel,
     settings: RenderSettings,
   ): RenderCrew | undefined {
     if (wish === undefined) return undefined;
@@ -259,7 +287,7 @@ class RenderService implements RenderServiceApi {
       pipeline,
       settings,
       ffmpeg: this.#parts.ffmpeg,
-      model: { model: url, modelHash: pipeline.files.hash },
+      model: { ...asked, modelHash: pipeline.files.hash },
       onEvent: (event) => onEvent({ type: "workers", event }),
     });
     this.#lobby.open(wish.token, crew);
@@ -268,17 +296,21 @@ class RenderService implements RenderServiceApi {
 
   async #currentModel(onEvent: Listener): Promise<LoadedModel> {
     if (this.#model !== undefined) return this.#model;
-    if (this.#closedModelUrl !== undefined) return await this.#openOrKeep(this.#closedModelUrl, onEvent);
+    if (this.#closedModel !== undefined) return await this.#openOrKeep(this.#closedModel, onEvent);
     throw new InputError("No model is loaded: load one before rendering.");
   }
 
   async #closeModel(): Promise<void> {
     const closed = this.#model;
     this.#model = undefined;
-    this.#closedModelUrl = closed?.url ?? this.#closedModelUrl;
+    this.#closedModel = closed?.asked ?? this.#closedModel;
     // After a device loss there may be nothing left to free: that failure does not matter.
     await closed?.pipeline.dispose().catch(() => undefined);
   }
+}
+
+function ignore(): void {
+  // Nobody takes the numbers.
 }
 
 function busy(): InputError {

@@ -5,5 +5,15 @@ import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
 /** What the service needs of a pipeline. */
 export type ServicePipeline = Pick<
   WanPipeline,
-  "files" | "engine" | "gpu" | "resolve" | "denoise" | "decode" | "openSteps" | "openDecoder" | "dispose"
+  | "files"
+  | "engine"
+  | "gpu"
+  | "resolve"
+  | "denoise"
+  | "forward"
+  | "decode"
+  | "decodeFloat"
+  | "openSteps"
+  | "openDecoder"
+  | "dispose"
 >;

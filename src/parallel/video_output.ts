@@ -2,6 +2,7 @@
 // The video is the same, byte for byte.
 
 import type { Latents } from "../pipelines/decode_latents.ts";
+import type { FrameMaker } from "../pipelines/dump.ts";
 import { renderMetadata } from "../pipelines/render_metadata.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import { segmentFrames, segmentRanges } from "../pipelines/video_segments.ts";
@@ -11,14 +12,13 @@ import { createVideoEncoder, type VideoEncoder } from "../video/video_encoder.ts
 import type { VideoFormat, VideoSpec } from "../video/video_format.ts";
 import type { RenderCrew } from "./render_crew.ts";
 import type { RenderRequest, RenderResult, ServiceEvent } from "./render_protocol.ts";
-import type { ServicePipeline } from "./service_pipeline.ts";
 
 /** What files are made from and for. */
 export interface VideoOutput {
   readonly latents: Latents;
   readonly settings: RenderSettings;
   readonly request: RenderRequest;
-  readonly pipeline: ServicePipeline;
+  readonly maker: FrameMaker;
   readonly modelUrl: string;
   readonly ffmpeg: FfmpegRuntime;
   /** Of Weft. */
@@ -38,20 +38,23 @@ const MIME_TYPES: Readonly<Record<VideoFormat, string>> = {
   png: "image/png",
 };
 
-/** Decodes the frames and writes them, and the contact sheet when asked for. */
+/** Decodes the frames and writes them, and the contact sheet when asked for. Without a format nothing is decoded. */
 export async function makeVideo(output: VideoOutput): Promise<VideoFiles> {
-  const mimeType = MIME_TYPES[output.request.format];
-  // A contact sheet is made of frames, which segments do not give back.
-  const shared = output.request.contactSheet ? undefined : await makeOfSegments(output);
+  const { format, crf, contactSheet: wantsSheet, dump } = output.request;
+  if (format === undefined) return { file: new Uint8Array(), mimeType: "", contactSheet: undefined };
+  const mimeType = MIME_TYPES[format];
+  const { width, height, fps } = output.settings;
+  const spec = { format, width, height, fps, crf };
+  // A contact sheet and a dump are made of frames, which segments do not give back.
+  const shared = wantsSheet || dump ? undefined : await makeOfSegments(output, spec);
   if (shared) return { file: shared, mimeType, contactSheet: undefined };
-  const [file = new Uint8Array(), contactSheet] = await makeOfFrames(output);
+  const [file = new Uint8Array(), contactSheet] = await makeOfFrames(output, spec);
   return { file, mimeType, contactSheet };
 }
 
-async function makeOfSegments(output: VideoOutput): Promise<Uint8Array | undefined> {
+async function makeOfSegments(output: VideoOutput, spec: VideoSpec): Promise<Uint8Array | undefined> {
   const { latents, settings, crew, ffmpeg, signal, onEvent } = output;
   if (crew === undefined) return undefined;
-  const spec = specOf(output);
   const lengths = segmentRanges(latents.shape[1], spec).map(segmentFrames);
   onEvent({ type: "stage", stage: "decode" });
   const segments = await crew.makeSegments(latents, {
@@ -67,11 +70,11 @@ async function makeOfSegments(output: VideoOutput): Promise<Uint8Array | undefin
   return await joinSegments(ffmpeg, spec, segments, { metadata: metadataOf(output), signal });
 }
 
-async function makeOfFrames(output: VideoOutput): Promise<Uint8Array[]> {
-  const { latents, pipeline, signal, onEvent } = output;
-  const encoders = createEncoders(output);
+async function makeOfFrames(output: VideoOutput, spec: VideoSpec): Promise<Uint8Array[]> {
+  const { latents, maker, signal, onEvent } = output;
+  const encoders = createEncoders(output, spec);
   try {
-    for await (const batch of pipeline.decode(latents, { signal, onEvent })) {
+    for await (const batch of maker.decode(latents, { signal, onEvent })) {
       for (const encoder of encoders) await encoder.write(batch, signal);
     }
     onEvent({ type: "stage", stage: "encode_video" });
@@ -84,37 +87,28 @@ async function makeOfFrames(output: VideoOutput): Promise<Uint8Array[]> {
 }
 
 /** The video's encoder and, when asked for, the contact sheet's. */
-function createEncoders(output: VideoOutput): VideoEncoder[] {
+function createEncoders(output: VideoOutput, spec: VideoSpec): VideoEncoder[] {
   const { settings, request, ffmpeg: runtime, onEvent } = output;
-  const { width, height, fps, numFrames, numLatentFrames } = settings;
-  const lengths = segmentRanges(numLatentFrames, { width, height }).map(segmentFrames);
-  const metadata = metadataOf(output);
-  const common = { width, height, fps, metadata, runtime, segmentFrames: lengths };
+  const { numFrames, numLatentFrames } = settings;
+  const lengths = segmentRanges(numLatentFrames, spec).map(segmentFrames);
+  const common = { ...spec, metadata: metadataOf(output), runtime, segmentFrames: lengths };
   const video = createVideoEncoder({
     ...common,
-    ...specOf(output),
     onProgress: (done) =>
       onEvent({ type: "progress", stage: "encode_video", done, total: numFrames, unit: "frames" }),
   });
-  return request.contactSheet === true ? [video, createVideoEncoder({ ...common, format: "png" })] : [video];
+  return request.contactSheet === true
+    ? [video, createVideoEncoder({ ...common, format: "png", crf: undefined })]
+    : [video];
 }
 
-function specOf({ settings: { width, height, fps }, request: { format, crf } }: VideoOutput): VideoSpec {
-  return { format, width, height, fps, crf };
-}
-
-function metadataOf({
-  settings,
-  request,
-  pipeline,
-  modelUrl,
-  version,
-}: VideoOutput): Record<string, unknown> {
+function metadataOf({ settings, request, maker, modelUrl, version }: VideoOutput): Record<string, unknown> {
   return renderMetadata(settings, {
     version,
     model: modelUrl,
-    modelHash: pipeline.files.hash,
-    engine: pipeline.engine,
+    modelHash: maker.files.hash,
+    engine: maker.engine,
     attention: request.attentionName,
+    noise: request.noise?.name,
   });
 }

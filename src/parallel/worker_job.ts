@@ -11,7 +11,7 @@ import type { PayloadType } from "./key_codec.ts";
 
 /** The model and how it is held. */
 export interface WorkerModel {
-  /** A folder or a URL. */
+  /** A folder or a URL; of a worker in a browser always a URL, and so is `vae`. */
   readonly model: string;
   /** Of its manifest; a worker that finds another model there refuses the job. */
   readonly modelHash?: string | undefined;
@@ -21,6 +21,12 @@ export interface WorkerModel {
   readonly arithmetic?: NumberType | undefined;
   /** Bytes of GPU memory. */
   readonly maxMemory?: number | undefined;
+}
+
+/** Whether two are the same model, held in the same way. */
+export function isSameModel(one: WorkerModel, other: WorkerModel): boolean {
+  const fields = ["model", "modelHash", "vae", "weights", "arithmetic", "maxMemory"] as const;
+  return fields.every((field) => one[field] === other[field]);
 }
 
 /** One render, for a worker. */

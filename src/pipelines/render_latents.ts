@@ -5,6 +5,12 @@ import type { Latents } from "./decode_latents.ts";
 import { initialNoise } from "./noise.ts";
 import type { RenderSettings } from "./render_options.ts";
 
+/** Noise to start from in place of the seed's. */
+export interface GivenNoise extends Latents {
+  /** The file it came from, for the video's metadata. */
+  readonly name: string;
+}
+
 /** Size of the latents. */
 export function latentSize({
   numLatentFrames,

@@ -19,19 +19,21 @@ export interface RenderProvenance {
   readonly attention?: string | undefined;
   /** Workers used each other's keys of the step before: then the frames depend on how many there were. @default not */
   readonly stale?: { readonly after: number; readonly workers: number } | undefined;
+  /** The file whose noise it began with; the seed has no part in it then. */
+  readonly noise?: string | undefined;
 }
 
 /** Metadata of a rendered file: plain JSON. */
 export function renderMetadata(
   settings: RenderSettings,
-  { version, model, modelHash, engine, attention, stale }: RenderProvenance,
+  { version, model, modelHash, engine, attention, stale, noise }: RenderProvenance,
 ): Record<string, unknown> {
   const { prompt, negativePrompt, seed, sigmas, flowShift, attention: plan, notices: _, ...rest } = settings;
   return {
     engine: `weft ${version}`,
     prompt,
     negativePrompt,
-    seed,
+    seed: noise === undefined ? seed : null,
     model: modelName(model),
     modelHash: modelHash ?? null,
     computeEngine: engine.name,
@@ -40,6 +42,7 @@ export function renderMetadata(
     // By name: a searched plan is longer than the rest of the comment together.
     ...(plan && { attention: attention ?? plan.defaultRule }),
     ...(stale && { stale }),
+    ...(noise !== undefined && { noise }),
     flowShift: flowShift ?? null,
     sigmas: sigmas ?? null,
   };

@@ -75,7 +75,7 @@ class App {
         return;
       }
       this.#crew = await this.#openCrew();
-      this.#summary = await host.load(modelUrl, (event) => this.#see(event));
+      this.#summary = await host.load({ model: modelUrl }, (event) => this.#see(event));
       await this.#showModel();
       this.#form.setModel(this.#summary, presetsOf(query));
       this.#form.setState("ready");
@@ -281,7 +281,7 @@ class App {
   async #refreshModel(): Promise<void> {
     const { host, modelUrl } = this.#options;
     try {
-      this.#summary = await host.load(modelUrl);
+      this.#summary = await host.load({ model: modelUrl });
       await this.#showModel();
     } catch (error) {
       showModelError(explainError(error) ?? "Not opened.");

@@ -9,7 +9,7 @@ import {
   selectionOf,
   textOfHeads,
 } from "../guiders/head_selection.ts";
-import type { RenderRequest } from "../parallel/render_protocol.ts";
+import type { KeptRequest } from "../parallel/render_protocol.ts";
 import type { ModelSettings } from "../pipelines/model_index.ts";
 import type { RenderSettings } from "../pipelines/render_options.ts";
 import { resolveSettings } from "../pipelines/resolve_settings.ts";
@@ -94,7 +94,7 @@ export function sizeChoices({ width, height }: ModelSettings): SizeChoice[] {
 }
 
 /** The request of a filled form, but for its attention. Fields that belong to the other variant are left out. */
-export function toRequest(values: FormValues): Omit<RenderRequest, "jobId"> {
+export function toRequest(values: FormValues): KeptRequest {
   const { prompt, numFrames, width, height, seed, fps, format } = values;
   const base = {
     numInferenceSteps: values.numInferenceSteps,
@@ -138,10 +138,7 @@ export function valuesOf(settings: RenderSettings): Partial<FormValues> {
 }
 
 /** What the form held for a request that was kept. Throws `InputError` for one that the model does not take. */
-export function valuesOfRequest(
-  request: Omit<RenderRequest, "jobId">,
-  model: ModelSettings,
-): Partial<FormValues> {
+export function valuesOfRequest(request: KeptRequest, model: ModelSettings): Partial<FormValues> {
   const { format, attention, attentionName } = request;
   const choice = attention === undefined ? "auto" : (attentionName ?? "auto");
   return { ...valuesOf(resolveSettings(request, model)), format, attention: choice };

@@ -1,20 +1,13 @@
 // A worker that computes for a render of another worker. Wiring only; the work is parallel/helper_service.ts.
 // Its name ends in the engine that the page's address asks for, as the render worker's does.
 import * as Comlink from "comlink";
-import { Gpu } from "../gpu/gpu.ts";
-import { openOrtInBrowser } from "../onnx/ort_runtime_browser.ts";
 import { createHelperService, type HelperApi } from "../parallel/helper_service.ts";
 import { ENGINE_WISHES } from "../pipelines/engine.ts";
-import { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { createBrowserFfmpeg } from "../video/ffmpeg_browser.ts";
+import { openBrowserPipeline } from "./browser_pipeline.ts";
 
 const service = createHelperService({
-  openPipeline: (source, engine) =>
-    WanPipeline.open({
-      source,
-      openGpu: engine === "webgpu" ? () => Gpu.open() : undefined,
-      openOrt: openOrtInBrowser,
-    }),
+  openPipeline: openBrowserPipeline,
   engine: ENGINE_WISHES.find((wish) => self.name.endsWith(` ${wish}`)),
   ffmpeg: createBrowserFfmpeg(),
 });

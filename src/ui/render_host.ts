@@ -1,7 +1,7 @@
 // The worker that renders, with its lifetime: started when needed, ended and started again when it does not answer a
 // cancel in time. Everything else is parallel/render_endpoint.ts.
 import { connectRenderService, type RenderCall, type RenderClient } from "../parallel/render_endpoint.ts";
-import type { ModelSummary, RenderResult, ServiceEvent } from "../parallel/render_protocol.ts";
+import type { ModelRequest, ModelSummary, RenderResult, ServiceEvent } from "../parallel/render_protocol.ts";
 
 /** A cancelled job that still runs after this is ended with its worker: a long step on a slow adapter cannot hear. */
 const CANCEL_GRACE_MS = 1500;
@@ -17,7 +17,7 @@ interface Started {
 export class RenderHost implements RenderClient {
   readonly #engine: string;
   #started: Started | undefined;
-  #modelUrl: string | undefined;
+  #model: ModelRequest | undefined;
 
   /** @param engine "webgpu" or "onnx"; anything else means the faster one */
   constructor(engine = "auto") {
@@ -29,14 +29,15 @@ export class RenderHost implements RenderClient {
   purgeCache: RenderClient["purgeCache"] = () => this.#client().purgeCache();
   unfinished: RenderClient["unfinished"] = (onEvent) => this.#client().unfinished(onEvent);
   addWorker: RenderClient["addWorker"] = (worker) => this.#client().addWorker(worker);
+  deviceUse: RenderClient["deviceUse"] = () => this.#client().deviceUse();
   forget: RenderClient["forget"] = (jobId) => this.#client().forget(jobId);
 
-  async load(modelUrl: string, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary> {
+  async load(model: ModelRequest, onEvent?: (event: ServiceEvent) => void): Promise<ModelSummary> {
     this.#started ??= this.#start();
     const started = this.#started;
-    const summary = await started.client.load(modelUrl, onEvent);
+    const summary = await started.client.load(model, onEvent);
     started.hasModel = true;
-    this.#modelUrl = modelUrl;
+    this.#model = model;
     return summary;
   }
 
@@ -57,8 +58,8 @@ export class RenderHost implements RenderClient {
     call: (client: RenderClient) => Promise<RenderResult>,
   ): Promise<RenderResult> {
     const client = this.#client();
-    if (this.#started?.hasModel === false && this.#modelUrl !== undefined) {
-      await this.load(this.#modelUrl, onEvent);
+    if (this.#started?.hasModel === false && this.#model !== undefined) {
+      await this.load(this.#model, onEvent);
     }
     let timer: ReturnType<typeof setTimeout> | undefined;
     let isStopped = false;

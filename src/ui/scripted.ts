@@ -1,70 +1,43 @@
 // Rendering from a script that drives this page (puppeteer, playwright; `weft render --host chromium`), as `weft` on
-// globalThis:
+// globalThis; what goes in and out: parallel/scripted_protocol.ts.
 //
 //   await page.goto(`${server}/#scripted`);             // "#scripted": no visible page, nothing loaded by itself
 //   await page.waitForFunction(() => "weft" in globalThis);
 //   await page.evaluate(() => weft.describe());          // ServiceDescription
-//   await page.exposeFunction("onWeftEvent", (event) => …); // optional, before render
-//   const job = await page.evaluate((r) => weft.render(r), { modelUrl: "/models/weft-nano", prompt: "…", format: "mp4" });
+//   await page.exposeFunction("onWeftEvent", (event) => …);   // optional: progress, and previews for who asks for them
+//   await page.exposeFunction("onWeftTensor", (tensor) => …); // for renders with `dump`, which wait for it
+//   await page.evaluate((m) => weft.load(m), { model: "/models/weft-nano" });
+//   const job = await page.evaluate((r) => weft.render(r), { prompt: "…", format: "mp4" });
 //   await page.evaluate(() => weft.openTabs({ count: 1, payload: "f16" })); // optional: helper tabs for the renders after it
 //   Buffer.from(job.file, "base64");                     // job.settings, job.seconds, job.mimeType, job.contactSheet
 //   await page.evaluate(() => weft.cancel());            // render then rejects with "AbortError: …"
-import type { RenderClient } from "../parallel/render_endpoint.ts";
 import type { DivisionWish } from "../parallel/render_division.ts";
-import type {
-  RenderRequest,
-  RenderResult,
-  ServiceDescription,
-  ServiceEvent,
-} from "../parallel/render_protocol.ts";
+import type { RenderClient } from "../parallel/render_endpoint.ts";
+import type { ServiceEvent } from "../parallel/render_protocol.ts";
+import type { PreviewEvent, ScriptedListeners, ScriptedWeft } from "../parallel/scripted_protocol.ts";
+import type { DumpPart } from "../pipelines/dump.ts";
+import { fromBase64, toBase64 } from "./base64.ts";
 import type { PageCrew } from "./page_crew.ts";
-
-/** A job; `modelUrl` may be relative to the page. */
-type ScriptedRequest = Omit<RenderRequest, "jobId"> & { readonly modelUrl: string };
-
-/** A result as JSON can carry it: the files as base64. */
-type ScriptedResult = Omit<RenderResult, "file" | "contactSheet"> & {
-  readonly file: string;
-  readonly contactSheet: string | undefined;
-};
-
-/** What `globalThis.weft` offers. Previews are left out of the events. */
-export interface ScriptedWeft {
-  describe(): Promise<ServiceDescription>;
-  /** Loads the model when it is not the one in use, then renders. Events go to `globalThis.onWeftEvent` if there is one. */
-  render(request: ScriptedRequest): Promise<ScriptedResult>;
-  /** Opens tabs that share every render from now on, and resolves when they are ready. */
-  openTabs(tabs: ScriptedTabs): Promise<void>;
-  /** Stops the job that runs. */
-  cancel(): void;
-}
-
-/** Helper tabs, and how renders are shared with them. */
-export interface ScriptedTabs extends DivisionWish {
-  readonly count: number;
-}
 
 /** Makes the object over a client; `openCrew` opens the tab's crew, which tells of changes. */
 export function createScriptedWeft(
   client: RenderClient,
   openCrew: (onChange: () => void) => Promise<PageCrew>,
 ): ScriptedWeft {
-  let loadedUrl: string | undefined;
   let abort: AbortController | undefined;
   let shared: { readonly crew: PageCrew; readonly wish: DivisionWish } | undefined;
   return {
     describe: () => client.describe(),
-    async render({ modelUrl: given, ...request }) {
+    load: ({ model, vae, ...wishes }) =>
+      client.load({ ...wishes, model: absolute(model), vae: vae && absolute(vae) }, report),
+    async render({ noise: given, ...request }) {
       abort = new AbortController();
-      const modelUrl = new URL(given, document.baseURI).href; // the worker's own base is another
-      if (modelUrl !== loadedUrl) {
-        await client.load(modelUrl, report);
-        loadedUrl = modelUrl;
-      }
       const jobId = crypto.randomUUID();
       const crew = shared && { ...shared.crew.begin({ id: jobId, prompt: request.prompt }), ...shared.wish };
-      const call = { jobId, signal: abort.signal, onEvent: report, crew };
-      const result = await client.render(request, call).finally(() => shared?.crew.end());
+      const sink = request.dump && reportTensor;
+      const call = { jobId, signal: abort.signal, onEvent: report, sink, crew };
+      const noise = given && { ...given, data: new Float32Array(fromBase64(given.data).buffer) };
+      const result = await client.render({ ...request, noise }, call).finally(() => shared?.crew.end());
       const contactSheet = result.contactSheet && (await toBase64(result.contactSheet));
       return { ...result, file: await toBase64(result.file), contactSheet };
     },
@@ -80,23 +53,30 @@ export function createScriptedWeft(
       if (count > 0) await ready;
       shared = { crew, wish };
     },
+    deviceUse: () => client.deviceUse(),
     cancel: () => abort?.abort(),
   };
 }
 
-function report(event: ServiceEvent): void {
-  const { onWeftEvent } = globalThis as { onWeftEvent?: (event: ServiceEvent) => void };
-  if (event.type !== "preview") onWeftEvent?.(event);
+/** The worker's own base is another. */
+function absolute(url: string): string {
+  return new URL(url, document.baseURI).href;
 }
 
-async function toBase64(bytes: Uint8Array): Promise<string> {
-  const reader = new FileReader();
-  const loaded = new Promise<void>((resolve) =>
-    reader.addEventListener("load", () => resolve(), { once: true }),
-  );
-  // The bytes were transferred from the worker, so no shared memory is behind them.
-  reader.readAsDataURL(new Blob([bytes as Uint8Array<ArrayBuffer>]));
-  await loaded;
-  const dataUrl = typeof reader.result === "string" ? reader.result : "";
-  return dataUrl.slice(dataUrl.indexOf(",") + 1);
+function report(event: ServiceEvent): void {
+  const { onWeftEvent } = globalThis as ScriptedListeners;
+  if (event.type === "preview") void reportPreview(event, onWeftEvent);
+  else onWeftEvent?.(event);
+}
+
+async function reportPreview(event: PreviewEvent, listener: ScriptedListeners["onWeftEvent"]): Promise<void> {
+  listener?.({ ...event, frames: await Promise.all(event.frames.map(toBase64)) });
+}
+
+/** The render waits until the script has it, so that tensors do not pile up here. */
+async function reportTensor({ data, ...rest }: DumpPart): Promise<void> {
+  const { onWeftTensor } = globalThis as ScriptedListeners;
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const dtype = data instanceof Int32Array ? "i32" : "f32";
+  await onWeftTensor?.({ ...rest, dtype, data: await toBase64(bytes) });
 }

@@ -1,143 +1,181 @@
-// `weft render --host chromium`: the command line's job in the page's worker, and the file it writes.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+// `weft render --host chromium`: the command line's job in the page's worker, with the files and reports of `--host node`.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { build } from "vite";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { runInChromium } from "../../src/cli/chromium_run.ts";
+import { afterAll, afterEach, expect, test, vi } from "vitest";
+import { openChromiumHost } from "../../src/cli/chromium_host.ts";
+import { openNodeHost } from "../../src/cli/node_host.ts";
 import { requestOf } from "../../src/cli/render_command.ts";
-import { checkWorkers } from "../../src/cli/workers_option.ts";
+import { runRender } from "../../src/cli/render_run.ts";
 import { createNodeFfmpeg } from "../../src/video/ffmpeg_node.ts";
 import { probe, readMetadata } from "../../src/video/inspect.ts";
 import { readFrames } from "../../src/video/read_frames.ts";
+import { writeSafetensors } from "../../src/weights/safetensors.ts";
+import { openCheckpointFile } from "../../src/weights/checkpoint.ts";
+import { openFolderSource } from "../../src/weights/folder_source_node.ts";
+import { relativeL2 } from "../reference/compare.ts";
+import { fixturePath } from "../reference/fixture_tensors.ts";
+import { expectedTensors } from "../reference/model_fixture.ts";
 
-const MODEL = fileURLToPath(new URL("../../models/weft-nano", import.meta.url));
-const TINY = { model: MODEL, host: "chromium", frames: 5, width: 32, height: 32, quiet: true } as const;
+type Flags = Parameters<typeof requestOf>[1];
+
+const VAE = fixturePath("taehv_tiny/taehv.safetensors");
+const TINY = {
+  model: fixturePath("wan_tiny"),
+  steps: 2,
+  guidance: 1,
+  seed: 5,
+  maxSequenceLength: 32,
+  json: true,
+  quiet: true,
+};
+const SMALL = { frames: 5, width: 32, height: 32 };
 const folder = mkdtempSync(join(tmpdir(), "weft-host-"));
 const ffmpeg = createNodeFfmpeg();
 
-beforeAll(() => build({ logLevel: "error" }));
+afterEach(() => vi.restoreAllMocks());
 afterAll(() => {
   rmSync(folder, { recursive: true });
   ffmpeg.dispose();
 });
 
-test("renders in a page and writes the file and the report", async () => {
-  const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
-  const out = join(folder, "x.webm");
-  const request = await requestOf(["a red ball"], {
-    ...TINY,
-    frames: 9,
-    seed: 5,
-    crf: 50,
-    attention: "tile:1",
-    out,
-    json: true,
-  });
-  await runInChromium(request, new AbortController().signal);
-  const report = JSON.parse(String(printed.mock.calls.at(-1)?.[0])) as object;
-  printed.mockRestore();
-  expect(report).toMatchObject({
-    output: out,
-    settings: { seed: 5, numFrames: 9 },
-    attention: { name: "tile:1", density: expect.closeTo(7 / 9, 9) },
-    computeEngine: "onnx",
-    adapter: { name: expect.stringMatching(/^CPU, \d+ thread/) },
-  });
-  const file = readFileSync(out);
-  expect(probe(file)).toMatchObject({ codec: "vp9", width: 32, height: 32, frames: 9 });
-  expect(readMetadata(file)).toMatchObject({
-    prompt: "a red ball",
-    seed: 5,
-    numInferenceSteps: 4,
-    attention: "tile:1",
-  });
-});
-
-test.each(["onnx", "webgpu"] as const)(
-  "two tabs, engine %s: the frames of one, and a report",
-  async (engine) => {
-    const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
-    // The longer one is decoded in segments, by both.
-    const render = { ...TINY, frames: engine === "onnx" ? 129 : 17, seed: 5, engine };
-    const [one, two, trace] = ["one.mp4", "two.mp4", "trace.json"].map((name) => join(folder, engine + name));
-    const alone = await requestOf(["a red ball"], { ...render, out: one });
-    await runInChromium(alone, new AbortController().signal);
-    const options = { tabs: 2, exchange: "f32", json: true } as const;
-    const shared = await requestOf(["a red ball"], { ...render, ...options, out: two, trace });
-    await runInChromium(shared, new AbortController().signal);
-    const report = JSON.parse(String(printed.mock.calls.at(-1)?.[0])) as {
-      computeEngine: string;
-      workers: { bytesSent: number; bytesPredicted: number; workersLost: number };
-    };
-    printed.mockRestore();
-    expect(report.computeEngine).toBe(engine);
-    expect(report.workers.workersLost).toBe(0);
-    expect(report.workers.bytesSent).toBeGreaterThan(0);
-    expect(report.workers.bytesSent).toBe(report.workers.bytesPredicted);
-    const { traceEvents } = JSON.parse(readFileSync(trace!, "utf8")) as { traceEvents: { args?: object }[] };
-    const names = traceEvents.map(({ args }) => (args as { name?: string } | undefined)?.name);
-    expect(names).toEqual(expect.arrayContaining(["this tab", "tab 1"]));
-    const [ofOne, ofTwo] = [await framesOf(one!), await framesOf(two!)];
-    const worst = ofOne.reduce((most, value, i) => Math.max(most, Math.abs(value - ofTwo[i]!)), 0);
-    expect(ofTwo.length).toBe(ofOne.length);
-    expect(worst).toBeLessThanOrEqual(2);
-  },
-);
-
-test("Ctrl-C ends all tabs, and writes nothing", async () => {
-  const before = readdirSync(folder);
-  const controller = new AbortController();
-  const long = { ...TINY, frames: 257, width: 128, height: 128, tabs: 3, out: join(folder, "w.mp4") };
-  const request = await requestOf(["a red ball"], long);
-  setTimeout(() => controller.abort(), 5000);
-  const start = performance.now();
-  await expect(runInChromium(request, controller.signal)).rejects.toMatchObject({ name: "AbortError" });
-  expect(performance.now() - start).toBeLessThan(8000);
-  expect(readdirSync(folder)).toEqual(before);
-});
-
-test("passes the page's sentences on, with their class", async () => {
-  const request = await requestOf(["a red ball"], { ...TINY, frames: 16, out: join(folder, "y.mp4") });
-  await expect(runInChromium(request, new AbortController().signal)).rejects.toMatchObject({
-    name: "InputError",
-    message: "The number of frames must be 4k+1, not 16: use 13 or 17.",
-  });
-});
-
-test("ends with the signal and writes nothing", async () => {
-  const before = readdirSync(folder);
-  const controller = new AbortController();
-  const long = { ...TINY, frames: 257, width: 128, height: 128 }; // a minute, so that the signal comes in the middle
-  const request = await requestOf(["a red ball"], { ...long, out: join(folder, "z.mp4") });
-  setTimeout(() => controller.abort(), 3000);
-  await expect(runInChromium(request, controller.signal)).rejects.toMatchObject({ name: "AbortError" });
-  expect(readdirSync(folder)).toEqual(before);
-});
-
-test("refuses options that only this process can carry out", async () => {
-  const request = await requestOf(["a"], { ...TINY, dump: "d.safetensors", weights: "f16" });
-  await expect(runInChromium(request, new AbortController().signal)).rejects.toThrow(
-    "--weights, --dump cannot be used with --host chromium.",
-  );
-});
-
-test.each([
-  [{ tabs: 2, host: "node" }, /^--tabs opens tabs of a browser: it needs --host chromium/],
-  [{ workers: 2 }, /^--workers starts processes: with --host chromium use --tabs N/],
-  [{ workers: 2, tabs: 2 }, /choose one of them/],
-  [{ tabs: 0 }, /^--tabs must be from 1 to 64, not 0/],
-  [{ tabs: 2, guidanceWorkers: 3 }, /^--guidance-workers must be from 1 to the 2 of --tabs, not 3/],
-  [{ trace: "t.json" }, /^--trace cannot be used with --host chromium/],
-] as const)("refuses %o", async (flags, message) => {
-  const refuse = async (): Promise<void> => {
-    const request = await requestOf(["a"], { ...TINY, ...flags });
-    checkWorkers(request.run);
-    await runInChromium(request, new AbortController().signal);
+/** What `--json` prints. */
+interface Report {
+  readonly computeEngine: string;
+  readonly bytes: { readonly weights: number; readonly peakGpu: number | null };
+  readonly profile?: readonly { readonly label: string }[];
+  readonly peaks?: unknown;
+  readonly workers?: {
+    readonly bytesSent: number;
+    readonly bytesPredicted: number;
+    readonly workersLost: number;
   };
-  await expect(refuse()).rejects.toThrow(message);
+}
+
+async function renderOn(
+  host: "node" | "chromium",
+  flags: Omit<Flags, "model" | "host">,
+  signal = new AbortController().signal,
+): Promise<Report> {
+  const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+  const request = await requestOf(["a red ball"], { ...TINY, ...flags, host });
+  const opened =
+    host === "chromium"
+      ? await openChromiumHost(request, signal)
+      : await openNodeHost(request, { type: "onnx" }, signal);
+  await runRender(request, opened, signal);
+  return JSON.parse(String(printed.mock.calls.at(-1)?.[0])) as Report;
+}
+
+function inFolder(name: string): string {
+  return join(folder, name);
+}
+
+test("gives the files and the report of the other host, byte for byte", async () => {
+  const { shape, data } = expectedTensors("wan_tiny")("p0.initial_noise");
+  const noise = inFolder("noise.safetensors");
+  writeFileSync(noise, writeSafetensors(new Map([["initial_noise", { dtype: "F32", shape, data }]])));
+  const job = { noise, vae: VAE, dumpForward: [737], preview: true, attention: "tile:1", crf: 50 };
+  const files = (name: string) => ({ out: inFolder(`${name}.webm`), dump: inFolder(`${name}.safetensors`) });
+  const node = await renderOn("node", { ...job, ...files("node"), engine: "onnx" });
+  const page = await renderOn("chromium", { ...job, ...files("page"), engine: "onnx" });
+
+  const [video, theirs] = [readFileSync(inFolder("page.webm")), readFileSync(inFolder("node.webm"))];
+  expect(probe(video)).toMatchObject({ codec: "vp9" });
+  expect(readMetadata(video)).toMatchObject({ seed: null, noise: "noise.safetensors", attention: "tile:1" });
+  expect(readMetadata(video)).toEqual(readMetadata(theirs));
+  expect(video.equals(theirs)).toBe(true);
+  expect(readFileSync(inFolder("page.preview.png")).equals(readFileSync(inFolder("node.preview.png")))).toBe(
+    true,
+  );
+  await compareDumps("page.safetensors", "node.safetensors");
+  const nameless = { output: null, dump: null, preview: null, seconds: null };
+  expect({ ...page, ...nameless }).toEqual({ ...node, ...nameless });
 });
+
+test("--weights, --max-memory and --profile reach the page's device; without a decoder there is the dump alone", async () => {
+  const dump = inFolder("gpu.safetensors");
+  const options = { ...SMALL, weights: "f16", arithmetic: "f32", profile: true, dump } as const;
+  const report = await renderOn("chromium", { ...options, maxMemory: 2 ** 30 });
+  expect(report).toMatchObject({ computeEngine: "webgpu", output: null, dump });
+  expect(report.bytes.peakGpu).toBeGreaterThan(100_000);
+  expect(report.profile?.some(({ label }) => /^linear.*storage=f16/.test(label))).toBe(true);
+  expect(report.peaks).toBeDefined();
+  await expect(renderOn("chromium", { ...options, maxMemory: 1000 })).rejects.toMatchObject({
+    name: "GpuOutOfMemoryError",
+    message: expect.stringMatching(/of GPU memory, but .* no size of this model fits/),
+  });
+});
+
+test("two tabs give the video of one process, in segments, and a report", async () => {
+  const long = {
+    ...SMALL,
+    frames: 69,
+    vae: VAE,
+    steps: 1,
+    attention: "dual-scope:2,2",
+    engine: "onnx",
+  } as const;
+  const [one, two, trace] = ["one.mp4", "two.mp4", "trace.json"].map(inFolder) as [string, string, string];
+  await renderOn("node", { ...long, out: one });
+  const report = await renderOn("chromium", { ...long, tabs: 2, exchange: "f32", out: two, trace });
+  expect(report.workers).toMatchObject({ workersLost: 0, bytesSent: report.workers?.bytesPredicted });
+  expect(report.workers?.bytesSent).toBeGreaterThan(0);
+  const { traceEvents } = JSON.parse(readFileSync(trace, "utf8")) as { traceEvents: { args?: object }[] };
+  const names = traceEvents.map(({ args }) => (args as { name?: string } | undefined)?.name);
+  expect(names).toEqual(expect.arrayContaining(["this tab", "tab 1"]));
+  const [ofOne, ofTwo] = [await framesOf(one), await framesOf(two)];
+  expect(ofTwo.length).toBe(69 * 32 * 32 * 4);
+  const worst = ofOne.reduce((most, value, i) => Math.max(most, Math.abs(value - ofTwo[i]!)), 0);
+  expect(worst).toBeLessThanOrEqual(2);
+});
+
+test("two tabs on WebGPU, with weights of their own kind: the latents of one process", async () => {
+  const job = { ...SMALL, frames: 17, dumpForward: [500], weights: "f32", vae: VAE } as const;
+  const files = (name: string) => ({ out: inFolder(`${name}.gif`), dump: inFolder(`${name}.safetensors`) });
+  await renderOn("node", { ...job, ...files("alone"), engine: "onnx" });
+  const report = await renderOn("chromium", {
+    ...job,
+    ...files("tabs"),
+    tabs: 2,
+    exchange: "f32",
+    engine: "webgpu",
+  });
+  expect(report.computeEngine).toBe("webgpu");
+  expect(report.workers?.bytesSent).toBeGreaterThan(0);
+  await compareDumps("tabs.safetensors", "alone.safetensors");
+});
+
+test("an abort while all tabs render ends them within a second and leaves no file", async () => {
+  const before = readdirSync(folder);
+  const controller = new AbortController();
+  let abortedAt = 0;
+  vi.spyOn(process.stderr, "write").mockImplementation((text) => {
+    if (abortedAt === 0 && /denoising: step/.test(String(text))) {
+      abortedAt = performance.now();
+      controller.abort();
+    }
+    return true;
+  });
+  const long = { frames: 257, width: 128, height: 128, steps: 50, vae: VAE, tabs: 3, quiet: false } as const;
+  const job = { ...long, out: inFolder("w.mp4"), dump: inFolder("w.safetensors") };
+  await expect(renderOn("chromium", job, controller.signal)).rejects.toMatchObject({ name: "AbortError" });
+  expect(performance.now() - abortedAt).toBeLessThan(1000);
+  expect(readdirSync(folder)).toEqual(before);
+});
+
+async function compareDumps(name: string, other: string): Promise<void> {
+  const [mine, theirs] = await Promise.all(
+    [name, other].map((each) => openCheckpointFile(openFolderSource(folder), each)),
+  );
+  expect(new Set(mine!.names)).toEqual(new Set(theirs!.names));
+  for (const tensor of theirs!.names) {
+    expect(mine!.info(tensor)).toMatchObject({ shape: theirs!.info(tensor).shape });
+    if (tensor === "input_ids") continue;
+    const error = relativeL2(await mine!.readF32(tensor), await theirs!.readF32(tensor));
+    expect(error, tensor).toBeLessThanOrEqual(1e-4);
+  }
+}
 
 async function framesOf(path: string): Promise<Uint8Array> {
   const batches: Uint8Array[] = [];

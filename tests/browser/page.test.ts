@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { ScriptedWeft } from "../../src/ui/scripted.ts";
+import type { ScriptedWeft } from "../../src/parallel/scripted_protocol.ts";
 import { probe, readMetadata } from "../../src/video/inspect.ts";
 import { launchChromium } from "./chromium.ts";
 import { ready, screenshots, type ServedPage, servePage } from "./served_page.ts";
@@ -250,9 +250,9 @@ test("a script can render through the page without seeing it", async () => {
     gpu: { available: true },
     compute: { name: "webgpu" },
   });
+  await scripted.evaluate(() => weft.load({ model: "/models/weft-nano" }));
   const job = await scripted.evaluate(() =>
     weft.render({
-      modelUrl: "/models/weft-nano",
       prompt: "a blue cone",
       numFrames: 1,
       width: 64,

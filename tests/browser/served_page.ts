@@ -1,12 +1,9 @@
 // The built page, served as `weft serve` serves it. Not a test.
-import { mkdtemp, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
-import { build } from "vite";
 import { createStaticServer } from "../../src/cli/static_server.ts";
+import { repoPath } from "../repo_path.ts";
 
 const SCREENSHOTS = process.env["WEFT_SCREENSHOTS"];
 
@@ -17,18 +14,15 @@ export interface ServedPage {
   close(): Promise<void>;
 }
 
-/** Builds the page and serves it with the models. */
+/** Serves the page, which global_setup.ts has built, with the models. */
 export async function servePage(): Promise<ServedPage> {
-  const folder = await mkdtemp(join(tmpdir(), "weft-page-"));
-  const root = fileURLToPath(new URL("../../", import.meta.url));
-  await build({ root, logLevel: "error", build: { outDir: folder, emptyOutDir: true } });
-  const server = createStaticServer({ "/": folder, "/models/": join(root, "models") });
+  const server = createStaticServer({ "/": repoPath("dist/page"), "/models/": repoPath("models") });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     address: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-    async close() {
+    close() {
       server.close();
-      await rm(folder, { recursive: true, force: true });
+      return Promise.resolve();
     },
   };
 }

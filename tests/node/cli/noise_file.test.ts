@@ -22,7 +22,7 @@ test("noise with and without a batch axis is read", async () => {
     [2, 1, 2, 2],
   ]) {
     write(shape, data);
-    expect(await readNoise(path)).toEqual({ data, shape: [2, 1, 2, 2] });
+    expect(await readNoise(path)).toEqual({ data, shape: [2, 1, 2, 2], name: "noise.safetensors" });
   }
 });
 

@@ -18,7 +18,11 @@ beforeAll(async () => {
   writeFileSync(join(root, "models", "weights.bin"), "0123456789");
   writeFileSync(join(root, "models", "empty.json"), "");
   symlinkSync(join(root, "secret.txt"), join(root, "models", "link.txt"));
-  server = createStaticServer({ "/": join(root, "page"), "/models/": join(root, "models") });
+  server = createStaticServer({
+    "/": join(root, "page"),
+    "/models/": join(root, "models"),
+    "/one.txt": join(root, "secret.txt"),
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = serverUrl(server, "127.0.0.1");
 });
@@ -100,4 +104,10 @@ test("parseRange() without a range means all", () => {
   expect(parseRange(undefined, 10)).toBe("all");
   expect(parseRange("bytes=-", 10)).toBe("all");
   expect(parseRange("bytes=0-0", 0)).toBe("invalid");
+});
+
+test("a single file is served under its own path, and nothing beside it", async () => {
+  expect(await (await fetch(`${url}one.txt`)).text()).toBe("secret");
+  expect(await rawStatus("/one.txt/secret.txt")).toBe(404);
+  expect(await rawStatus("/one.txtx")).toBe(404);
 });

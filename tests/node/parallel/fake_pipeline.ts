@@ -62,6 +62,13 @@ export async function createFakePipeline(): Promise<FakePipeline> {
         yield { width: 8 * w, height: 8 * h, numFrames, data };
       }
     },
+    forward: (_, { latents }) => Promise.resolve(latents.data.map((value) => 2 * value)),
+    async *decodeFloat(latents, job) {
+      for await (const frames of fake.decode(latents, job)) {
+        const { numFrames, width, height } = frames;
+        yield { frames, video: new Float32Array(numFrames * 3 * width * height).fill(0.5) };
+      }
+    },
     get gpu(): never {
       throw new Error("This pipeline has no device.");
     },

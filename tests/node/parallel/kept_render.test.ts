@@ -47,7 +47,7 @@ async function startWorker(hash = "a"): Promise<{ service: RenderServiceApi; pip
     }),
     keeper: new RenderKeeper({ root: opfs.handle, locks }),
   });
-  await service.load(MODEL, () => undefined);
+  await service.load({ model: MODEL }, () => undefined);
   return { service, pipeline };
 }
 
@@ -175,4 +175,12 @@ test("without a keeper nothing is offered, and resuming says so", async () => {
   const service = createRenderService({ ffmpeg, version: "0", openPipeline: () => createFakePipeline() });
   expect(await service.unfinished(none)).toEqual([]);
   await expect(service.resume("job", none)).rejects.toThrow("Renders are not kept here: start it again.");
+});
+
+test("a render with a dump, or from given noise, is not kept", async () => {
+  const { service } = await startWorker();
+  const noise = { name: "n", data: new Float32Array(512), shape: [16, 2, 4, 4] } as const;
+  for (const extra of [{ dump: { timesteps: [] } }, { noise }, { format: undefined }]) {
+    await expect(service.render({ ...REQUEST, ...extra }, none)).rejects.toThrow("leave `keep` out");
+  }
 });

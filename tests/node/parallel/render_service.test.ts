@@ -6,6 +6,7 @@ import {
   exposeRenderService,
   type RenderClient,
 } from "../../../src/parallel/render_endpoint.ts";
+import type { DumpPart } from "../../../src/pipelines/dump.ts";
 import type { RenderRequest, ServiceEvent } from "../../../src/parallel/render_protocol.ts";
 import { createRenderService } from "../../../src/parallel/render_service.ts";
 import { createNodeFfmpeg } from "../../../src/video/ffmpeg_node.ts";
@@ -20,7 +21,7 @@ const REQUEST: Omit<RenderRequest, "jobId"> = {
   seed: 7,
   format: "mp4",
 };
-const URL_A = "http://models.test/weft-nano";
+const MODEL_A = { model: "http://models.test/weft-nano" };
 
 const ffmpeg = createNodeFfmpeg();
 const channels: MessageChannel[] = [];
@@ -78,7 +79,7 @@ test("without WebGPU it says what is missing", async () => {
 });
 
 test("a job gives a playable file that knows its settings, a contact sheet, and its events", async () => {
-  const summary = await client.load(URL_A);
+  const summary = await client.load(MODEL_A);
   expect(summary).toMatchObject({
     settings: { numFrames: 33 },
     downloads: { base: { total: 2, cached: 1 } },
@@ -99,7 +100,7 @@ test("a job gives a playable file that knows its settings, a contact sheet, and 
 
 test("bad input comes back as an InputError with its sentence", async () => {
   await expect(client.render(REQUEST)).rejects.toThrow(/No model is loaded/);
-  await client.load(URL_A);
+  await client.load(MODEL_A);
   const rejection = expect(client.render({ ...REQUEST, prompt: " " })).rejects;
   await rejection.toBeInstanceOf(InputError);
   await expect(client.render({ ...REQUEST, prompt: " " })).rejects.toThrow(/^The prompt is empty/);
@@ -107,7 +108,7 @@ test("bad input comes back as an InputError with its sentence", async () => {
 });
 
 test("an aborted job rejects with an AbortError, and the next one works", async () => {
-  await client.load(URL_A);
+  await client.load(MODEL_A);
   pipelines[0]!.onDenoise = (_, signal) =>
     new Promise((_resolve, reject) => {
       signal?.addEventListener("abort", () => reject(signal.reason));
@@ -124,8 +125,37 @@ test("an aborted job rejects with an AbortError, and the next one works", async 
   expect((await client.render(REQUEST)).file.length).toBeGreaterThan(500);
 });
 
+test("a dump begins with the noise that was given, and is taken part by part", async () => {
+  await client.load(MODEL_A);
+  const data = Float32Array.from({ length: 16 * 2 * 4 * 4 }, (_, i) => i);
+  const noise = { data, shape: [16, 2, 4, 4], name: "n.safetensors" } as const;
+  const request = { ...REQUEST, noise, dump: { timesteps: [737] } };
+  const parts: DumpPart[] = [];
+  let numTaking = 0;
+  const sink = async (part: DumpPart): Promise<void> => {
+    expect(++numTaking).toBe(1); // the next part waits for this one
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    parts.push(part);
+    numTaking--;
+  };
+  const { file } = await client.render(request, { sink });
+  expect(readMetadata(file)).toMatchObject({ seed: null, noise: "n.safetensors" });
+  const part = (name: string) => parts.filter((each) => each.name === name);
+  expect(part("initial_noise")).toEqual([{ name: "initial_noise", shape: [1, 16, 2, 4, 4], data }]);
+  expect(part("forward_t737")[0]?.data[3]).toBe(6);
+  expect(part("video").map(({ shape, axis }) => ({ frames: shape[1], axis }))).toEqual([
+    { frames: 1, axis: 1 },
+    { frames: 4, axis: 1 },
+  ]);
+  const { format: _, ...bare } = request;
+  const dumpOnly = await client.render(bare, { sink });
+  expect(dumpOnly.file).toHaveLength(0);
+  await expect(client.load({ ...MODEL_A, weights: "f16" })).resolves.toBeDefined();
+  expect(pipelines.map(({ disposed }) => disposed)).toEqual([true, false]); // held in another way now
+});
+
 test("one job at a time: a second is refused, and does not disturb the first", async () => {
-  await client.load(URL_A);
+  await client.load(MODEL_A);
   let release = (): void => undefined;
   pipelines[0]!.onDenoise = () =>
     new Promise((resolve) => {
@@ -133,22 +163,22 @@ test("one job at a time: a second is refused, and does not disturb the first", a
     });
   const first = client.render(REQUEST, { onEvent: () => undefined });
   await expect(client.render(REQUEST)).rejects.toThrow(/A render is running/);
-  await expect(client.load(URL_A)).rejects.toThrow(/A render is running/);
+  await expect(client.load(MODEL_A)).rejects.toThrow(/A render is running/);
   release();
   expect((await first).file.length).toBeGreaterThan(500);
 });
 
 test("loading the same model again keeps it; a changed one is opened anew and the old one freed", async () => {
-  await client.load(URL_A);
-  await client.load(URL_A);
+  await client.load(MODEL_A);
+  await client.load(MODEL_A);
   expect(pipelines).toHaveLength(1);
   storeHash = "b";
-  await client.load(URL_A);
+  await client.load(MODEL_A);
   expect(pipelines.map(({ disposed }) => disposed)).toEqual([true, false]);
 });
 
 test("after a device lost for good the next job opens the model again", async () => {
-  await client.load(URL_A);
+  await client.load(MODEL_A);
   pipelines[0]!.onDenoise = () => Promise.reject(new DeviceLostError("gone"));
   await expect(client.render(REQUEST)).rejects.toBeInstanceOf(DeviceLostError);
   expect((await client.render(REQUEST)).file.length).toBeGreaterThan(500);
@@ -156,7 +186,7 @@ test("after a device lost for good the next job opens the model again", async ()
 });
 
 test("a worker that is gone rejects the calls that wait for it", async () => {
-  await client.load(URL_A);
+  await client.load(MODEL_A);
   pipelines[0]!.onDenoise = () => new Promise(() => undefined);
   const job = client.render(REQUEST);
   fail(new InputError("the worker is gone"));

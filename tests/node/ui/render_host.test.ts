@@ -6,6 +6,7 @@ import { RenderHost } from "../../../src/ui/render_host.ts";
 import { createNodeFfmpeg } from "../../../src/video/ffmpeg_node.ts";
 import { createFakePipeline, type FakePipeline } from "../parallel/fake_pipeline.ts";
 
+const MODEL = { model: "http://models.test/m" };
 const REQUEST = { prompt: "a ball", numFrames: 1, width: 16, height: 16, seed: 1, format: "gif" } as const;
 const ffmpeg = createNodeFfmpeg();
 let workers: FakeWorker[];
@@ -68,7 +69,7 @@ afterAll(() => ffmpeg.dispose());
 
 test("a worker that does not hear a cancel is ended, and the next render runs in a fresh one", async () => {
   const host = new RenderHost();
-  await host.load("http://models.test/m");
+  await host.load(MODEL);
   workers[0]!.pipelines[0]!.onDenoise = () => new Promise(() => undefined);
   const abort = new AbortController();
   const onEvent = (event: { type: string }): void => {
@@ -84,7 +85,7 @@ test("a worker that does not hear a cancel is ended, and the next render runs in
 
 test("a worker that hears the cancel lives on with its model", async () => {
   const host = new RenderHost();
-  await host.load("http://models.test/m");
+  await host.load(MODEL);
   workers[0]!.pipelines[0]!.onDenoise = (_, signal) =>
     new Promise((_resolve, reject) => {
       signal?.addEventListener("abort", () => reject(signal.reason));
@@ -101,7 +102,7 @@ test("a worker that hears the cancel lives on with its model", async () => {
 
 test("a worker that dies is reported, and replaced by the next call", async () => {
   const host = new RenderHost();
-  await host.load("http://models.test/m");
+  await host.load(MODEL);
   workers[0]!.pipelines[0]!.onDenoise = () => new Promise(() => undefined);
   const job = host.render(REQUEST);
   workers[0]!.dispatchEvent(Object.assign(new Event("error"), { message: "out of memory" }));
