@@ -1,12 +1,12 @@
 // The long-video study: weft-nano far beyond the frames it was trained on, with full attention and with dual-scope
 // attention under every anchor rule and position rule. Seconds and memory first, then what the frames look like.
 //   bench.mjs long time out=DIR              seconds and memory by length, nothing else running
-//   bench.mjs long quality parts=12 out=DIR  measures of src/metrics, shared out to 12 processes, and their tables
-//   bench.mjs long quality part=0/4 out=DIR  one share alone, for processes that are started elsewhere
-//   bench.mjs long merge out=DIR             shares as tables, and contact sheets as PNG
+//   bench.mjs long quality processes=14 cards=1 out=DIR  measures of src/metrics, by several processes on one card or more;
+//                                            the same command goes on where it was
+//   bench.mjs long merge out=DIR             what is known as tables, and contact sheets as PNG
 //   bench.mjs long memory                    GPU memory of a forward pass by length, recorded but not run
-// More: seconds=200 (no new video that would end later), model=DIR, engine=onnx (the CPU), decoder=wasm,
-// frames=33,129, prompts=2, settings="full;coverage, true".
+// More: seconds=200 (no new video that would end later), model=DIR, engine=onnx (the CPU), decoder=wasm (time only),
+// frames=33,129, prompts=2, settings="full;coverage, true", settings=all.
 import { mkdirSync } from "node:fs";
 import { startDawn } from "../../src/cli/dawn_node.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
@@ -14,11 +14,12 @@ import { openOrtInNode } from "../../src/onnx/ort_runtime_node.ts";
 import { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
 import { longVideoMemory } from "./long_video_memory.ts";
-import { mergeParts } from "./long_video_merge.ts";
-import { measureInParts, measurePart } from "./long_video_quality.ts";
+import { tellQuality } from "./long_video_merge.ts";
+import { measureQuality } from "./long_video_quality.ts";
 import { PROMPTS, readStudyModel } from "./long_video_render.ts";
-import { DEFAULT_SETTING, SETTINGS } from "./long_video_settings.ts";
+import { COMPARED, DEFAULT_SETTING, SETTINGS } from "./long_video_settings.ts";
 import { timeLongVideos } from "./long_video_time.ts";
+import { runQualityWorker } from "./long_video_worker.ts";
 import { TimeBox } from "./time_box.ts";
 
 const TIMED = ["full", DEFAULT_SETTING, "coverage, vrpr"];
@@ -42,9 +43,12 @@ export async function longVideos(args: readonly string[]): Promise<void> {
     });
   const model = await readStudyModel(source);
   const box = new TimeBox(Number(value("seconds", "Infinity")));
+  const compared = value("settings", "") === "all" ? SETTINGS.map(({ name }) => name) : namesOr(COMPARED);
   switch (mode) {
+    case "worker":
+      return await runQualityWorker(rest);
     case "merge":
-      return await mergeParts(out, model);
+      return await tellQuality(out, model, compared);
     case "memory":
       return console.table(await longVideoMemory(source, { lengths, names: namesOr(TIMED) }));
     case "time": {
@@ -55,15 +59,18 @@ export async function longVideos(args: readonly string[]): Promise<void> {
       return await pipeline.dispose();
     }
     case "quality": {
-      const parts = Number(value("parts", "0"));
-      const others = rest.filter((arg) => !arg.startsWith("parts=")); // what starts processes must not be handed on
-      if (parts > 0) return await measureInParts(others, { parts, out, model });
-      const [part = 0, of = 1] = value("part", "0/1").split("/").map(Number);
-      const pipeline = await open();
-      const names = namesOr(SETTINGS.map(({ name }) => name));
-      const prompts = Number(value("prompts", String(PROMPTS.length)));
-      await measurePart(pipeline, model, { out, lengths, names, prompts, box, part, parts: of });
-      return await pipeline.dispose();
+      await measureQuality({
+        out,
+        model: value("model", "models/weft-nano"),
+        engine: value("engine", "webgpu"),
+        processes: Number(value("processes", "14")),
+        cards: Number(value("cards", "1")),
+        lengths,
+        names: compared,
+        prompts: Number(value("prompts", String(PROMPTS.length))),
+        box,
+      });
+      return await tellQuality(out, model, compared);
     }
     default:
       throw new Error(`There is no "long ${mode}": there are time, quality, merge and memory.`);

@@ -1,10 +1,11 @@
-// The long-video study's parts as tables and pictures. Only prompts that every setting has at a length count, so that
-// settings are compared on the same videos however far the parts came.
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+// The long-video study as tables and pictures. Only prompts that every setting has at a length count, so that settings
+// are compared on the same videos however far the study came.
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { anchorCoverage } from "../../src/attention/frame_sets.ts";
 import { encodePng } from "../../src/video/png_image.ts";
-import type { QualityRow } from "./long_video_quality.ts";
+import { readRows } from "./long_video_quality.ts";
+import type { QualityRow } from "./long_video_worker.ts";
 import type { StudyModel } from "./long_video_render.ts";
 import { DEFAULT_SETTING, SETTINGS } from "./long_video_settings.ts";
 import { composeSheet } from "./thumbnails.ts";
@@ -18,13 +19,15 @@ const BETTER: Readonly<Record<string, "more" | "less" | number>> = {
   sharpnessKept: 1,
 };
 
-/** Prints what `part_*.json` in a folder have together; writes `rows.json` and, of the first prompt, `sheet_FRAMES.png`. */
-export async function mergeParts(folder: string, model: StudyModel): Promise<void> {
-  const rows = readdirSync(folder)
-    .filter((name) => /^part_\d+\.json$/.test(name))
-    .flatMap((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as QualityRow[]);
+/** Prints what a folder knows of some settings; writes `rows.json` and, of the first prompt, `sheet_FRAMES.png`. */
+export async function tellQuality(
+  folder: string,
+  model: StudyModel,
+  settings: readonly string[],
+): Promise<void> {
+  const rows = readRows(folder).filter(({ setting }) => settings.includes(setting));
   const lengths = [...new Set(rows.map(({ frames }) => frames))].sort((a, b) => a - b);
-  const names = SETTINGS.map(({ name }) => name).filter((name) => rows.some((row) => row.setting === name));
+  const names = settings.filter((name) => rows.some((row) => row.setting === name));
   for (const frames of lengths) {
     const ofLength = rows.filter((row) => row.frames === frames);
     const prompts = completePrompts(ofLength, names);
@@ -34,7 +37,7 @@ export async function mergeParts(folder: string, model: StudyModel): Promise<voi
     );
     if (prompts.length > 0) console.table(tableOf(compared, names));
     const strips = names.flatMap(
-      (name) => ofLength.find((row) => row.setting === name && row.prompt === 0)?.thumbnails ?? [],
+      (name) => ofLength.find((row) => row.setting === name && row.prompt === 0)?.thumbnails || [],
     );
     if (strips.length > 0)
       writeFileSync(join(folder, `sheet_${frames}.png`), await encodePng(composeSheet(strips)));

@@ -1,114 +1,144 @@
 // The measures of the long-video study. All settings at all lengths with the first prompt, then with the second: wherever
-// the time ends, what there is can be compared. Several processes share the work, since measuring keeps a core busy
+// the time ends, what there is can be compared. A farm of processes shares the work, since measuring keeps a core busy
 // while the GPU waits.
-import { spawn } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { WanPipeline } from "../../src/pipelines/wan_pipeline.ts";
-import { openJudge } from "./judge.ts";
-import { mergeParts } from "./long_video_merge.ts";
-import { denoiseStudy, measureStudy, type StudyMeasures, type StudyModel } from "./long_video_render.ts";
-import { settingByName } from "./long_video_settings.ts";
+import type { QualityRow, QualityTask } from "./long_video_worker.ts";
+import { type FarmJob, ProcessFarm } from "./process_farm.ts";
 import type { TimeBox } from "./time_box.ts";
-
-/** One rendered and measured video. */
-export interface QualityRow extends Omit<StudyMeasures, "seconds"> {
-  readonly setting: string;
-  readonly frames: number;
-  readonly prompt: number;
-  readonly seconds: StudyMeasures["seconds"] & { readonly denoise: number };
-}
 
 /** How much to measure. */
 export interface QualityOptions {
-  /** Folder of the parts' files. */
+  /** Folder of `quality.jsonl`, which remembers every video: what it holds is not made again. */
   readonly out: string;
+  readonly model: string;
+  readonly engine: string;
+  readonly processes: number;
+  readonly cards: number;
   readonly lengths: readonly number[];
   readonly names: readonly string[];
   readonly prompts: number;
   readonly box: TimeBox;
 }
 
-interface NamedJob {
-  readonly name: string;
-  readonly frames: number;
-  readonly prompt: number;
-}
-
-/** Parts are written again this often while they run, as one table. */
-const MERGE_SECONDS = 30;
-
-/** Measures one of `parts` equal shares, into `part_I.json`. */
-export async function measurePart(
-  pipeline: WanPipeline,
-  model: StudyModel,
-  { part, parts, ...options }: QualityOptions & { part: number; parts: number },
-): Promise<void> {
-  const { out, box } = options;
-  const judge = await openJudge(pipeline.files);
-  const rows: QualityRow[] = [];
-  let [slowest, leftOut] = [0, 0];
-  for (const { name, frames, prompt } of shareOf(allJobs(options), part, parts)) {
-    if (!box.fits(frames * slowest)) {
-      leftOut++;
-      continue;
-    }
-    const started = performance.now();
-    const { latents, seconds } = await denoiseStudy(pipeline, model, {
-      setting: settingByName(name),
-      frames,
-      prompt,
+/** Measures what the folder lacks until it is complete or the time is over. */
+export async function measureQuality(options: QualityOptions): Promise<void> {
+  const known = new Set(readRows(options.out).map(keyOf));
+  const jobs = allJobs(options).filter((task) => !known.has(keyOf(task)));
+  console.log(`${known.size} videos are known, ${jobs.length} are to be made.`);
+  if (jobs.length === 0) return;
+  await new Promise<void>((resolve, reject) => {
+    const queue = new JobQueue(options, jobs, () => {
+      farm.close();
+      resolve();
     });
-    const found = await measureStudy(pipeline, latents, { frames, prompt, judge });
-    const row = { ...found, setting: name, frames, prompt, seconds: { ...found.seconds, denoise: seconds } };
-    rows.push(row);
-    const pace = (performance.now() - started) / 1000 / frames;
-    slowest = rows.length === 1 ? pace : Math.max(0.9 * slowest, pace); // the first one compiles
-    writeFileSync(join(out, `part_${part}.json`), JSON.stringify(rows));
-    console.log(JSON.stringify({ ...row, thumbnails: undefined }));
-  }
-  if (leftOut > 0) console.log(`Part ${part}: the time is over, ${leftOut} videos are left out.`);
-}
-
-/** Starts `parts` processes of this program, each with `args` (without `parts=`) and its part, and merges what they write. */
-export async function measureInParts(
-  args: readonly string[],
-  { parts, out, model }: { parts: number; out: string; model: StudyModel },
-): Promise<void> {
-  const [, program = ""] = process.argv;
-  const runs = Array.from({ length: parts }, (_, part) => {
-    rmSync(join(out, `part_${part}.json`), { force: true }); // of an earlier run
-    const child = spawn(process.execPath, [program, "long", "quality", ...args, `part=${part}/${parts}`], {
-      stdio: "inherit",
+    const farm = new ProcessFarm<QualityTask, QualityRow | null>({
+      args: ["long", "worker", options.model, options.engine],
+      processes: Math.min(options.processes, jobs.length),
+      cards: options.cards,
+      warmUp: options.engine === "onnx" ? [] : warmUp(options.lengths),
+      next: () => queue.next(),
+      onEnd: reject,
     });
-    return new Promise<void>((resolve) => {
-      child.on("error", (error) => console.log(`Part ${part} did not start: ${error.message}`));
-      child.on("close", (code) => {
-        if (code !== 0) console.log(`Part ${part} ended with code ${code}.`);
-        resolve();
-      });
-    });
+    farm.start();
   });
-  const timer = setInterval(() => void mergeParts(out, model), MERGE_SECONDS * 1000);
-  await Promise.all(runs);
-  clearInterval(timer);
-  await mergeParts(out, model);
 }
 
-/** By prompt, then the longest first, so that shares come out even. */
-function allJobs({ lengths, names, prompts }: QualityOptions): NamedJob[] {
+/** The videos of a folder. */
+export function readRows(folder: string): QualityRow[] {
+  const file = fileOf(folder);
+  if (!existsSync(file)) return [];
+  return readFileSync(file, "utf8").split("\n").flatMap(parseLine);
+}
+
+function fileOf(folder: string): string {
+  return join(folder, "quality.jsonl");
+}
+
+/** Nothing for the rest of a line that a killed process left. */
+function parseLine(line: string): QualityRow[] {
+  try {
+    return [JSON.parse(line) as QualityRow];
+  } catch {
+    return [];
+  }
+}
+
+function keyOf({ setting, frames, prompt }: QualityTask): string {
+  return `${setting} ${frames} ${prompt}`;
+}
+
+/** By prompt, then the longest first, so that processes end together. */
+function allJobs({ lengths, names, prompts }: QualityOptions): QualityTask[] {
   const longestFirst = lengths.toSorted((a, b) => b - a);
   return Array.from({ length: prompts }, (_, prompt) =>
-    longestFirst.flatMap((frames) => names.map((name) => ({ name, frames, prompt }))),
+    longestFirst.flatMap((frames) => names.map((setting) => ({ setting, frames, prompt }))),
   ).flat();
 }
 
-/** Every job in turn goes to the share with the fewest frames so far. */
-function shareOf(jobs: readonly NamedJob[], part: number, parts: number): NamedJob[] {
-  const loads = Array.from({ length: parts }, () => 0);
-  return jobs.filter(({ frames }) => {
-    const least = loads.indexOf(Math.min(...loads));
-    loads[least] = (loads[least] ?? 0) + frames;
-    return least === part;
+/** The kernels of a pass over everything, and of those in pieces with keys at positions of their own. */
+function warmUp(lengths: readonly number[]): QualityTask[] {
+  const few = Math.min(...lengths, 257);
+  const [everything, pieces] = ["full", "coverage, vrpr"];
+  const warm = (setting: string, frames: number): QualityTask => ({
+    setting,
+    frames,
+    prompt: 0,
+    isWarmUp: true,
   });
+  return [warm(everything, few), warm(pieces, few), warm(pieces, Math.min(Math.max(...lengths), 257))];
+}
+
+/** Seconds a frame before the first video is known. */
+const FIRST_PACE = 0.05;
+/** Rows without pictures, except those of the first prompt, of which sheets are made. */
+const SHOWN_PROMPT = 0;
+
+/** Gives out the jobs that still end in time, and keeps what comes back. */
+class JobQueue {
+  readonly #options: QualityOptions;
+  readonly #jobs: QualityTask[];
+  readonly #onEmpty: () => void;
+  #running = 0;
+  #pace = FIRST_PACE;
+
+  constructor(options: QualityOptions, jobs: QualityTask[], onEmpty: () => void) {
+    this.#options = options;
+    this.#jobs = jobs;
+    this.#onEmpty = onEmpty;
+  }
+
+  next(): FarmJob<QualityTask, QualityRow | null> | undefined {
+    const index = this.#jobs.findIndex(({ frames }) => this.#options.box.fits(frames * this.#pace));
+    const [task] = index < 0 ? [] : this.#jobs.splice(index, 1);
+    if (task === undefined) {
+      if (this.#running === 0) this.#end();
+      return undefined;
+    }
+    this.#running++;
+    const started = performance.now();
+    return {
+      task,
+      done: (row) => {
+        this.#running--;
+        this.#pace = Math.max(0.95 * this.#pace, (performance.now() - started) / 1000 / task.frames);
+        if (row) this.#keep(row);
+      },
+      failed: (error) => {
+        this.#running--;
+        console.error(`${keyOf(task)}: ${error.message}`);
+      },
+    };
+  }
+
+  #keep(row: QualityRow): void {
+    const kept = row.prompt === SHOWN_PROMPT ? row : { ...row, thumbnails: "" };
+    appendFileSync(fileOf(this.#options.out), `${JSON.stringify(kept)}\n`);
+  }
+
+  #end(): void {
+    const { length } = this.#jobs;
+    if (length > 0) console.log(`The time is over, ${length} videos are left out.`);
+    this.#onEmpty();
+  }
 }

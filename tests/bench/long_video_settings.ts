@@ -66,6 +66,12 @@ export const SETTINGS: readonly Setting[] = [
   },
 ];
 
+/** What the study compares unless it is told otherwise: full attention, and dual-scope with every anchor and position rule. */
+export const COMPARED: readonly string[] = [
+  "full",
+  ...ANCHOR_RULES.flatMap((anchorRule) => POSITION_NAMES.map((name) => `${anchorRule}, ${name}`)),
+];
+
 /** The setting that "dual-scope" stands for. */
 export const DEFAULT_SETTING = `${DUAL_SCOPE_RULES.anchorRule}, ${DUAL_SCOPE_RULES.positions}`;
 

@@ -23,7 +23,7 @@ export interface Study {
 export const STUDIES: readonly Study[] = [
   {
     name: "long",
-    usage: "time|quality|memory|merge [out=DIR] [parts=12] [seconds=200] [engine=onnx]",
+    usage: "time|quality|memory|merge [out=DIR] [processes=14] [cards=1] [seconds=200] [engine=onnx]",
     description: "weft-nano far beyond its trained length, by attention and positions (long_video.ts)",
     run: longVideos,
   },
