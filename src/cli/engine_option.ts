@@ -28,6 +28,17 @@ export function engineOf(wish: EngineWish, options: Partial<GpuOptions>): Engine
   return "webgpu";
 }
 
+/** Refuses `--no-tuning` where kernels are never tuned. Throws `InputError`. */
+export function checkTuning({ tuning, host, engine }: Pick<RenderRun, "tuning" | "host" | "engine">): void {
+  if (tuning) return;
+  if (host === "chromium") {
+    throw new InputError("--no-tuning cannot be used with --host chromium, whose kernels are never tuned.");
+  }
+  if (engine === "onnx") {
+    throw new InputError("--no-tuning cannot be used with --engine onnx, which computes on the CPU.");
+  }
+}
+
 /**
  * Opens what the wish comes to. "auto" takes a hardware adapter, and the CPU where there is none.
  *

@@ -12,6 +12,7 @@ import { deviceName } from "../pipelines/render_metadata.ts";
 import { type EngineHost, openComputeHost } from "./engine_option.ts";
 import { adapterReport } from "./json_report.ts";
 import { VERSION } from "./package_files.ts";
+import { readTuning, type StoredTuning } from "./tuning_cache.ts";
 
 /** Adds the command to the program. */
 export function addInfoCommand(program: Command): void {
@@ -32,9 +33,11 @@ export function addInfoCommand(program: Command): void {
         return;
       }
       const compute = await describeHost(host);
-      const report = { versions: versions(), computeEngine: compute.name, adapter: adapterReport(compute) };
+      const tuning = await tuningReport(host, compute);
+      const adapter = adapterReport(compute);
+      const report = { versions: versions(), computeEngine: compute.name, adapter, tuning };
       process.stdout.write(
-        json ? `${JSON.stringify(report, null, 2)}\n` : describe(report.versions, compute),
+        json ? `${JSON.stringify(report, null, 2)}\n` : describe(report.versions, compute, tuning),
       );
     });
 }
@@ -46,6 +49,34 @@ async function describeHost(host: EngineHost): Promise<EngineDescription> {
   return { name: "webgpu", capabilities: readCapabilities(await requestAdapter(host.gpu)) };
 }
 
+/** What `weft tune` has found on this adapter; null where it has nothing to find. */
+interface TuningReport {
+  readonly state: StoredTuning["state"];
+  readonly date: string | null;
+  /** Problems that were timed, and how many of them take another tile than the default. */
+  readonly problems: number;
+  readonly changed: number;
+}
+
+async function tuningReport(host: EngineHost, compute: EngineDescription): Promise<TuningReport | null> {
+  if (host.type !== "webgpu" || (compute.name === "webgpu" && compute.capabilities.software)) return null;
+  const { state, file } = await readTuning(await requestAdapter(host.gpu));
+  const results = file?.results ?? [];
+  const changed = results.filter(({ speedUp }) => speedUp > 1).length;
+  return { state, date: file?.date ?? null, problems: results.length, changed };
+}
+
+function tuningWords({ state, date, problems, changed }: TuningReport): string {
+  switch (state) {
+    case "none":
+      return "not yet (weft tune)";
+    case "outdated":
+      return "by another version, so not used (weft tune)";
+    case "tuned":
+      return `${date?.slice(0, 10)}: other tiles for ${changed} of ${problems} (weft tune --show)`;
+  }
+}
+
 function versions(): Readonly<Record<string, string>> {
   return {
     weft: VERSION,
@@ -55,12 +86,17 @@ function versions(): Readonly<Record<string, string>> {
   };
 }
 
-function describe(found: Readonly<Record<string, string>>, compute: EngineDescription): string {
+function describe(
+  found: Readonly<Record<string, string>>,
+  compute: EngineDescription,
+  tuning: TuningReport | null,
+): string {
   const rows: [string, string][] = [
     ...Object.entries(found),
     ["engine", compute.name],
     ["adapter", deviceName(compute)],
     ...(compute.name === "webgpu" ? adapterRows(compute.capabilities) : []),
+    ...(tuning === null ? [] : [["tuned", tuningWords(tuning)] satisfies [string, string]]),
   ];
   const wide = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${name.padEnd(wide)}  ${value}\n`).join("");

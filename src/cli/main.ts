@@ -15,6 +15,7 @@ import { addRenderCommand } from "./render_command.ts";
 import { addSearchHeadsCommand } from "./search_heads_command.ts";
 import { addSearchMasksCommand } from "./search_masks_command.ts";
 import { addServeCommand } from "./serve_command.ts";
+import { addTuneCommand } from "./tune_command.ts";
 import { addWorkerCommand } from "./worker_command.ts";
 
 function createProgram(): Command {
@@ -29,6 +30,7 @@ function createProgram(): Command {
   addSearchMasksCommand(program);
   addSearchHeadsCommand(program);
   addInfoCommand(program);
+  addTuneCommand(program);
   addServeCommand(program);
   addQuantizeCommand(program);
   addWorkerCommand(program);

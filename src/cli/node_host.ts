@@ -12,6 +12,7 @@ import { decoderFile, modelSource } from "./render_plan.ts";
 import { arithmeticOf, type RenderRequest } from "./render_request.ts";
 import type { RunHost } from "./render_run.ts";
 import { RenderTrace } from "./render_trace.ts";
+import { tunedTiles } from "./tuning_cache.ts";
 import { WorkersRun } from "./workers_option.ts";
 
 /** Opens the model and what computes it; weights are loaded when the first job needs them. */
@@ -70,7 +71,8 @@ async function openPipeline(
   const { run } = request;
   const openGpu = async (gpu: GPU): Promise<Gpu> => {
     const profile = run.profile || trace !== undefined;
-    const opened = await Gpu.open({ gpu, memoryCapBytes: run.maxMemory, profile });
+    const tiles = run.tuning ? await tunedTiles(gpu) : [];
+    const opened = await Gpu.open({ gpu, memoryCapBytes: run.maxMemory, profile, tiles });
     trace?.watch(opened);
     return opened;
   };

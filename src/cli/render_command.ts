@@ -7,7 +7,7 @@ import { ENGINE_WISHES } from "../pipelines/engine.ts";
 import { readBatch } from "./batch_file.ts";
 import { openChromiumHost } from "./chromium_host.ts";
 import { requireFolderOf } from "./atomic_file.ts";
-import { openComputeHost } from "./engine_option.ts";
+import { checkTuning, openComputeHost } from "./engine_option.ts";
 import { withInterrupt } from "./interrupt.ts";
 import { modelOption } from "./model_option.ts";
 import { openNodeHost } from "./node_host.ts";
@@ -50,6 +50,7 @@ export function addRenderCommand(program: Command): void {
     const request = await requestOf(prompts, flags);
     await checkRequest(request);
     checkWorkers(request.run);
+    checkTuning(request.run);
     if (request.run.trace !== undefined) await requireFolderOf(request.run.trace);
     if (request.run.host === "chromium") {
       await withInterrupt(async (signal) =>
@@ -153,6 +154,7 @@ function addRunOptions(command: Command): void {
       ]),
     )
     .option("--max-memory <size>", 'most GPU memory to use, such as "8GiB"', byteSize)
+    .option("--no-tuning", "the kernels' default tiles, whatever weft tune has found on this adapter")
     .option("--profile", "GPU time by kernel, and how near to the device's peaks it comes")
     .option(
       "--trace <file>",
@@ -175,6 +177,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     weights,
     arithmetic,
     maxMemory,
+    tuning,
     preview,
     json,
     quiet,
@@ -197,6 +200,7 @@ export async function requestOf(prompts: readonly string[], flags: RenderFlags):
     weights,
     arithmetic,
     maxMemory,
+    tuning: tuning ?? true,
     ...workersWish({ workers, tabs, exchange, guidanceWorkers, stale }),
     trace,
     preview: preview ?? false,

@@ -70,6 +70,8 @@ export interface RenderRun {
   readonly weights?: "stored" | "f32" | "f16" | "int8" | undefined;
   readonly arithmetic?: NumberType | undefined;
   readonly maxMemory?: number | undefined;
+  /** Use what `weft tune` found on this adapter. */
+  readonly tuning: boolean;
   /** Denoise on worker processes. */
   readonly workers?: WorkersWish | undefined;
   /** Compute in tabs of the browser. */

@@ -72,7 +72,7 @@ function jobOf(run: RenderRun, rest: Omit<WorkerJob, keyof WorkerModel>): Worker
 }
 
 /** The model as another process of this host finds it. */
-export function modelOf({ model, vae, weights, arithmetic, maxMemory }: RenderRun): WorkerModel {
+export function modelOf({ model, vae, weights, arithmetic, maxMemory, tuning }: RenderRun): WorkerModel {
   const files = { model: isUrl(model) ? model : resolve(model), vae: vae && resolve(vae) };
-  return { ...files, weights, arithmetic, maxMemory };
+  return { ...files, weights, arithmetic, maxMemory, tuning };
 }

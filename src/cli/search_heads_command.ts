@@ -8,7 +8,6 @@ import { openScorer } from "../onnx/scorer.ts";
 import { DEFAULT_SOFTNESS } from "../guiders/head_selection.ts";
 import { ENGINE_WISHES, type EngineWish } from "../pipelines/engine.ts";
 import { WanPipeline } from "../pipelines/wan_pipeline.ts";
-import { Gpu } from "../gpu/gpu.ts";
 import { readableJson } from "../util/readable_json.ts";
 import { requireFolderOf, writeFileAtomically } from "./atomic_file.ts";
 import { type EngineHost, openComputeHost } from "./engine_option.ts";
@@ -22,6 +21,7 @@ import { anyNumber, wholeNumber } from "./option_values.ts";
 import { createProgressLine } from "./progress_line.ts";
 import { decoderFile, modelSource } from "./render_plan.ts";
 import { promptsArgument } from "./search_prompts.ts";
+import { openTunedGpu } from "./tuning_cache.ts";
 
 /** Options of the command line. */
 export interface HeadSearchFlags {
@@ -146,7 +146,7 @@ async function search({ prompts, flags, host, signal }: SearchJob): Promise<void
   const progress = createProgressLine(process.stderr, { quiet: flags.quiet ?? false });
   const pipeline = await WanPipeline.open({
     source: modelSource(flags.model),
-    openGpu: host.type === "webgpu" ? () => Gpu.open({ gpu: host.gpu }) : undefined,
+    openGpu: host.type === "webgpu" ? () => openTunedGpu(host.gpu) : undefined,
     openOrt: openOrtInNode,
     decoder: decoderFile(flags.vae),
     signal,

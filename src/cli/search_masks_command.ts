@@ -5,7 +5,7 @@ import { chooseMasks, type LayerMasks, planOfMasks } from "../attention/mask_cho
 import type { MaskCandidate } from "../attention/mask_candidates.ts";
 import type { WanTransformerConfig } from "../dit/transformer_config.ts";
 import { InputError } from "../errors.ts";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Gpu } from "../gpu/gpu.ts";
 import { openOrtInNode } from "../onnx/ort_runtime_node.ts";
 import { candidatesFor, measureMasks, stateKey } from "../pipelines/mask_search.ts";
 import { readTransformerConfig } from "../pipelines/model_files.ts";
@@ -28,6 +28,7 @@ import { anyNumber, byteSize, wholeNumber } from "./option_values.ts";
 import { createProgressLine } from "./progress_line.ts";
 import { modelSource } from "./render_plan.ts";
 import { promptsArgument, searchRender, type SearchVideoFlags } from "./search_prompts.ts";
+import { openTunedGpu } from "./tuning_cache.ts";
 
 interface SearchFlags extends SearchVideoFlags {
   readonly model: string;
@@ -100,7 +101,7 @@ interface SearchJob {
 
 async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<void> {
   const progress = createProgressLine(process.stderr, { quiet: flags.quiet ?? false });
-  const gpu = await Gpu.open({ gpu: webgpu, memoryCapBytes: flags.maxMemory });
+  const gpu = await openTunedGpu(webgpu, flags.maxMemory);
   const pipeline = await openPipeline(gpu, { prompts, flags, webgpu, signal });
   try {
     const renders = prompts.map((prompt, index) =>
@@ -152,7 +153,7 @@ async function search({ prompts, flags, webgpu, signal }: SearchJob): Promise<vo
 
 /** A software GPU renders slower than onnxruntime: then only the masks are measured on it. */
 async function openPipeline(gpu: Gpu, { flags, webgpu, signal }: SearchJob): Promise<WanPipeline> {
-  const openGpu = (): Promise<Gpu> => Gpu.open({ gpu: webgpu, memoryCapBytes: flags.maxMemory });
+  const openGpu = (): Promise<Gpu> => openTunedGpu(webgpu, flags.maxMemory);
   return await WanPipeline.open({
     source: modelSource(flags.model),
     openGpu: gpu.capabilities.software ? undefined : openGpu,

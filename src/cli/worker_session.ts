@@ -11,6 +11,7 @@ import { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { createNodeFfmpeg } from "../video/ffmpeg_node.ts";
 import type { FfmpegRuntime } from "../video/ffmpeg_runtime.ts";
 import { decoderFile, modelSource } from "./render_plan.ts";
+import { tunedTiles } from "./tuning_cache.ts";
 
 /** What a worker computes on. */
 export type WorkerHost =
@@ -51,8 +52,7 @@ export class WorkerSession {
     const host = this.#host;
     this.#pipeline ??= WanPipeline.open({
       source: modelSource(job.model),
-      openGpu:
-        host.type === "webgpu" ? () => Gpu.open({ gpu: host.gpu, memoryCapBytes: job.maxMemory }) : undefined,
+      openGpu: host.type === "webgpu" ? () => openGpu(host.gpu, job) : undefined,
       openOrt: (target) =>
         openOrtInNode(
           host.type === "webgpu" || target.provider !== "wasm"
@@ -65,4 +65,9 @@ export class WorkerSession {
     });
     return this.#pipeline;
   }
+}
+
+async function openGpu(gpu: GPU, { maxMemory, tuning }: WorkerModel): Promise<Gpu> {
+  const tiles = tuning === false ? [] : await tunedTiles(gpu);
+  return await Gpu.open({ gpu, memoryCapBytes: maxMemory, tiles });
 }

@@ -5,6 +5,7 @@ import { BufferPool } from "./buffer_pool.ts";
 import { type Capabilities, readCapabilities, WANTED_FEATURES } from "./capabilities.ts";
 import { PipelineCache } from "./pipeline_cache.ts";
 import { Profiler } from "./profiler.ts";
+import type { TileChoice } from "./tile_choices.ts";
 
 /** Time within which a lost device says so. */
 const LOSS_DELAY_MS = 50;
@@ -17,6 +18,8 @@ export interface GpuOptions {
   readonly memoryCapBytes?: number | undefined;
   /** Time every dispatch (needs timestamp queries); default no. */
   readonly profile?: boolean | undefined;
+  /** What `weft tune` found to be fastest on this adapter; default every op's own tiles. */
+  readonly tiles?: readonly TileChoice[] | undefined;
 }
 
 /** An opened device and what belongs to it. */
@@ -26,6 +29,7 @@ export class Gpu {
   readonly pipelines: PipelineCache;
   readonly memory: BufferPool;
   readonly profiler: Profiler | undefined;
+  readonly tiles: readonly TileChoice[];
   /** Resolves when the device is lost for another reason than `dispose`. */
   readonly lost: Promise<DeviceLostError>;
   #lostError: DeviceLostError | undefined;
@@ -36,6 +40,7 @@ export class Gpu {
     this.capabilities = capabilities;
     this.pipelines = new PipelineCache(device);
     this.memory = new BufferPool(device, options.memoryCapBytes ?? defaultMemoryCap(capabilities));
+    this.tiles = options.tiles ?? [];
     this.profiler = options.profile === true && capabilities.timestamps ? new Profiler(device) : undefined;
     this.lost = new Promise((resolve) => {
       void device.lost.then(({ message }) => {

@@ -32,7 +32,10 @@ export function kernelVariant(kernel: Kernel, variant: ShaderVariant): KernelVar
   return created;
 }
 
-function variantKey(stem: string, { constants, imports = {}, enables = [] }: ShaderVariant): string {
-  const parts = Object.entries({ ...imports, ...constants }).map(([name, value]) => `${name}=${value}`);
+function variantKey(stem: string, variant: ShaderVariant): string {
+  const { constants, imports = {}, settings = {}, enables = [] } = variant;
+  const parts = Object.entries({ ...imports, ...constants, ...settings }).map(
+    ([name, value]) => `${name}=${value}`,
+  );
   return `${stem}[${[...parts, ...enables].join(",")}]`;
 }

@@ -10,6 +10,8 @@ export interface ShaderVariant {
   readonly constants: ShaderConstants;
   /** What `<name>` stands for in `#import shared/weight_<storage>`: the ways an operand may be stored. */
   readonly imports?: Readonly<Record<string, string>>;
+  /** Other values for constants of the file's own, `const NAME = …u;`: what a candidate tile changes. */
+  readonly settings?: Readonly<Record<string, number>>;
   /** WGSL `enable` extensions, for instance "f16". */
   readonly enables?: readonly string[];
 }
@@ -29,7 +31,17 @@ export function expandShader(
 ): string {
   const imported = new Set<string>();
   const body = resolveImports(source, { choices: variant.imports ?? {}, library, imported });
-  return header(variant) + repeatBlocks(body.split("\n"), variant.constants).join("\n");
+  const text = changeConstants(body, variant.settings ?? {});
+  return header(variant) + repeatBlocks(text.split("\n"), variant.constants).join("\n");
+}
+
+function changeConstants(source: string, settings: Readonly<Record<string, number>>): string {
+  return Object.entries(settings).reduce((text, [name, value]) => {
+    const declaration = new RegExp(`^const ${name} = \\d+u;`, "m");
+    if (!declaration.test(text))
+      throw new Error(`Cannot set ${name}: the kernel has no line "const ${name} = …u;".`);
+    return text.replace(declaration, `const ${name} = ${value}u;`);
+  }, source);
 }
 
 function header({ constants, enables = [] }: ShaderVariant): string {

@@ -3,7 +3,8 @@
 import { WeightsError } from "../errors.ts";
 import type { Capabilities } from "../gpu/capabilities.ts";
 import type { Recorder } from "../gpu/recorder.ts";
-import type { LinearWeights } from "../tensor/linear_weights.ts";
+import type { TileWork } from "../gpu/tile_choices.ts";
+import type { LinearStorage, LinearWeights } from "../tensor/linear_weights.ts";
 import {
   binding,
   type DType,
@@ -18,10 +19,18 @@ import { ACTIVATIONS, type Activation } from "./activation.ts";
 import { linearDirect } from "./linear_direct.ts";
 import { fitsF16, linearF16 } from "./linear_f16.ts";
 import { fitsSubgroupMatrix, linearSubgroupMatrix } from "./linear_subgroup_matrix.ts";
-import { type LinearSize, type LinearVariant, tileVariant } from "./linear_variant.ts";
+import { linearOuter } from "./linear_outer.ts";
+import {
+  type LinearCandidate,
+  type LinearSize,
+  type LinearTile,
+  linearTiles,
+  threadTile,
+} from "./linear_variant.ts";
 import { hasInt8MatrixUnits, hasMatrixUnits } from "./matrix_units.ts";
 import { requireRow } from "./operand_checks.ts";
 import { quantizeRows } from "./quantize_rows.ts";
+import { pickTile, type Tiles } from "./tile.ts";
 
 /** What may vary from call to call. */
 export interface LinearOptions {
@@ -35,8 +44,13 @@ export interface LinearOptions {
    * "subgroup_matrix" where the adapter has matrix units and the sizes suit them, else "f16" where k is a multiple of 8.
    * Weights "int8_rows" are only for "subgroup_matrix", which then rounds x to int8, too, each row to a scale of its own.
    */
-  readonly variant?: keyof typeof VARIANTS;
+  readonly variant?: LinearVariant;
+  /** Which of the kernel's tiles; default the one chosen on this device, else the first. */
+  readonly tile?: string | undefined;
 }
+
+/** The kernels of a linear layer; each has a list of tiles. */
+export type LinearVariant = keyof typeof VARIANTS;
 
 const KERNEL = { stem: "linear", source };
 
@@ -76,17 +90,28 @@ export function linear(
   requireRow("linear", bias, { columns: n });
   const out = temporaryTensor(recorder, { label, dtype, shape: [...x.shape.slice(0, -1), n] });
   const { capabilities } = recorder.gpu;
-  const variant = options.variant ?? defaultVariant(capabilities, x, weights);
+  const variant =
+    options.variant ?? usualLinearVariant(capabilities, x.dtype, { n, k, storage: weight.storage });
   if (weight.storage === "int8_rows" && variant !== "subgroup_matrix") {
     throw new Error(`Cannot record linear ${variant}: ${label} is stored for int8 matrix units only.`);
   }
-  const { kernel, constants, enables = [], workgroups } = VARIANTS[variant]({ m, n, k }, capabilities);
+  const size = { m, n, k };
+  const tile = pickTile(VARIANTS[variant](size, capabilities), recorder.gpu, {
+    ...linearTileWork({ variant, dtype: x.dtype, storage: weight.storage }, size),
+    name: options.tile,
+  });
+  const { kernel, workgroups } = tile;
   const { buffers, release } = operandBuffers(recorder, x, weights);
   recorder.dispatch({
     kernel,
-    constants: { elem: x.dtype, out_elem: dtype, ACTIVATION: ACTIVATIONS[activation], ...constants },
-    imports: { storage: weight.storage, operands: weight.storage === "int8_rows" ? "int8" : "f16" },
-    enables: enables.length === 0 && (x.dtype === "f16" || dtype === "f16") ? ["f16"] : enables,
+    constants: { elem: x.dtype, out_elem: dtype, ACTIVATION: ACTIVATIONS[activation], ...tile.constants },
+    imports: {
+      storage: weight.storage,
+      operands: weight.storage === "int8_rows" ? "int8" : "f16",
+      ...tile.imports,
+    },
+    settings: tile.settings ?? {},
+    enables: tile.enables ?? (x.dtype === "f16" || dtype === "f16" ? ["f16"] : []),
     params: { m, n, k },
     buffers: { ...buffers, bias: binding(bias), out: binding(out), weight: binding(weight.data) },
     workgroups,
@@ -95,6 +120,23 @@ export function linear(
   });
   release();
   return out;
+}
+
+/** The tiles of a kernel for a size of layer, those that the adapter can run; the default first. */
+export function tilesOfLinear(
+  variant: LinearVariant,
+  size: LinearSize,
+  capabilities: Capabilities,
+): Tiles<LinearTile> {
+  return VARIANTS[variant](size, capabilities);
+}
+
+/** What a tile is chosen for: layers that differ in their rows only share a choice. */
+export function linearTileWork(
+  { variant, dtype, storage }: { variant: LinearVariant; dtype: DType; storage: LinearStorage["storage"] },
+  { m, n, k }: LinearSize,
+): TileWork {
+  return { work: `linear ${variant}, ${dtype} x ${storage}, ${n} x ${k}`, rows: m };
 }
 
 /** x and what the storage of the weights adds; int8 operands are made from x first. */
@@ -119,28 +161,40 @@ function operandBuffers(
   }
 }
 
-function defaultVariant(
+/** The kernel that a layer gets on an adapter when nobody asks for another; x of the dtype. */
+export function usualLinearVariant(
   capabilities: Capabilities,
-  { dtype }: Tensor,
-  { n, k, weight }: LinearWeights,
-): keyof typeof VARIANTS {
-  if (weight.storage === "int8_rows") return hasInt8MatrixUnits(capabilities) ? "subgroup_matrix" : "tiled";
+  dtype: DType,
+  { n, k, storage }: { n: number; k: number; storage: LinearStorage["storage"] },
+): LinearVariant {
+  if (storage === "int8_rows") return hasInt8MatrixUnits(capabilities) ? "subgroup_matrix" : "tiled";
   if (capabilities.software) return "direct";
   if (dtype !== "f16") return "tiled";
-  const suits = weight.storage !== "f32" && fitsSubgroupMatrix(n, k) && hasMatrixUnits(capabilities);
+  const suits = storage !== "f32" && fitsSubgroupMatrix(n, k) && hasMatrixUnits(capabilities);
   if (suits) return "subgroup_matrix";
   return fitsF16(k) ? "f16" : "tiled";
 }
 
 /** Tiles of linear.wgsl: big ones re-use operands more, small problems need many workgroups. */
-function linearTiled({ m, n }: LinearSize, { maxWorkgroupBytes }: Capabilities): LinearVariant {
-  return tileVariant(KERNEL, { ...tiledTile(m, n, maxWorkgroupBytes), TILE_K4 }, { m, n, step: TILE_K4 });
+function linearTiled(size: LinearSize, capabilities: Capabilities): Tiles<LinearTile> {
+  const tileOf = (tile: { ROWS: number; COLUMNS: number; TY: number }): LinearCandidate =>
+    threadTile({ kernel: KERNEL, step: TILE_K4, values: 4 }, { ...tile, TILE_K4 }, size);
+  const first = tileOf(defaultTile(size, capabilities)).tile;
+  if (size.m <= 16) return [first];
+  return linearTiles(first, [...TILES.map(tileOf), ...linearOuter(size)], capabilities);
 }
 
-function tiledTile(
-  m: number,
-  n: number,
-  maxWorkgroupBytes: number,
+/** Candidates for more than a few rows. */
+const TILES = [
+  { ROWS: 12, COLUMNS: 2, TY: 8 },
+  { ROWS: 8, COLUMNS: 2, TY: 16 },
+  { ROWS: 8, COLUMNS: 2, TY: 8 },
+  { ROWS: 16, COLUMNS: 2, TY: 4 },
+] as const;
+
+function defaultTile(
+  { m, n }: LinearSize,
+  { maxWorkgroupBytes }: Capabilities,
 ): { ROWS: number; COLUMNS: number; TY: number } {
   if (m <= 16) return { ROWS: 4, COLUMNS: 1, TY: 4 };
   if (m < 1024 || n < 512) return { ROWS: 4, COLUMNS: 1, TY: 16 };

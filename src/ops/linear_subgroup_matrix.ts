@@ -1,22 +1,39 @@
 // The linear kernel of matrix units. `linear` chooses it for f16 operands where the adapter has them.
 
 import source from "../../shaders/linear_subgroup_matrix.wgsl?raw";
-import type { LinearSize, LinearVariant } from "./linear_variant.ts";
+import type { LinearSize, LinearTile } from "./linear_variant.ts";
 import { MATRIX_ENABLES } from "./matrix_units.ts";
+import type { Tiles } from "./tile.ts";
 
 const KERNEL = { stem: "linear_subgroup_matrix", source };
 const TILE = 128;
-/** An even number of steps along k, of f16 (32) and of int8 (64). */
-const TWO_STEPS = 128;
+/** A step along k of int8 operands; one of f16 is half as long. */
+const STEP = 64;
+/** Tiles that a band of workgroups is high, as the kernel has it. */
+const BAND = 8;
 
-/** The variant for an [m, n] result: two steps a turn of its loop where that leaves none over. */
-export function linearSubgroupMatrix({ m, n, k }: LinearSize): LinearVariant {
-  return {
+/** Steps along k in a turn of the loop, and tiles in a band; fragments, stage and subgroups fit each other as they are. */
+const CANDIDATES = [
+  { UNROLL: 1, BAND: 8 },
+  { UNROLL: 2, BAND: 4 },
+  { UNROLL: 2, BAND: 16 },
+  { UNROLL: 4, BAND: 8 },
+  { UNROLL: 4, BAND: 16 },
+] as const;
+
+/** The tiles for an [m, n] result. By default two steps a turn of the loop where that leaves none over. */
+export function linearSubgroupMatrix({ m, n, k }: LinearSize): Tiles<LinearTile> {
+  const tileOf = ({ UNROLL, BAND: band }: { UNROLL: number; BAND: number }): LinearTile => ({
+    name: `${UNROLL} steps, bands of ${band}`,
     kernel: KERNEL,
-    constants: { UNROLL: k % TWO_STEPS === 0 ? 2 : 1 },
+    constants: { UNROLL },
+    ...(band !== BAND && { settings: { BAND: band } }),
     enables: MATRIX_ENABLES,
     workgroups: [Math.ceil(n / TILE), Math.ceil(m / TILE)],
-  };
+  });
+  const first = tileOf({ UNROLL: k % (2 * STEP) === 0 ? 2 : 1, BAND });
+  const others = CANDIDATES.filter(({ UNROLL }) => k % (UNROLL * STEP) === 0).map(tileOf);
+  return [first, ...others.filter(({ name }) => name !== first.name)];
 }
 
 /** Whether a layer's sizes suit the kernel: whole steps of 32 along k, results four at a time. */

@@ -21,6 +21,8 @@ export interface WorkerModel {
   readonly arithmetic?: NumberType | undefined;
   /** Bytes of GPU memory. */
   readonly maxMemory?: number | undefined;
+  /** Whether kernels take the tiles that were found to be fastest on the worker's adapter. @default true */
+  readonly tuning?: boolean | undefined;
 }
 
 /** Whether two are the same model, held in the same way. */
@@ -52,6 +54,7 @@ const modelSchema = v.object({
   weights: v.optional(v.picklist(["stored", "f32", "f16", "int8"])),
   arithmetic: v.optional(v.picklist(["f32", "f16", "int8"])),
   maxMemory: v.optional(v.number()),
+  tuning: v.optional(v.boolean()),
 });
 
 const jobSchema = v.object({

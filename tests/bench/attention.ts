@@ -1,25 +1,20 @@
 // Times dense self-attention at the transformers' shapes in every variant and checks sampled rows in f64.
 // Sparse plans: masks.ts.
-import { freeTileLists, fullTileLists, uploadTileLists } from "../../src/attention/tile_lists.ts";
 import type { Capabilities } from "../../src/gpu/capabilities.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
-import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
 import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { freeTensor, readTensor, type Tensor } from "../../src/tensor/tensor.ts";
+import {
+  attentionFlops,
+  type AttentionKernel,
+  type AttentionShape,
+  prepareAttention,
+} from "../../src/tuning/attention_problem.ts";
+import { readRow } from "../../src/tuning/random_tensor.ts";
 import type { BenchRow } from "./bench_row.ts";
 import type { BenchRun } from "./bench_run.ts";
 import { medianGpuTime } from "./median.ts";
-import { randomTensor, readRow } from "./random_tensor.ts";
-
-/** A video's tokens and a model's heads. */
-export interface AttentionShape {
-  /** Latent frames. */
-  readonly frames: number;
-  readonly tokensPerFrame: number;
-  readonly heads: number;
-  readonly headDim: number;
-}
 
 /** The 1.3B transformer's at 33 and 81 frames of 480 x 832, weft-nano's at 33 of 128 x 128. */
 const SHAPES: readonly AttentionShape[] = [
@@ -37,12 +32,6 @@ export function attentionShapes(tiny: boolean): readonly AttentionShape[] {
 /** Name of the work. */
 export function attentionWork({ frames, tokensPerFrame, heads, headDim }: AttentionShape): string {
   return `attention ${heads}x${headDim}, ${frames * tokensPerFrame} tokens`;
-}
-
-/** A kernel and the type of its operands. */
-export interface AttentionKernel {
-  readonly variant: AttentionVariant;
-  readonly dtype: "f32" | "f16";
 }
 
 /** What the adapter can run, the slowest first. */
@@ -65,45 +54,6 @@ export async function benchAttention(run: BenchRun): Promise<void> {
       }
     }
   });
-}
-
-/** Attention with its operands, ready to be recorded any number of times. */
-export interface PreparedAttention {
-  /** [tokens, heads * headDim], as k and v. */
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
-  /** Records it. */
-  readonly record: (recorder: Recorder) => Tensor;
-  readonly dispose: () => void;
-}
-
-/** Makes random operands for a kernel. */
-export async function prepareAttention(
-  gpu: Gpu,
-  { frames, tokensPerFrame, heads, headDim }: AttentionShape,
-  { variant, dtype }: AttentionKernel,
-): Promise<PreparedAttention> {
-  const shape = [frames * tokensPerFrame, heads * headDim];
-  const random = async (label: string, seed: number): Promise<Tensor> =>
-    await randomTensor(gpu, { label, dtype, shape }, { seed, scale: 1.7 });
-  const [q, k, v] = [await random("q", 1), await random("k", 2), await random("v", 3)];
-  const tiles = uploadTileLists(gpu, fullTileLists(frames, tokensPerFrame), "bench");
-  return {
-    q,
-    k,
-    v,
-    record: (recorder) => {
-      const { out, lse } = attention(recorder, { q, k, v, tiles, heads, variant });
-      recorder.release(lse.buffer);
-      return out;
-    },
-    dispose: () => {
-      for (const tensor of [q, k, v]) freeTensor(gpu, tensor);
-      freeTileLists(gpu, tiles);
-      gpu.memory.trim();
-    },
-  };
 }
 
 async function timeAttention(
@@ -135,11 +85,6 @@ async function timeAttention(
     teraflops: attentionFlops(shape) / milliseconds / 1e9,
     relativeError,
   };
-}
-
-/** Multiplications and additions of both products. */
-export function attentionFlops({ frames, tokensPerFrame, heads, headDim }: AttentionShape): number {
-  return 4 * (frames * tokensPerFrame) ** 2 * heads * headDim;
 }
 
 /** Relative error of `out` against f64, over 6 rows, each of another head. */

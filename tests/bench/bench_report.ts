@@ -34,8 +34,47 @@ export function markdownReport({ machine, tables }: BenchReport): string {
   const { device, date, node, versions, commit } = machine;
   const packages = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   const head = `${device}; Node ${node}, ${packages.join(", ")}; weft ${commit}; ${date}.`;
-  const peers = tables.flatMap(({ rows }) => rows).filter(({ by }) => by !== "weft");
-  return [head, ...tables.map((table) => markdownTable(table, peers))].join("\n\n");
+  const rows = tables.flatMap((table) => table.rows);
+  const peers = rows.filter(({ by }) => by !== "weft");
+  return [head, ...tables.map((table) => markdownTable(table, peers)), ...ratioTable(rows, peers)].join(
+    "\n\n",
+  );
+}
+
+/** Our fastest kernel of every work and type beside each peer's fastest, where there is one. */
+function ratioTable(rows: readonly BenchRow[], peers: readonly BenchRow[]): string[] {
+  const fastest = new Map<string, BenchRow>();
+  for (const row of rows.filter(({ by }) => by === "weft")) {
+    const key = [row.work, row.precision, row.clock].join();
+    if (row.milliseconds < (fastest.get(key)?.milliseconds ?? Infinity)) fastest.set(key, row);
+  }
+  const body = [...fastest.values()].flatMap((row) =>
+    PEERS.flatMap((by) => {
+      const ratio = ratioTo(by, row, peers);
+      if (ratio === undefined) return [];
+      const { work, precision, clock, variant, milliseconds } = row;
+      const theirs = digits(ratio * milliseconds);
+      return [line([work, precision, clock, variant, digits(milliseconds), by, theirs, ratio.toFixed(2)])];
+    }),
+  );
+  if (body.length === 0) return [];
+  const header = [
+    "work",
+    "type",
+    "clock",
+    "weft's fastest",
+    "ms",
+    "peer",
+    "its fastest, ms",
+    "times its speed",
+  ];
+  return ["### beside the peers", [line(header), line(header.map(() => "---")), ...body].join("\n")];
+}
+
+const PEERS = ["onnxruntime-web", "pytorch"] as const;
+
+function line(cells: readonly string[]): string {
+  return `| ${cells.join(" | ")} |`;
 }
 
 function markdownTable({ bench, rows, notes }: BenchTable, peers: readonly BenchRow[]): string {
@@ -54,7 +93,6 @@ function markdownTable({ bench, rows, notes }: BenchTable, peers: readonly Bench
     "times pytorch's speed": (row) => ratioTo("pytorch", row, peers)?.toFixed(2) ?? "",
   };
   const filled = Object.entries(columns).filter(([, cell]) => rows.some((row) => cell(row) !== ""));
-  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   const header = [line(filled.map(([name]) => name)), line(filled.map(() => "---"))];
   const body = rows.map((row) => line(filled.map(([, cell]) => cell(row))));
   const table = rows.length === 0 ? [] : [...header, ...body];

@@ -6,6 +6,7 @@ import { benchLinear } from "./linear.ts";
 import { benchMasks, type MaskBenchRow } from "./masks.ts";
 import { benchNanoForward, benchRender } from "./nano.ts";
 import { benchPeers } from "./peers/peers.ts";
+import { benchTiles } from "./tune.ts";
 
 /** A named bench. */
 export interface Bench {
@@ -33,6 +34,13 @@ export const BENCHES: readonly Bench[] = [
     seconds: { webgpu: 25 },
     isDefault: true,
     measure: benchAttention,
+  },
+  {
+    name: "tune",
+    description: "every tile of every kernel at the largest shapes of the 1.3B transformer",
+    seconds: { webgpu: 60 },
+    isDefault: false,
+    measure: benchTiles,
   },
   {
     name: "masks",

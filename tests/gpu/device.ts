@@ -17,6 +17,9 @@ export const ADAPTER_TITLE = `${ADAPTER.description || ADAPTER.vendor}${ADAPTER.
 /** Element types the adapter computes with. */
 export const FLOAT_TYPES: readonly ("f32" | "f16")[] = ADAPTER.f16 ? ["f32", "f16"] : ["f32"];
 
+/** Whether a software adapter tests all tiles, also those that it takes half a minute to compile: WEFT_TEST_TILES=1. */
+export const SLOW_TILES = process.env["WEFT_TEST_TILES"] === "1";
+
 /** A GPU for the tests of one file; opened before and closed after them. */
 export function useGpu(options: GpuOptions = {}): () => Gpu {
   let gpu: Gpu | undefined;

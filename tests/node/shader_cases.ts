@@ -1,14 +1,19 @@
 // Every op in every variant it can choose, on tiny tensors: what shaders.test.ts compiles. A new variant goes here.
 import type { Recorder } from "../../src/gpu/recorder.ts";
 import { ACTIVATIONS, activation, type Activation } from "../../src/ops/activation.ts";
-import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
+import {
+  attention,
+  type AttentionOperands,
+  type AttentionVariant,
+  tilesOfAttention,
+} from "../../src/ops/attention.ts";
 import { attentionMerge } from "../../src/ops/attention_merge.ts";
 import { attentionRelative } from "../../src/ops/attention_relative.ts";
 import { gateResidual } from "../../src/ops/gate_residual.ts";
 import { geluGate } from "../../src/ops/gelu_gate.ts";
 import { headError } from "../../src/ops/head_error.ts";
 import { layerNorm } from "../../src/ops/layer_norm.ts";
-import { linear, type LinearOptions } from "../../src/ops/linear.ts";
+import { linear, type LinearOptions, type LinearVariant, tilesOfLinear } from "../../src/ops/linear.ts";
 import { linearCombine } from "../../src/ops/linear_combine.ts";
 import { matchDeviation } from "../../src/ops/match_deviation.ts";
 import { modulation } from "../../src/ops/modulation.ts";
@@ -40,13 +45,19 @@ const STORAGES_OF = {
 };
 const ACTIVATION_NAMES = Object.keys(ACTIVATIONS) as Activation[];
 
-/** All cases. */
+/** Default tiles. */
 export const SHADER_CASES: readonly ShaderCase[] = [
   ...FLOATS.flatMap(elementCases),
   ...FLOATS.flatMap((from) => FLOATS.map((to) => rmsNormCase(from, to))),
   ...FLOATS.flatMap((dtype) => [32, 64, 96, 128].flatMap((headDim) => attentionCases(dtype, headDim))),
   ...FLOATS.flatMap((from) => FLOATS.flatMap((to) => linearCases(from, to))),
   ...f32Cases(),
+];
+
+/** Every tile that `weft tune` may choose. */
+export const TILE_CASES: readonly ShaderCase[] = [
+  ...FLOATS.flatMap(linearTileCases),
+  ...[32, 64, 96, 128].map(attentionTileCase),
 ];
 
 function tensor(recorder: Recorder, shape: readonly number[], dtype: DType = "f32"): Tensor {
@@ -152,17 +163,32 @@ function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
   return variants.map((variant) => ({
     name: `attention ${variant} ${dtype} ${headDim}`,
     record: (recorder) => {
-      const q = tensor(recorder, [2, headDim], dtype);
-      const tiles = {
-        numQueryTiles: 1,
-        queryTiles: tensor(recorder, [1, 1, 4], "u32"),
-        keyTiles: tensor(recorder, [1, 4], "u32"),
-        perHead: false,
-        scoreCount: 4,
-      };
-      attention(recorder, { q, k: q, v: q, tiles, heads: 1, variant });
+      attention(recorder, { ...attentionOperands(recorder, dtype, headDim), variant });
     },
   }));
+}
+
+function attentionTileCase(headDim: number): ShaderCase {
+  const [variant, dtype] = ["f16", "f16"] as const; // of the others there is one
+  return {
+    name: `tiles of attention ${variant}, heads of ${headDim}`,
+    record: (recorder) => {
+      for (const { name } of tilesOfAttention(variant, { dtype, headDim }, recorder.gpu.capabilities))
+        attention(recorder, { ...attentionOperands(recorder, dtype, headDim), variant, tile: name });
+    },
+  };
+}
+
+function attentionOperands(recorder: Recorder, dtype: DType, headDim: number): AttentionOperands {
+  const q = tensor(recorder, [2, headDim], dtype);
+  const tiles = {
+    numQueryTiles: 1,
+    queryTiles: tensor(recorder, [1, 1, 4], "u32"),
+    keyTiles: tensor(recorder, [1, 4], "u32"),
+    perHead: false,
+    scoreCount: 4,
+  };
+  return { q, k: q, v: q, tiles, heads: 1 };
 }
 
 /** [m, n, k] at which `linear` changes its tiles and loops. */
@@ -191,6 +217,30 @@ function linearCases(from: DType, to: DType): ShaderCase[] {
         },
       })),
     ),
+  );
+}
+
+/** At a size that has all tiles. */
+function linearTileCases(dtype: DType): ShaderCase[] {
+  const size = { m: 1024, n: 512, k: 256 };
+  const variants: LinearVariant[] = dtype === "f32" ? ["tiled"] : ["f16", "subgroup_matrix"];
+  return variants.flatMap((variant) =>
+    STORAGES_OF[variant].map((storage) => ({
+      name: `tiles of linear ${variant}, ${storage} weights`,
+      record: (recorder) => {
+        const { m, n, k } = size;
+        const weights = {
+          label: "layer",
+          n,
+          k,
+          weight: linearStorage(recorder, storage, [n, k]),
+          bias: tensor(recorder, [n]),
+        };
+        const x = tensor(recorder, [m, k], dtype);
+        for (const { name } of tilesOfLinear(variant, size, recorder.gpu.capabilities))
+          linear(recorder, x, weights, { variant, tile: name, activation: "gelu_tanh" });
+      },
+    })),
   );
 }
 

@@ -2,16 +2,13 @@
 import { GraphBuilder } from "../../../src/onnx/graph_builder.ts";
 import { createTensor, freeTensor } from "../../../src/tensor/tensor.ts";
 import {
-  attentionError,
   attentionFlops,
   type AttentionKernel,
-  attentionKernels,
   type AttentionShape,
-  attentionShapes,
-  attentionWork,
   type PreparedAttention,
   prepareAttention,
-} from "../attention.ts";
+} from "../../../src/tuning/attention_problem.ts";
+import { attentionError, attentionKernels, attentionShapes, attentionWork } from "../attention.ts";
 import type { BenchRow, Precision } from "../bench_row.ts";
 import type { BenchRun } from "../bench_run.ts";
 import { launchMany, messageOf, ONNX_TYPES, type OrtPeer } from "./ort_peer.ts";

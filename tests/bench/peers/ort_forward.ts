@@ -20,7 +20,7 @@ import type { BenchRun } from "../bench_run.ts";
 import { forwardConfig, forwardFlops, forwardWork } from "../forward.ts";
 import { relativeL2 } from "../../reference/compare.ts";
 import { median } from "../median.ts";
-import { randomTensor } from "../random_tensor.ts";
+import { randomTensor } from "../../../src/tuning/random_tensor.ts";
 import { buildGpuBlockGraph } from "./ort_block_graph.ts";
 import { messageOf, ONNX_TYPES, type OrtPeer } from "./ort_peer.ts";
 import { queuedTime } from "./queued_time.ts";

@@ -5,17 +5,19 @@ import type { BenchRow, Precision } from "../bench_row.ts";
 import type { BenchRun } from "../bench_run.ts";
 import {
   INT8_SCALE,
-  linearError,
   linearFlops,
   type LinearKernel,
+  type LinearShape,
+  type PreparedLinear,
+  prepareLinear,
+} from "../../../src/tuning/linear_problem.ts";
+import {
+  linearError,
   linearKernels,
   linearName,
   linearPrecision,
-  type LinearShape,
   linearShapes,
   linearWork,
-  type PreparedLinear,
-  prepareLinear,
 } from "../linear.ts";
 import { launchMany, messageOf, ONNX_TYPES, type OrtPeer } from "./ort_peer.ts";
 import { queuedTime } from "./queued_time.ts";
@@ -41,7 +43,10 @@ export async function peerLinear(run: BenchRun, peer: OrtPeer): Promise<void> {
       const time = await queuedTime(run.options.repetitions, (count) => launchMany(gpu, count, record));
       run.add(rowOf(shape, { by: "weft", variant: linearName(kernel), precision, ...time }));
       // One kernel of ours for each type is enough to give the peer its operands.
-      if (!timed.has(precision)) await timeOperators(run, peer, { shape, prepared, kernel });
+      if (!timed.has(precision)) {
+        const weights = await prepared.readWeights();
+        await timeOperators(run, peer, { shape, prepared, kernel, weights });
+      }
       timed.add(precision);
       prepared.dispose();
     }
@@ -52,12 +57,14 @@ interface PeerProblem {
   readonly shape: LinearShape;
   readonly prepared: PreparedLinear;
   readonly kernel: LinearKernel;
+  /** [n, k]. */
+  readonly weights: Float32Array;
 }
 
 async function timeOperators(run: BenchRun, peer: OrtPeer, problem: PeerProblem): Promise<void> {
   const { gpu } = peer;
-  const { shape, prepared, kernel } = problem;
-  const { x, w, weights } = prepared;
+  const { shape, prepared, kernel, weights } = problem;
+  const { x, w } = prepared;
   const [m, n] = shape;
   const y = createTensor(gpu, { label: "y", dtype: kernel.dtype, shape: [m, n] });
   const operators =
@@ -90,12 +97,12 @@ async function timeOperators(run: BenchRun, peer: OrtPeer, problem: PeerProblem)
 /** As their models are exported: x times a matrix [k, n]. */
 function matMul(
   { gpu }: OrtPeer,
-  { shape: [m, n, k], prepared, kernel: { dtype } }: PeerProblem,
+  { shape: [m, n, k], weights, kernel: { dtype } }: PeerProblem,
 ): LinearOperator {
   const transposed = new Float32Array(n * k);
   for (let row = 0; row < n; row++) {
     for (let column = 0; column < k; column++)
-      transposed[column * n + row] = prepared.weights[row * k + column] ?? NaN;
+      transposed[column * n + row] = weights[row * k + column] ?? NaN;
   }
   const graph = new GraphBuilder("matmul");
   const type = ONNX_TYPES[dtype];
@@ -108,14 +115,13 @@ function matMul(
 /** As checkpoints store it: a matrix [n, k]. */
 function gemm(
   { gpu }: OrtPeer,
-  { shape: [m, n, k], prepared, kernel: { dtype } }: PeerProblem,
+  { shape: [m, n, k], prepared, weights, kernel: { dtype } }: PeerProblem,
 ): LinearOperator {
   const graph = new GraphBuilder("gemm");
   const type = ONNX_TYPES[dtype];
   const inputs = [graph.input("x", type, [m, k]), graph.input("w", type, [n, k])];
   graph.output("y", graph.node("Gemm", inputs, { attributes: { transB: { i: 1 } } }), type, [m, n]);
-  const w =
-    dtype === "f16" ? prepared.w : uploadTensor(gpu, { label: "w", dtype, shape: [n, k] }, prepared.weights);
+  const w = dtype === "f16" ? prepared.w : uploadTensor(gpu, { label: "w", dtype, shape: [n, k] }, weights);
   return { name: "Gemm", model: graph.encode(), operands: { w: [w, [n, k]] } };
 }
 

@@ -14,6 +14,7 @@ async function planOf(job: Partial<RenderJob>): Promise<JobPlan> {
     host: "node",
     engine: "auto",
     model,
+    tuning: true,
     preview: false,
     json: false,
     quiet: false,

@@ -93,3 +93,20 @@ describe("#repeat", () => {
     expect(() => expand("#repeat i elem\n#end", { constants: { elem: "f16" } })).toThrow("not elem.");
   });
 });
+
+describe("settings", () => {
+  const source = "const BAND = 8u; // tiles\nconst BANDS = 8u;\nfn f() { const BAND = 1u; }";
+
+  test("give a constant of the file another value, and nothing else", () => {
+    expect(expand(source, { settings: { BAND: 4 } })).toBe(
+      source.replace("const BAND = 8u", "const BAND = 4u"),
+    );
+    expect(expand(source, { settings: {} })).toBe(source);
+  });
+
+  test("name what the file has not", () => {
+    expect(() => expand(source, { settings: { WIDTH: 4 } })).toThrow(
+      'Cannot set WIDTH: the kernel has no line "const WIDTH = …u;".',
+    );
+  });
+});

@@ -1,7 +1,8 @@
 // Random operands of any size: one block of numbers is written and copied on the GPU. Numbers made one by one on the CPU
 // take seconds, in which a GPU falls back to its idle clocks.
-import type { Gpu } from "../../src/gpu/gpu.ts";
-import { Recorder } from "../../src/gpu/recorder.ts";
+
+import type { Gpu } from "../gpu/gpu.ts";
+import { Recorder } from "../gpu/recorder.ts";
 import {
   createTensor,
   dtypeBytes,
@@ -11,7 +12,7 @@ import {
   type TensorSpec,
   tensorBytes,
   uploadTensor,
-} from "../../src/tensor/tensor.ts";
+} from "../tensor/tensor.ts";
 
 /** Numbers of a block; no multiple of a row's length, so that rows differ. */
 const BLOCK = 1_048_572;
