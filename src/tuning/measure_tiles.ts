@@ -98,13 +98,16 @@ async function sampleResult(gpu: Gpu, problem: PreparedProblem, tile: string): P
   const recorder = new Recorder(gpu, "tune");
   const result = problem.record(recorder, tile);
   recorder.keep(result.buffer);
-  await recorder.submit();
-  const rows = sampledRows(result);
-  const columns = result.shape.at(-1) ?? 0;
-  const numbers = new Float32Array(rows.length * columns);
-  for (const [index, row] of rows.entries()) numbers.set(await readRow(gpu, result, row), index * columns);
-  freeTensor(gpu, result);
-  return numbers;
+  try {
+    await recorder.submit();
+    const rows = sampledRows(result);
+    const columns = result.shape.at(-1) ?? 0;
+    const numbers = new Float32Array(rows.length * columns);
+    for (const [index, row] of rows.entries()) numbers.set(await readRow(gpu, result, row), index * columns);
+    return numbers;
+  } finally {
+    freeTensor(gpu, result);
+  }
 }
 
 function sampledRows({ shape: [rows = 0] }: Tensor): number[] {

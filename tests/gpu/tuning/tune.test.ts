@@ -6,13 +6,11 @@ import { expect, test } from "vitest";
 import { tuneAdapter } from "../../../src/cli/tune_command.ts";
 import { openTunedGpu } from "../../../src/cli/tuning_cache.ts";
 import { ShaderCompileError } from "../../../src/errors.ts";
-import { Recorder } from "../../../src/gpu/recorder.ts";
 import { activation } from "../../../src/ops/activation.ts";
 import { freeTensor, uploadTensor } from "../../../src/tensor/tensor.ts";
-import { prepareLinear } from "../../../src/tuning/linear_problem.ts";
 import type { TileProblem } from "../../../src/tuning/tile_problem.ts";
 import { tuneProblem } from "../../../src/tuning/tune.ts";
-import { ADAPTER, DAWN, useGpu } from "../device.ts";
+import { DAWN, useGpu } from "../device.ts";
 
 const gpu = useGpu({ profile: true });
 const ROUNDS = 5;
@@ -64,12 +62,13 @@ test("the default stays where a slower one is the only other", async () => {
 
 test("a tile that does not compile is refused, with the reason", async () => {
   const compile = gpu().pipelines.compile.bind(gpu().pipelines);
-  const broken = new ShaderCompileError("Kernel activation does not compile", "");
-  gpu().pipelines.compile = (variant) =>
-    variant.key.includes("ACTIVATION=2") ? Promise.reject(broken) : compile(variant);
+  const broken = Promise.reject(new ShaderCompileError("Kernel activation does not compile", ""));
+  broken.catch(() => undefined);
+  gpu().pipelines.compile = (variant) => (variant.key.includes("ACTIVATION=2") ? broken : compile(variant));
   try {
     const { tiles } = await tuneProblem(gpu(), problem(["fast", "wrong"]), { rounds: 1 });
     expect(tiles[1]).toMatchObject({ difference: null, refusal: "Kernel activation does not compile" });
+    expect(gpu().memory.use.usedBytes).toBe(0);
   } finally {
     gpu().pipelines.compile = compile;
   }
@@ -108,16 +107,4 @@ test("weft tune keeps what it found, and later renders find it", async () => {
     else process.env["XDG_CACHE_HOME"] = before;
     rmSync(folder, { recursive: true });
   }
-});
-
-test.each(["f32", "f16", "int8"] as const)("a layer with random %s weights has a result", async (storage) => {
-  const variant = ADAPTER.software ? "direct" : "tiled";
-  const layer = await prepareLinear(gpu(), [3, 8, 64], { variant, dtype: "f32", storage });
-  const recorder = new Recorder(gpu(), "test");
-  const y = layer.record(recorder);
-  expect(y.shape).toEqual([3, 8]);
-  await recorder.submit();
-  expect((await layer.readWeights()).length).toBe(8 * 64);
-  layer.dispose();
-  expect(gpu().memory.use.usedBytes).toBe(0);
 });
