@@ -72,7 +72,7 @@ const cli: UserConfig = {
 };
 
 /** Packages that the modules below leave to the machine they run on; of those only `webgpu` is always needed. */
-const NOT_BUNDLED = ["webgpu", "onnxruntime-web", "@ffmpeg/core", "playwright-core", "@sparticuz/chromium"];
+const NOT_BUNDLED = ["webgpu", "onnxruntime-web", "@ffmpeg/core", "@sparticuz/chromium"];
 
 /** `entry` as the one module `dist/FOLDER/NAME.mjs`, for machines where nothing is installed (tests/device). */
 function alone(folder: string, name: string, entry: string): UserConfig {

@@ -58,11 +58,12 @@ class ChromiumHost implements RunHost {
     const { run } = this.#request;
     const { model, vae, weights, maxMemory, profile, tabs } = run;
     const engine = engineOf(run.engine, run);
-    this.#page = await ChromiumPage.open({ model, vae, engine, isTimed: profile, signal: this.#signal });
-    await this.#page.listen("onWeftEvent", (event: ScriptedEvent) => this.#hear(event));
-    await this.#page.listen("onWeftTensor", (tensor: ScriptedTensor) =>
-      this.#listener?.sink({ ...tensor, data: numbersOf(tensor) }),
-    );
+    const listeners = {
+      onWeftEvent: (event: ScriptedEvent) => this.#hear(event),
+      onWeftTensor: (tensor: ScriptedTensor) => this.#listener?.sink({ ...tensor, data: numbersOf(tensor) }),
+    };
+    const signal = this.#signal;
+    this.#page = await ChromiumPage.open({ model, vae, engine, isTimed: profile, listeners, signal });
     const { gpu, compute } = await this.#page.call("describe");
     if (compute === undefined)
       throw new WebGPUUnavailableError(gpu.available ? "No engine works here." : gpu.reason);

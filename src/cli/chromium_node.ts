@@ -1,30 +1,29 @@
-// Starts the headless Chromium of @sparticuz/chromium on a machine where nothing was installed by hand. The package unpacks its browser into os.tmpdir() and returns early when the file exists,
-// even half written by another process; so it is unpacked by a child with a TMPDIR of its own and renamed.
+// The headless Chromium of @sparticuz/chromium, for a machine where nothing was installed by hand. The package unpacks its
+// browser into os.tmpdir() and returns early when the file exists, even half written by another process; so it is unpacked
+// by a child with a TMPDIR of its own and renamed.
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import type { Browser } from "playwright-core";
+
+/** How to start the browser. `navigator.gpu` needs a secure context: http://localhost or http://127.0.0.1. */
+export interface ChromiumCommand {
+  readonly executable: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
 
 /** What the flags are for: no user namespaces in containers; WebGPU on the software adapter (SwiftShader). */
 const FLAGS = ["--no-sandbox", "--enable-unsafe-webgpu", "--disable-dev-shm-usage"];
 
-/**
- * Launches headless Chromium with WebGPU on SwiftShader. `navigator.gpu` needs a secure context: open a page
- * of http://localhost or http://127.0.0.1, not about:blank. Close it when done.
- */
-export async function launchChromium(options: { args?: readonly string[] } = {}): Promise<Browser> {
-  const { chromium } = await import("playwright-core"); // 2 MB that nobody else needs
-  const folder = await unpackChromium();
-  return await chromium.launch({
-    // Signals are the caller's to handle; the browser ends with this process in any case.
-    handleSIGINT: false,
-    handleSIGTERM: false,
-    handleSIGHUP: false,
-    executablePath: join(folder, "chromium"),
-    args: [...FLAGS, ...(options.args ?? [])],
+/** The browser with WebGPU on SwiftShader, unpacked when it was not yet. Rejects with an AbortError after the signal. */
+export async function findChromium(signal?: AbortSignal): Promise<ChromiumCommand> {
+  const folder = await unpackChromium(signal);
+  return {
+    executable: join(folder, "chromium"),
+    args: FLAGS,
     env: {
       ...process.env,
       // libnss3, libnspr4 and libexpat, which a bare machine lacks; beyond them Chromium needs just the C library.
@@ -33,7 +32,7 @@ export async function launchChromium(options: { args?: readonly string[] } = {})
         .join(":"),
       FONTCONFIG_FILE: await writeFontConfig(folder),
     },
-  });
+  };
 }
 
 /** The package's own fonts.conf looks for its font in /tmp/fonts: pages would have no text at all. */
@@ -51,7 +50,7 @@ async function writeFontConfig(folder: string): Promise<string> {
 }
 
 /** Unpacks browser, libraries, fonts and SwiftShader once (2 s, 206 MB); returns the folder they are in. */
-async function unpackChromium(): Promise<string> {
+async function unpackChromium(signal: AbortSignal | undefined): Promise<string> {
   const packageFolder = findPackage();
   const cache = join(packageFolder, "..", "..", ".cache");
   const folder = join(cache, `chromium-${await packageVersion()}`);
@@ -62,6 +61,7 @@ async function unpackChromium(): Promise<string> {
     const script = `import chromium from "@sparticuz/chromium"; await chromium.executablePath();`;
     await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], {
       cwd: packageFolder,
+      signal,
       // Its libraries are unpacked only where it believes to run on Amazon Linux 2023.
       env: { ...process.env, TMPDIR: staging, AWS_EXECUTION_ENV: "AWS_Lambda_nodejs20.x" },
     });

@@ -1,18 +1,22 @@
 // The page of `weft serve` in headless Chromium, which offers itself to scripts as `globalThis.weft` under the address
 // "#scripted" (ui/scripted.ts): opened, called, closed.
 
+import type { Server } from "node:http";
 import { basename, resolve } from "node:path";
-import type { Browser, Page } from "playwright-core";
+import { setTimeout } from "node:timers/promises";
 import { GpuOutOfMemoryError, InputError, WebGPUUnavailableError, WeightsError } from "../errors.ts";
 import type { ScriptedListeners, ScriptedWeft } from "../parallel/scripted_protocol.ts";
 import type { EngineWish } from "../pipelines/engine.ts";
-import { launchChromium } from "./chromium_node.ts";
+import { Chromium, type DevToolsEvent } from "./chromium_process.ts";
 import { packagePath } from "./package_files.ts";
 import { isUrl } from "./render_plan.ts";
 import { listen, serverUrl } from "./serve_command.ts";
 import { createStaticServer, type ServedFolders } from "./static_server.ts";
 
 const ADDRESS = "127.0.0.1";
+/** Time for the page's script to come; how often to look. */
+const START_MS = 60_000;
+const POLL_MS = 20;
 
 /** What to open. */
 export interface ChromiumPageOptions {
@@ -23,7 +27,9 @@ export interface ChromiumPageOptions {
   readonly engine: EngineWish;
   /** Whether kernels are timed: browsers blur the GPU's clock otherwise. */
   readonly isTimed: boolean;
-  /** Closes the browser, which ends whatever waits for it. */
+  /** What the page's functions of these names call; the page waits for them where it awaits them. */
+  readonly listeners: ScriptedListeners;
+  /** Ends the browser, and whatever waits for it. */
   readonly signal: AbortSignal;
 }
 
@@ -38,54 +44,47 @@ type Answer =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly name: string; readonly message: string };
 
+/** A call of the page. */
+interface WeftCall {
+  readonly name: keyof ScriptedWeft;
+  readonly args: readonly unknown[];
+}
+
+/** What a function that the page calls was given. */
+interface Post {
+  readonly name: keyof ScriptedListeners;
+  readonly id: number;
+  readonly value: never;
+}
+
 /** The page, with its browser and the server that it comes from. */
 export class ChromiumPage {
   readonly addresses: Addresses;
-  readonly #page: Page;
-  readonly #signal: AbortSignal;
-  readonly #close: () => Promise<void>;
+  readonly #options: ChromiumPageOptions;
+  readonly #server: Server;
+  #chromium: Chromium | undefined;
+  #session: string | undefined;
+  /** What went wrong in a listener. */
+  #failure: unknown;
 
-  private constructor(page: Page, addresses: Addresses, signal: AbortSignal, close: () => Promise<void>) {
-    this.#page = page;
+  private constructor(options: ChromiumPageOptions, server: Server, addresses: Addresses) {
+    this.#options = options;
+    this.#server = server;
     this.addresses = addresses;
-    this.#signal = signal;
-    this.#close = close;
   }
 
   /** Starts server and browser, and opens the page. Rejects with an AbortError after the signal. */
-  static async open({ model, vae, engine, isTimed, signal }: ChromiumPageOptions): Promise<ChromiumPage> {
-    const { folders, addresses } = served(model, vae);
+  static async open(options: ChromiumPageOptions): Promise<ChromiumPage> {
+    const { folders, addresses } = served(options.model, options.vae);
     const server = await listen(createStaticServer(folders), { host: ADDRESS, port: 0 });
-    let browser: Browser | undefined;
-    const onAbort = (): void => void browser?.close();
-    const close = async (): Promise<void> => {
-      signal.removeEventListener("abort", onAbort);
-      await browser?.close();
-      server.close();
-      server.closeAllConnections();
-    };
-    signal.addEventListener("abort", onAbort);
+    const page = new ChromiumPage(options, server, addresses);
     try {
-      browser = await launchChromium({ args: isTimed ? ["--enable-webgpu-developer-features"] : [] });
-      signal.throwIfAborted();
-      const page = await browser.newPage();
-      page.setDefaultTimeout(0); // a render takes as long as it takes
-      await page.goto(`${serverUrl(server, ADDRESS)}?engine=${engine}#scripted`);
-      await page.waitForFunction(() => "weft" in globalThis);
-      return new ChromiumPage(page, addresses, signal, close);
+      await page.#whileItLives(() => page.#open());
+      return page;
     } catch (error) {
-      await close();
-      signal.throwIfAborted();
+      await page.close();
       throw error;
     }
-  }
-
-  /** Has `listener` hear what the page calls by this name. */
-  async listen<Name extends keyof ScriptedListeners>(
-    name: Name,
-    listener: NonNullable<ScriptedListeners[Name]>,
-  ): Promise<void> {
-    await this.#do(() => this.#page.exposeFunction(name, listener));
   }
 
   /** Calls the page. Rejects with the class and sentence of its error, or with an AbortError after the signal. */
@@ -93,21 +92,84 @@ export class ChromiumPage {
     name: Name,
     ...args: Parameters<ScriptedWeft[Name]>
   ): Promise<Awaited<ReturnType<ScriptedWeft[Name]>>> {
-    const answer = await this.#do(() => this.#page.evaluate(callWeft, { name, args }));
+    const answer = (await this.#whileItLives(() => this.#evaluate(callWeft, { name, args }))) as Answer;
     if (!answer.ok) throw restoreError(answer);
     return answer.value as Awaited<ReturnType<ScriptedWeft[Name]>>;
   }
 
   /** Ends the browser and the server. */
   async close(): Promise<void> {
-    await this.#close();
+    await this.#chromium?.close();
+    this.#server.close();
+    this.#server.closeAllConnections();
   }
 
-  async #do<T>(work: () => Promise<T>): Promise<T> {
+  async #open(): Promise<void> {
+    const { engine, isTimed, signal } = this.#options;
+    const args = isTimed ? ["--enable-webgpu-developer-features"] : [];
+    const chromium = await Chromium.start({ args, signal, onEvent: (event) => this.#hear(event) });
+    this.#chromium = chromium;
+    // A context of its own keeps its storage in memory.
+    const { browserContextId } = await chromium.send("Target.createBrowserContext");
+    const url = `${serverUrl(this.#server, ADDRESS)}?engine=${engine}#scripted`;
+    const { targetId } = await chromium.send("Target.createTarget", { url, browserContextId });
+    const { sessionId } = await chromium.send("Target.attachToTarget", { targetId, flatten: true });
+    this.#session = String(sessionId);
+    for (const domain of ["Inspector", "Runtime"]) await chromium.send(`${domain}.enable`, {}, this.#session);
+    await chromium.send("Runtime.addBinding", { name: "weftPost" }, this.#session);
+    const deadline = performance.now() + START_MS;
+    while (!(await this.#offerListeners())) {
+      if (performance.now() > deadline) throw new Error("The page did not start.");
+      await setTimeout(POLL_MS);
+    }
+  }
+
+  /** Whether the page's script was there; before it comes, contexts come and go. */
+  async #offerListeners(): Promise<boolean> {
+    try {
+      return (await this.#evaluate(offerListeners, Object.keys(this.#options.listeners))) === true;
+    } catch (error) {
+      if (this.#chromium?.hasEnded !== false) throw error;
+      return false;
+    }
+  }
+
+  #hear({ method, params }: DevToolsEvent): void {
+    if (method === "Inspector.targetCrashed") void this.#chromium?.close();
+    if (method === "Runtime.bindingCalled") void this.#answer(JSON.parse(String(params["payload"])) as Post);
+  }
+
+  async #answer({ name, id, value }: Post): Promise<void> {
+    try {
+      await this.#options.listeners[name]?.(value);
+    } catch (error) {
+      this.#failure ??= error;
+      await this.#chromium?.close();
+      return;
+    }
+    await this.#evaluate(answerPost, id).catch(() => undefined); // the browser has ended: the running call says it
+  }
+
+  /** Runs a function, of which only the source travels, in the page. */
+  async #evaluate<A>(work: (argument: A) => unknown, argument: A): Promise<unknown> {
+    const expression = `(${String(work)})(${JSON.stringify(argument)})`;
+    const options = { expression, awaitPromise: true, returnByValue: true };
+    const evaluated = await this.#chromium?.send("Runtime.evaluate", options, this.#session);
+    const { result, exceptionDetails } = evaluated as {
+      readonly result: { readonly value?: unknown; readonly description?: string };
+      readonly exceptionDetails?: unknown;
+    };
+    if (exceptionDetails !== undefined) throw new Error(result.description ?? "The page's script failed.");
+    return result.value;
+  }
+
+  async #whileItLives<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      this.#signal.throwIfAborted();
+      this.#options.signal.throwIfAborted();
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#chromium?.hasEnded !== true) throw error;
       throw new Error("The browser ended before the video was done; it may have run out of memory.", {
         cause: error,
       });
@@ -130,16 +192,11 @@ function served(model: string, vae: string | undefined): { folders: ServedFolder
   return { folders, addresses };
 }
 
-/** Runs in the page. */
-async function callWeft({
-  name,
-  args,
-}: {
-  name: keyof ScriptedWeft;
-  args: readonly unknown[];
-}): Promise<Answer> {
+// The functions below run in the page.
+
+async function callWeft({ name, args }: WeftCall): Promise<Answer> {
   const { weft } = globalThis as unknown as {
-    weft: Record<string, (...args: readonly unknown[]) => unknown>;
+    weft: Record<string, (...values: readonly unknown[]) => unknown>;
   };
   try {
     return { ok: true, value: await weft[name]?.(...args) };
@@ -147,6 +204,29 @@ async function callWeft({
     const { name: errorName, message } = error as Error;
     return { ok: false, name: errorName, message };
   }
+}
+
+/** Puts functions of these names on globalThis, which post what they get and resolve when it has been answered. */
+function offerListeners(names: readonly string[]): boolean {
+  if (!("weft" in globalThis)) return false;
+  const { weftPost } = globalThis as unknown as { weftPost: (payload: string) => void };
+  const waiting = new Map<number, () => void>();
+  let lastId = 0;
+  const offer = (name: string) => (value: unknown) =>
+    new Promise<void>((resolve) => {
+      waiting.set(++lastId, resolve);
+      weftPost(JSON.stringify({ name, id: lastId, value }));
+    });
+  const weftAnswer = (id: number): void => {
+    waiting.get(id)?.();
+    waiting.delete(id);
+  };
+  Object.assign(globalThis, { weftAnswer }, Object.fromEntries(names.map((name) => [name, offer(name)])));
+  return true;
+}
+
+function answerPost(id: number): void {
+  (globalThis as unknown as { weftAnswer: (id: number) => void }).weftAnswer(id);
 }
 
 const ERROR_CLASSES = { InputError, WeightsError, GpuOutOfMemoryError, WebGPUUnavailableError } as const;

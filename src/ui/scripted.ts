@@ -1,4 +1,4 @@
-// Rendering from a script that drives this page (puppeteer, playwright; `weft render --host chromium`), as `weft` on
+// Rendering from a script that drives this page (`weft render --host chromium`, puppeteer, playwright), as `weft` on
 // globalThis; what goes in and out: parallel/scripted_protocol.ts.
 //
 //   await page.goto(`${server}/#scripted`);             // "#scripted": no visible page, nothing loaded by itself

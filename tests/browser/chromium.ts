@@ -1,2 +1,9 @@
-// The Chromium that tests drive is the one of `weft render --host chromium`.
-export { launchChromium } from "../../src/cli/chromium_node.ts";
+// The Chromium of `weft render --host chromium`, for tests to drive with playwright.
+import { type Browser, chromium } from "playwright-core";
+import { findChromium } from "../../src/cli/chromium_node.ts";
+
+/** Launches it. Close it when done. */
+export async function launchChromium(): Promise<Browser> {
+  const { executable: executablePath, args, env } = await findChromium();
+  return await chromium.launch({ executablePath, args: [...args], env: { ...env } });
+}

@@ -7,15 +7,13 @@ import { openChromiumHost } from "../../src/cli/chromium_host.ts";
 import { openNodeHost } from "../../src/cli/node_host.ts";
 import { requestOf } from "../../src/cli/render_command.ts";
 import { runRender } from "../../src/cli/render_run.ts";
-import { createNodeFfmpeg } from "../../src/video/ffmpeg_node.ts";
 import { probe, readMetadata } from "../../src/video/inspect.ts";
-import { readFrames } from "../../src/video/read_frames.ts";
+import { decodePng } from "../../src/video/png_image.ts";
 import { writeSafetensors } from "../../src/weights/safetensors.ts";
 import { openCheckpointFile } from "../../src/weights/checkpoint.ts";
 import { openFolderSource } from "../../src/weights/folder_source_node.ts";
 import { relativeL2 } from "../reference/compare.ts";
 import { fixturePath } from "../reference/fixture_tensors.ts";
-import { expectedTensors } from "../reference/model_fixture.ts";
 
 type Flags = Parameters<typeof requestOf>[1];
 
@@ -31,13 +29,12 @@ const TINY = {
 };
 const SMALL = { frames: 5, width: 32, height: 32 };
 const folder = mkdtempSync(join(tmpdir(), "weft-host-"));
-const ffmpeg = createNodeFfmpeg();
 
-afterEach(() => vi.restoreAllMocks());
-afterAll(() => {
-  rmSync(folder, { recursive: true });
-  ffmpeg.dispose();
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
 });
+afterAll(() => rmSync(folder, { recursive: true }));
 
 /** What `--json` prints. */
 interface Report {
@@ -72,9 +69,10 @@ function inFolder(name: string): string {
 }
 
 test("gives the files and the report of the other host, byte for byte", async () => {
-  const { shape, data } = expectedTensors("wan_tiny")("p0.initial_noise");
   const noise = inFolder("noise.safetensors");
-  writeFileSync(noise, writeSafetensors(new Map([["initial_noise", { dtype: "F32", shape, data }]])));
+  const data = Float32Array.from({ length: 16 * 2 * 4 * 4 }, (_, i) => 2 * Math.sin(i * i));
+  const tensor = { dtype: "F32", shape: [1, 16, 2, 4, 4], data } as const;
+  writeFileSync(noise, writeSafetensors(new Map([["initial_noise", tensor]])));
   const job = { noise, vae: VAE, dumpForward: [737], preview: true, attention: "tile:1", crf: 50 };
   const files = (name: string) => ({ out: inFolder(`${name}.webm`), dump: inFolder(`${name}.safetensors`) });
   const node = await renderOn("node", { ...job, ...files("node"), engine: "onnx" });
@@ -107,7 +105,7 @@ test("--weights, --max-memory and --profile reach the page's device; without a d
   });
 });
 
-test("two tabs give the video of one process, in segments, and a report", async () => {
+test("two tabs give the frames of one process, in segments, and a report", async () => {
   const long = {
     ...SMALL,
     frames: 69,
@@ -116,7 +114,7 @@ test("two tabs give the video of one process, in segments, and a report", async 
     attention: "dual-scope:2,2",
     engine: "onnx",
   } as const;
-  const [one, two, trace] = ["one.mp4", "two.mp4", "trace.json"].map(inFolder) as [string, string, string];
+  const [one, two, trace] = ["one.png", "two.png", "trace.json"].map(inFolder) as [string, string, string];
   await renderOn("node", { ...long, out: one });
   const report = await renderOn("chromium", { ...long, tabs: 2, exchange: "f32", out: two, trace });
   expect(report.workers).toMatchObject({ workersLost: 0, bytesSent: report.workers?.bytesPredicted });
@@ -124,15 +122,15 @@ test("two tabs give the video of one process, in segments, and a report", async 
   const { traceEvents } = JSON.parse(readFileSync(trace, "utf8")) as { traceEvents: { args?: object }[] };
   const names = traceEvents.map(({ args }) => (args as { name?: string } | undefined)?.name);
   expect(names).toEqual(expect.arrayContaining(["this tab", "tab 1"]));
-  const [ofOne, ofTwo] = [await framesOf(one), await framesOf(two)];
-  expect(ofTwo.length).toBe(69 * 32 * 32 * 4);
-  const worst = ofOne.reduce((most, value, i) => Math.max(most, Math.abs(value - ofTwo[i]!)), 0);
+  const [ofOne, ofTwo] = [await decodePng(readFileSync(one)), await decodePng(readFileSync(two))];
+  expect(ofTwo.data.length).toBe(ofOne.data.length);
+  const worst = ofOne.data.reduce((most, value, i) => Math.max(most, Math.abs(value - ofTwo.data[i]!)), 0);
   expect(worst).toBeLessThanOrEqual(2);
 });
 
 test("two tabs on WebGPU, with weights of their own kind: the latents of one process", async () => {
   const job = { ...SMALL, frames: 17, dumpForward: [500], weights: "f32", vae: VAE } as const;
-  const files = (name: string) => ({ out: inFolder(`${name}.gif`), dump: inFolder(`${name}.safetensors`) });
+  const files = (name: string) => ({ out: inFolder(`${name}.png`), dump: inFolder(`${name}.safetensors`) });
   await renderOn("node", { ...job, ...files("alone"), engine: "onnx" });
   const report = await renderOn("chromium", {
     ...job,
@@ -146,23 +144,52 @@ test("two tabs on WebGPU, with weights of their own kind: the latents of one pro
   await compareDumps("tabs.safetensors", "alone.safetensors");
 });
 
-test("an abort while all tabs render ends them within a second and leaves no file", async () => {
+/** A stage of a run, the text on stderr that tells of it, and options that make it last. */
+const STAGES = [
+  ["the browser starts", undefined, {}],
+  ["the model is loaded", /loading weights/, {}],
+  ["two tabs denoise", /denoising: step/, { frames: 257, width: 128, height: 128, steps: 50, tabs: 2 }],
+  ["the video is encoded", /encoding the video/, { out: inFolder("e.gif") }],
+] as const;
+
+test.each(STAGES)("an abort while %s leaves nothing within a second", async (_, text, more) => {
+  vi.stubEnv("TMPDIR", folder); // where the browser's files would be
   const before = readdirSync(folder);
   const controller = new AbortController();
   let abortedAt = 0;
-  vi.spyOn(process.stderr, "write").mockImplementation((text) => {
-    if (abortedAt === 0 && /denoising: step/.test(String(text))) {
-      abortedAt = performance.now();
-      controller.abort();
-    }
+  const abort = (): void => {
+    if (abortedAt > 0) return;
+    abortedAt = performance.now();
+    controller.abort();
+  };
+  vi.spyOn(process.stderr, "write").mockImplementation((said) => {
+    if (text?.test(String(said))) abort();
     return true;
   });
-  const long = { frames: 257, width: 128, height: 128, steps: 50, vae: VAE, tabs: 3, quiet: false } as const;
-  const job = { ...long, out: inFolder("w.mp4"), dump: inFolder("w.safetensors") };
-  await expect(renderOn("chromium", job, controller.signal)).rejects.toMatchObject({ name: "AbortError" });
+  const isStarting = (): boolean => readdirSync(folder).some((name) => name.startsWith("weft-chromium-"));
+  const watch = setInterval(() => text === undefined && isStarting() && abort(), 1);
+  const job = { ...SMALL, vae: VAE, quiet: false, out: inFolder("w.png"), dump: inFolder("w.safetensors") };
+  await expect(renderOn("chromium", { ...job, ...more }, controller.signal)).rejects.toMatchObject({
+    name: "AbortError",
+  });
+  clearInterval(watch);
   expect(performance.now() - abortedAt).toBeLessThan(1000);
   expect(readdirSync(folder)).toEqual(before);
+  expect(chromiumProcesses()).toEqual([]);
 });
+
+/** Command lines of browsers with their files in this test's folder. */
+function chromiumProcesses(): string[] {
+  const ids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  const lines = ids.map((id) => {
+    try {
+      return readFileSync(`/proc/${id}/cmdline`, "utf8");
+    } catch {
+      return ""; // it has ended meanwhile
+    }
+  });
+  return lines.filter((line) => line.includes(`${folder}/weft-chromium-`));
+}
 
 async function compareDumps(name: string, other: string): Promise<void> {
   const [mine, theirs] = await Promise.all(
@@ -175,10 +202,4 @@ async function compareDumps(name: string, other: string): Promise<void> {
     const error = relativeL2(await mine!.readF32(tensor), await theirs!.readF32(tensor));
     expect(error, tensor).toBeLessThanOrEqual(1e-4);
   }
-}
-
-async function framesOf(path: string): Promise<Uint8Array> {
-  const batches: Uint8Array[] = [];
-  for await (const { data } of readFrames(ffmpeg, readFileSync(path))) batches.push(data);
-  return Buffer.concat(batches);
 }
