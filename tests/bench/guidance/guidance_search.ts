@@ -4,7 +4,15 @@ import type { Head } from "../../../src/guiders/head_search.ts";
 import type { PassPerturbation } from "../../../src/guiders/guider.ts";
 import { DEFAULT_SOFTNESS } from "../../../src/guiders/head_selection.ts";
 import { objectiveValue, parseObjective } from "../../../src/metrics/objective.ts";
-import { agreementOfHalves, SEARCH_SCALE, studyHeads, withHeads, writeHeads } from "./head_study.ts";
+import {
+  agreementOfHalves,
+  compareSchedules,
+  type ScheduleRow,
+  SEARCH_SCALE,
+  studyHeads,
+  withHeads,
+  writeHeads,
+} from "./head_study.ts";
 import { type Grid, measureGrid, searchPrompts, type Study } from "./study.ts";
 import type { TrialGuidance, Values } from "./trial.ts";
 import { OutOfTime } from "./trial_farm.ts";
@@ -24,6 +32,8 @@ export interface GuidanceChoice {
   readonly layers: Partial<Record<LayerGuidance, ChosenLayer>>;
   /** How far halves of the prompts rank heads alike. */
   readonly agreement: Record<string, string>;
+  /** First rounds in full and by halving. */
+  readonly schedules: Record<string, ScheduleRow>;
   readonly prompts: readonly number[];
 }
 
@@ -51,7 +61,7 @@ export async function searchGuidance(study: Study, plain: TrialGuidance): Promis
   const grid = await measureGrid(study, [plain, ...alone], asked);
   const prompts = grid.complete;
   if (prompts.length < LEAST_PROMPTS) throw new OutOfTime();
-  const [, ...byHead] = grid.values.map((values) => valuesOf(values, prompts));
+  const [without = [], ...byHead] = grid.values.map((values) => valuesOf(values, prompts));
   const objectives = Object.values(OBJECTIVES).map(({ objective }) => objective);
   const agreement = agreementOfHalves(byHead, objectives);
   console.log(
@@ -59,12 +69,16 @@ export async function searchGuidance(study: Study, plain: TrialGuidance): Promis
   );
   console.table([agreement]);
   const heads: Partial<Record<ObjectiveName, readonly Head[]>> = {};
+  const schedules: Record<string, ScheduleRow> = {};
   for (const name of ["quality", "sharp", "motion"] as const) {
+    const both = await compareSchedules(study.pool, { byHead, plain: without }, OBJECTIVES[name]);
+    for (const [schedule, row] of Object.entries(both)) schedules[`${name}, ${schedule}`] = row;
     const found = await headsFor(study, { name, plain, prompts });
     if (found) heads[name] = found;
   }
+  console.table(schedules);
   const layers = await chooseLayers(study, { plain, prompts, byHead });
-  return { heads, layers, agreement, prompts };
+  return { heads, layers, agreement, schedules, prompts };
 }
 
 interface Search {

@@ -58,6 +58,43 @@ export async function studyHeads(
   });
 }
 
+/** A first round by both schedules. */
+export interface ScheduleRow {
+  readonly heads: string;
+  readonly trials: number;
+  /** Mean gain of the chosen heads, each alone on all prompts. */
+  readonly gain: number;
+}
+
+/**
+ * What a first round chooses when all heads see all prompts, and what successive halving chooses from the same videos.
+ * `byHead`, `plain`: values by prompt, of every head alone and of none.
+ */
+export async function compareSchedules(
+  pool: readonly Head[],
+  { byHead, plain }: { byHead: readonly (readonly Values[])[]; plain: readonly Values[] },
+  { objective, top }: Pick<HeadStudyOptions, "objective" | "top">,
+): Promise<Record<HeadSearchOptions["schedule"], ScheduleRow>> {
+  const terms = parseObjective(objective);
+  const scores = (values: readonly Values[] = []): number[] =>
+    values.map((each) => objectiveValue(terms, each));
+  const numberOf = ({ layer, head }: Head): number =>
+    pool.findIndex((each) => each.layer === layer && each.head === head);
+  const judge: HeadSearchOptions["judge"] = async ({ heads: [head, ...more], sample }) => {
+    if (more.length > 0) return 0; // how the chosen ones do together is another question
+    return scores(head ? byHead[numberOf(head)] : plain)[sample] ?? NaN;
+  };
+  const row = async (schedule: HeadSearchOptions["schedule"]): Promise<ScheduleRow> => {
+    const { heads, trials } = await searchHeads({
+      ...{ pool, rounds: 1, topK: top, samples: plain.length, schedule, judge },
+      concurrency: Infinity,
+    });
+    const gains = heads.map((head) => mean(scores(byHead[numberOf(head)])) - mean(scores(plain)));
+    return { heads: textOf(heads), trials, gain: Number(digits(mean(gains))) };
+  };
+  return { full: await row("full"), halving: await row("halving") };
+}
+
 /** The guidance of a search with heads weakened. */
 export function withHeads(guidance: TrialGuidance, heads: readonly Head[]): TrialGuidance {
   if (heads.length === 0) return guidance;
@@ -100,9 +137,10 @@ function setupOf(study: Study, options: HeadStudyOptions): HeadSearchSetup {
   };
 }
 
-/** What four digits say is enough of a score. */
-function compact(_key: string, value: unknown): unknown {
-  return typeof value === "number" ? Number(value.toPrecision(4)) : value;
+/** Three digits are enough of a video's score, which chance moves by more; means keep four. The model ships these files. */
+function compact(key: string, value: unknown): unknown {
+  const isScore = /^\d+$/.test(key); // the only numbers in lists
+  return typeof value === "number" ? Number(value.toPrecision(isScore ? 3 : 4)) : value;
 }
 
 /** A search in rounds, and what halving makes of it. */
