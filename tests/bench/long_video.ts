@@ -1,7 +1,7 @@
 // The long-video study: weft-nano far beyond the frames it was trained on, with full attention and with dual-scope
 // attention under every anchor rule and position rule. Seconds and memory first, then what the frames look like.
 //   bench.mjs long time out=DIR              seconds and memory by length, nothing else running
-//   bench.mjs long quality processes=14 cards=1 out=DIR  measures of src/metrics, by several processes on one card or more;
+//   bench.mjs long quality processes=14 out=DIR  measures of src/metrics, by several processes on one card, or on cards=0,1;
 //                                            the same command goes on where it was
 //   bench.mjs long merge out=DIR             what is known as tables, and contact sheets as PNG
 //   bench.mjs long memory                    GPU memory of a forward pass by length, recorded but not run
@@ -18,6 +18,7 @@ import { tellQuality } from "./long_video_merge.ts";
 import { measureQuality } from "./long_video_quality.ts";
 import { PROMPTS, readStudyModel } from "./long_video_render.ts";
 import { COMPARED, DEFAULT_SETTING, SETTINGS } from "./long_video_settings.ts";
+import { parseCards } from "./process_farm.ts";
 import { timeLongVideos } from "./long_video_time.ts";
 import { runQualityWorker } from "./long_video_worker.ts";
 import { TimeBox } from "./time_box.ts";
@@ -64,7 +65,7 @@ export async function longVideos(args: readonly string[]): Promise<void> {
         model: value("model", "models/weft-nano"),
         engine: value("engine", "webgpu"),
         processes: Number(value("processes", "14")),
-        cards: Number(value("cards", "1")),
+        cards: parseCards(value("cards", "")),
         lengths,
         names: compared,
         prompts: Number(value("prompts", String(PROMPTS.length))),

@@ -14,7 +14,8 @@ export interface QualityOptions {
   readonly model: string;
   readonly engine: string;
   readonly processes: number;
-  readonly cards: number;
+  /** See `ProcessFarm`. */
+  readonly cards: readonly number[];
   readonly lengths: readonly number[];
   readonly names: readonly string[];
   readonly prompts: number;

@@ -15,8 +15,8 @@ export interface FarmOptions<Task, Result> {
   /** Arguments of this program that make it a worker: it must call `serveFarm`. */
   readonly args: readonly string[];
   readonly processes: number;
-  /** Graphics cards; from two on every process is pinned to one of them. */
-  readonly cards: number;
+  /** Numbers of the graphics cards that processes are pinned to in turn; none leaves all to the driver, which takes the first. */
+  readonly cards: readonly number[];
   /**
    * What one process does before any other begins, for nothing but the driver's cache on disk: else all processes compile the
    * same kernels at once, half a minute on a new machine. Empty for the CPU.
@@ -88,7 +88,8 @@ export class ProcessFarm<Task, Result> {
   #startOne(index: number): void {
     const { args, cards } = this.#options;
     const script = [process.argv[1] ?? "", ...args];
-    const command = pinned(cards > 1 ? "mount" : "none", index % cards, script);
+    const card = cards[index % cards.length];
+    const command = card === undefined ? pinned("none", 0, script) : pinned("mount", card, script);
     const stdio = ["ignore", "inherit", "inherit", "ipc"] as const;
     const child = spawn(command.file, command.args, { env: command.env, stdio: [...stdio] });
     const worker: Worker<Task, Result> = { child, work: "starting" };
@@ -118,6 +119,13 @@ export class ProcessFarm<Task, Result> {
     for (const { failed } of this.#first.splice(0)) failed(new Error(message));
     this.#options.onEnd(new Error(message));
   }
+}
+
+/** Reads an option such as "0,1"; "" is none. */
+export function parseCards(text: string): number[] {
+  const cards = text === "" ? [] : text.split(",").map(Number);
+  if (cards.every((card) => Number.isInteger(card) && card >= 0)) return cards;
+  throw new Error(`cards must be numbers of graphics cards such as 0,1, not ${text}.`);
 }
 
 /** Works for the farm that started this process until it closes the channel. */

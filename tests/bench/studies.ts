@@ -23,7 +23,7 @@ export interface Study {
 export const STUDIES: readonly Study[] = [
   {
     name: "long",
-    usage: "time|quality|memory|merge [out=DIR] [processes=14] [cards=1] [seconds=200] [engine=onnx]",
+    usage: "time|quality|memory|merge [out=DIR] [processes=14] [cards=0,1] [seconds=200] [engine=onnx]",
     description: "weft-nano far beyond its trained length, by attention and positions (long_video.ts)",
     run: longVideos,
   },
@@ -35,7 +35,7 @@ export const STUDIES: readonly Study[] = [
   },
   {
     name: "guidance",
-    usage: "study out=DIR [phases=search,table,rounds,times] [seconds=300] [cards=2] …, or steps cpu|gpu",
+    usage: "study out=DIR [phases=search,table,rounds,times] [seconds=300] [cards=0,1] …, or steps cpu|gpu",
     description: "what guidance by heads does to videos, and what a guided step costs (guidance/main.ts)",
     run: guidance,
   },

@@ -1,11 +1,12 @@
 // `bench.mjs guidance`: what guidance by attention heads does to weft-nano's videos.
-//   guidance study out=DIR [phases=search,table,rounds,times] [weights=student,base] [seconds=300] [processes=14] [cards=1]
+//   guidance study out=DIR [phases=search,table,rounds,times] [weights=student,base] [seconds=300] [processes=14] [cards=0,1]
 //     search: heads and layers, on prompts of their own, into DIR/heads; table: all kinds of guidance on unseen prompts;
 //     rounds: greedy rounds and halving against the full search; times: seconds a video, one at a time.
 //     DIR/trials.jsonl remembers every video: the same command goes on where it was, and with seconds=0 it only prints what
-//     is known. Processes share `cards` graphics cards. More: engine=onnx (the CPU, one thread a process), model=DIR,
-//     judge=gpu, together=8 (videos in one run), frames=33, samples=16 (prompts of the searches, the hardest of
-//     candidates=96), unseen=100, rounds=2, steps=15 (of the base model while searching), layers=4,5 (to search in).
+//     is known. Processes are pinned to the `cards`; without them all are on the first. More: engine=onnx (the CPU, one
+//     thread a process), model=DIR, judge=gpu, together=8 (videos in one run), frames=33, samples=16 (prompts of the
+//     searches, the hardest of candidates=96), unseen=100, rounds=2, steps=15 (of the base model while searching),
+//     layers=4,5 (to search in).
 //   guidance steps cpu|gpu [frames=33] [seconds=90] [repetitions=2]: what a guided step costs (guided_step.ts)
 import { mkdirSync, writeFileSync } from "node:fs";
 import { compareGuidance, type Setting, settingsOf } from "./compare_guidance.ts";

@@ -3,6 +3,7 @@ import type { Head } from "../../../src/guiders/head_search.ts";
 import { perturbationOf } from "../../../src/guiders/head_selection.ts";
 import { type ModelFiles, openModel, readTransformerConfig } from "../../../src/pipelines/model_files.ts";
 import { openFolderSource } from "../../../src/weights/folder_source_node.ts";
+import { parseCards } from "../process_farm.ts";
 import { type Trial, type TrialGuidance, TrialStore, type Values } from "./trial.ts";
 import { OutOfTime, TrialFarm } from "./trial_farm.ts";
 
@@ -62,7 +63,7 @@ export async function openStudy(value: OptionReader): Promise<Study> {
     engine: value("engine", "webgpu"),
     judge: value("judge", "cpu"),
     processes: Number(value("processes", "14")),
-    cards: Number(value("cards", "1")),
+    cards: parseCards(value("cards", "")),
     together: Number(value("together", "8")),
     warmUp: WARM_UP.map((guidance) => [0, 1].map((prompt) => ({ guidance, numFrames, prompt }))),
     store,

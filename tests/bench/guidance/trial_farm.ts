@@ -18,7 +18,8 @@ export interface TrialFarmOptions {
   /** "gpu" where the judge shall compute there. */
   readonly judge: string;
   readonly processes: number;
-  readonly cards: number;
+  /** See `ProcessFarm`. */
+  readonly cards: readonly number[];
   /** Trials that are rendered together, at most. */
   readonly together: number;
   /** What compiles the kernels, a task each; not stored. */
