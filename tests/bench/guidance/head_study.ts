@@ -85,10 +85,8 @@ export async function compareSchedules(
     return scores(head ? byHead[numberOf(head)] : plain)[sample] ?? NaN;
   };
   const row = async (schedule: HeadSearchOptions["schedule"]): Promise<ScheduleRow> => {
-    const { heads, trials } = await searchHeads({
-      ...{ pool, rounds: 1, topK: top, samples: plain.length, schedule, judge },
-      concurrency: Infinity,
-    });
+    const options = { pool, rounds: 1, topK: top, samples: plain.length, concurrency: Infinity };
+    const { heads, trials } = await searchHeads({ ...options, schedule, judge });
     const gains = heads.map((head) => mean(scores(byHead[numberOf(head)])) - mean(scores(plain)));
     return { heads: textOf(heads), trials, gain: Number(digits(mean(gains))) };
   };
