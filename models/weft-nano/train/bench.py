@@ -49,7 +49,7 @@ def main():
         for b in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
             with sdpa_kernel(b): log(f"attention {b}: {timed(lambda: torch.autograd.grad(F.scaled_dot_product_attention(q, k, v).sum(), (q, k, v))):.2f} ms")
     if "dit" in parts:
-        data = {size: (torch.randn(256, 16, 13, size[0] // 8, size[1] // 8, device=dev).half(), torch.ones(256, 2, 64, device=dev, dtype=torch.int16)) for size in (tt.SQUARE, tt.WIDE)}
+        data = {size: (torch.randn(256, 16, 13, size[0] // 8, size[1] // 8, device=dev).half(), torch.ones(256, 2, 64, device=dev, dtype=torch.int16), torch.zeros(256, 13, size[0] // 8, size[1] // 8, device=dev, dtype=torch.uint8)) for size in (tt.SQUARE, tt.WIDE)}
         for compile in (True,):
             tr = tt.Trainer(dev, data, compile=compile)
             t = time.time()
@@ -61,7 +61,7 @@ def main():
             profile("transformer step", lambda: tr.step(0), 24)
             del tr
     if "ae" in parts:
-        vids = ta.render_pool(256, gen, dev)
+        _, vids = ta.render_pool(256, gen, dev)
         for compile in (True,):
             tr, t = ta.Trainer(dev, vids, 16, compile), time.time()
             g, u = Graphed(lambda: tr.step(True)), Graphed(tr.update)

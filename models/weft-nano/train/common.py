@@ -3,6 +3,7 @@
 Parameters live in one flat fp32 buffer with a bf16 working copy and a bf16 gradient buffer of the same layout, so an
 all-reduce, a cast, an average of weights or an Adam step is a handful of kernels however many tensors there are.
 """
+import gc
 import math
 import os
 import time
@@ -104,7 +105,8 @@ class Graphed:
 
     @staticmethod
     def new_pool():
-        """Graphs share one memory pool; a stage starts a new one once the last stage's graphs are gone."""
+        """Graphs share one memory pool; a stage starts a new one. The last stage's graphs go now, not in the middle of a capture."""
+        gc.collect()
         Graphed._pool = None
 
     def __init__(self, fn, warmup=3):

@@ -4,6 +4,7 @@ import multiprocessing
 import time
 
 import torch
+import torch.nn.functional as F
 
 import captions
 import render
@@ -31,33 +32,41 @@ class CaptionPool:
         return out
 
 
-class DataSet:
-    """Scenes of this process, sampled at once; `encode` renders them."""
+def objects(cover):
+    """Coverage uint8 [n, 4L-3, H, W] -> uint8 [n, L, H/8, W/8]: 1 where a latent sees an object in any of its frames."""
+    seen = F.max_pool2d((cover > 0).half(), 8)
+    return torch.cat([seen[:, :1], seen[:, 1:].unflatten(1, (-1, 4)).amax(2)], 1).to(torch.uint8)
 
-    def __init__(self, square, wide, variants=4):
-        gen, r = torch.Generator().manual_seed(1234 + 7777 * rank()), rank()
+
+class DataSet:
+    """Scenes of this process, sampled at once; `encode` renders them. `anew`: other ones, with more cubes and pyramids."""
+
+    def __init__(self, square, wide, variants=4, anew=False):
+        r, seed, words = rank(), 1234 + 86420 * anew, 500009 * anew
         self.counts = {SQUARE: square, WIDE: wide}
-        self.scenes = world.sample_scenes(square + wide, gen, hard=world.HARD_SHARE)
-        self.captions = CaptionPool(self.scenes, variants, 1000003 * (r + 1))
+        self.scenes = world.sample_scenes(square + wide, torch.Generator().manual_seed(seed + 7777 * r), hard=world.HARDER_SHARE if anew else world.HARD_SHARE)
+        self.captions = CaptionPool(self.scenes, variants, 1000003 * (r + 1) + words)
 
     def encode(self, ae, dev, seconds=None, fast=True):
-        """{size: (latents fp16 [n, 16, 13, h, w], ids int16 [n, variants, 64])}. With `seconds`, stops when they are over."""
+        """{size: (latents fp16 [n, 16, 13, h, w], ids int16 [n, variants, 64], objects uint8 [n, 13, h, w])}. With `seconds`,
+        stops when they are over."""
         t0, at, out = time.time(), 0, {}
         encode = torch.compile(ae.encode, dynamic=False) if fast else None
         total = sum(self.counts.values())
         for size, n in self.counts.items():
-            zs, done = [], 0
+            zs, seen, done = [], [], 0
             stop = None if seconds is None else t0 + seconds * (at + n) / total
             while done < n and not (stop and time.time() > stop and done):
                 k = min(64, n - done)
                 s = {key: v[at + done:at + done + k].to(dev) for key, v in self.scenes.items()}
-                zs.append(encode_latents(ae, render.render_frames(world.pack(s, FRAMES), size), encode=encode))
+                x = render.render_frames(world.pack(s, FRAMES), size, mask=True)
+                zs.append(encode_latents(ae, x[:, :, :3], encode=encode)); seen.append(objects(x[:, :, 3]))
                 done += k
                 if stop: sync()
-            out[size] = torch.cat(zs), slice(at, at + done)
+            out[size] = torch.cat(zs), slice(at, at + done), torch.cat(seen)
             at += n
         ids = self.captions.ids().to(dev)              # worded meanwhile
-        out = {size: (z, ids[which]) for size, (z, which) in out.items()}
+        out = {size: (z, ids[which], seen) for size, (z, which, seen) in out.items()}
         sync()
         log("latents", {f"{k[1]}x{k[0]}": len(v[0]) for k, v in out.items()}, f"per GPU in {time.time() - t0:.1f}s, std {out[SQUARE][0][:500].float().std():.3f}")
         return out

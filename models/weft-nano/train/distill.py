@@ -1,7 +1,8 @@
 """Four-step, guidance-free student.
 
 1. Regression of the guided teacher's ODE: for stored noise -> video trajectories the student learns, at each of its four
-   noise levels, the straight velocity to the next one (so that plain Euler sampling is exact).
+   noise levels, the straight velocity to the next one (so that plain Euler sampling is exact). In its last step the
+   teacher is not guided: what is in the picture is settled by then, and guidance would draw the corners of cubes out.
 2. Distribution matching (DMD): a copy of the teacher follows the student's videos; the difference between its score and
    the guided teacher's sharpens the student's last step on its own trajectories, with the regression of all four steps
    kept as an anchor. (Earlier steps end at noisy states, which are no samples to be matched.)
@@ -16,9 +17,10 @@ import torch.nn.functional as F
 
 import captions
 import world
+from carry import unpack
 from common import Budget, Flat, Graphed, barrier, dist_init, log, rank, sync, trapezoid
 from data import SQUARE, WIDE
-from flow import FEWSTEP, build, guided, load_models, over, save_weights, shift_sigma, velocity
+from flow import FEWSTEP, UNGUIDED, build, guided, load_models, over, save_weights, shift_sigma, velocity
 from text_encoder import empty_ids, encode_text
 from train_transformer import TOKENS, batch_of, matrix
 from transformer import compile_blocks
@@ -33,10 +35,11 @@ def pick(ids, n):
 
 
 class Trajectories:
-    """Guided teacher ODE (second-order Adams-Bashforth, `sub` steps a segment), kept at the student's noise levels."""
+    """Teacher ODE (second-order Adams-Bashforth, `sub` steps a segment), guided down to the noise level `until`, kept at the
+    student's noise levels."""
 
-    def __init__(self, teacher, te, ids, cfg, tokens, sub=5):
-        self.teacher, self.te, self.ids, self.cfg, self.sub = teacher, te, ids, cfg, sub
+    def __init__(self, teacher, te, ids, cfg, tokens, sub=5, until=UNGUIDED):
+        self.teacher, self.te, self.ids, self.cfg, self.sub, self.until = teacher, te, ids, cfg, sub, until
         self.sig = shift_sigma(torch.linspace(1, 0, 4 * sub + 1)).tolist()
         dev = ids.device
         self.null = encode_text(te, empty_ids(1, dev)).float()
@@ -55,7 +58,9 @@ class Trajectories:
         null = self.null.expand_as(r["ctx"])
         for k in range(4 * self.sub):
             t = torch.full((len(x),), self.sig[k], device=x.device)
-            v, h = guided(self.teacher, x, t, r["ctx"], null, self.cfg), self.sig[k + 1] - self.sig[k]
+            cfg = self.cfg if self.sig[k] > self.until + 1e-6 else 1.                             # 1 changes nothing, nor the batch
+            v, h = guided(self.teacher, x, t, r["ctx"], null, cfg), self.sig[k + 1] - self.sig[k]
+            if abs(self.sig[k] - self.until) < 1e-6: last = None                                  # another field begins
             x = x + h * (v if last is None else v + (h / (2 * h_last)) * (v - last))
             last, h_last = v, h
             if (k + 1) % self.sub == 0: r["out"][:, (k + 1) // self.sub] = x.half()
@@ -85,7 +90,7 @@ class Student:
         self.dev, self.te, self.T, self.tokens = dev, te, trajectories, tokens
         self.g, _ = build(dev)
         w = torch.load(start, map_location=dev)["dit"]
-        self.g.load_state_dict({k: v.float() for k, v in w.items()})
+        self.g.load_state_dict({k: unpack(v).float() for k, v in w.items()})
         self.flat = Flat([self.g], matrix)
         self.S = torch.tensor(FEWSTEP, device=dev)
         self.stat = torch.zeros(4, 2, device=dev)
@@ -117,6 +122,7 @@ class Student:
 
 def regress(st, seconds, out):
     """Stage 1 within `seconds`."""
+    Graphed.new_pool()                                      # the trajectories' graphs, and with them their pool, are gone
     budget, step = Budget(seconds), 0
     steps, update = [Graphed(lambda s=s: st.step(s)) for s in range(len(SHAPES))], Graphed(lambda: st.flat.update(1e-3, 5e-4, weight_decay=.02, betas=(.9, .98)))
     st.errors()
@@ -138,7 +144,7 @@ class Matching:
     def __init__(self, st, teacher, te, ids, cfg, start, batch, compile):
         self.st, self.teacher, self.te, self.ids, self.cfg, self.batch, self.dev = st, teacher, te, ids, cfg, batch, st.dev
         self.fake, _ = build(st.dev)
-        self.fake.load_state_dict({k: v.float() for k, v in torch.load(start, map_location=st.dev)["dit"].items()})
+        self.fake.load_state_dict({k: unpack(v).float() for k, v in torch.load(start, map_location=st.dev)["dit"].items()})
         self.flat = Flat([self.fake], lambda n, p: False)
         if compile: compile_blocks(self.fake)
         self.null = encode_text(te, empty_ids(1, st.dev)).float()

@@ -1,5 +1,5 @@
 """Scores of generated videos on captions never used in training: attribute accuracy with 95 % intervals, Fréchet distance,
-dynamic degree, autoencoder PSNR; and sheets of sample frames. Rows are shared out over the processes."""
+dynamic degree, autoencoder PSNR, edges of cubes; and sheets of sample frames. Rows are shared out over the processes."""
 import argparse
 import json
 import math
@@ -10,12 +10,14 @@ import time
 import torch
 
 import captions
+import edges
 import render
 import world
 from autoencoder import decode_latents, encode_latents, load_ae
 from common import barrier, broadcast, dist_init, log, rank, world as processes
-from flow import FEWER, generate, load_models
+from flow import FEWER, UNGUIDED, generate, load_models
 from judge import HEADS, MAIN, Judge, labels, scenes, train_judge, verdicts
+from storage import stored
 from train_autoencoder import held_out
 
 PROMPTS = ["a large shiny red ball bounces on a checkered floor at sunset, the camera orbits left", "a large matte blue cube spins on grass in daylight",
@@ -92,7 +94,7 @@ class Evaluation:
             for t in self.judge.state_dict().values(): broadcast(t)          # the same judge for all rows
             if rank() == 0: torch.save(self.judge.state_dict(), path)
         gen = torch.Generator().manual_seed(31337)
-        self.reference = torch.cat([verdicts(self.judge, render.render_frames(world.pack(scenes(256, gen, dev))))[1] for _ in range(8 if n > 64 else 1)])
+        self.reference = torch.cat([verdicts(self.judge, render.render_frames(world.pack(scenes(max(16, min(256, 4 * n)), gen, dev))))[1] for _ in range(8 if n > 64 else 1)])
         self.scenes = scenes(n, gen, dev)
         self.labels, rng = labels(self.scenes), random.Random(9)
         self.texts = [captions.caption(captions.attributes(self.scenes, i), rng, full=True) for i in range(n)]
@@ -113,7 +115,28 @@ class Evaluation:
         print(f"[{rank()}] {name}: " + " ".join(f"{k} {v}" for k, v in row.items() if k != "ci"), f"({time.time() - t0:.0f}s)", flush=True)
 
 
-def plan(ev, work, ae, cfg, quick):
+def score_cubes(ev, work, ae, cfg, steps, most=64):
+    """Rows of edges.py: cubes as rendered, through the autoencoder, and as base and students draw them, with sheets."""
+    dev, n = ev.dev, min(most, ev.n)
+    s, texts = edges.captioned_cubes(n, dev)
+    x = torch.cat([render.render_frames(world.pack({k: v[i:i + 16] for k, v in s.items()})) for i in range(0, n, 16)])
+    z = encode_latents(ae, x)
+    def row(name, frames):
+        ev.rows[f"cubes: {name}"] = edges.summary(frames, s)
+        print(f"[{rank()}] cubes: {name}: {ev.rows[f'cubes: {name}']}", flush=True)
+        sheet(frames[:16], f"{work}/samples/cubes_{name.replace(' ', '_').replace(',', '')}.jpg")
+    def drawn(name, codec=ae, **kw): return decode_latents(codec, generate(*load_models(f"{work}/{name}.pt", dev), texts, **kw))
+    row("renders", x)
+    row("renders through the autoencoder", decode_latents(ae, z))
+    if os.path.exists(f"{work}/base.pt"):
+        for name, until in (("", 0.), (f" above {UNGUIDED:g}", UNGUIDED)): row(f"base, {steps} steps, guidance {cfg:g}{name}", drawn("base", steps=steps, cfg=cfg, until=until))
+    for m in ("student_ode", "student_dmd"):
+        if os.path.exists(f"{work}/{m}.pt"):
+            for k in (4, 2): row(f"{m}, {k} steps", drawn(m, sigmas=FEWER[k]))
+            if os.path.exists(f"{work}/ae_before.pt"): row(f"{m}, 4 steps, decoder before", drawn(m, load_ae(f"{work}/ae_before.pt", dev), sigmas=FEWER[4]))
+
+
+def plan(ev, work, ae, cfg, quick, steps=30):
     """[(name, function)] of everything to score or draw."""
     dev, out, few = ev.dev, f"{work}/samples", FEWER
     def frames(m, **kw): return decode_latents(ae, generate(*m, ev.texts, **kw))
@@ -131,13 +154,21 @@ def plan(ev, work, ae, cfg, quick):
     jobs = [("codec", codec), ("renders", lambda: ev.score("renders", ev.renders)),
             ("through", lambda: ev.score("renders through the autoencoder", decode_latents(ae, encode_latents(ae, ev.renders))))]
     names = [s for s in ("student_ode", "student_dmd") if os.path.exists(f"{work}/{s}.pt")]
-    if os.path.exists(f"{work}/base.pt"): jobs.append(("base", lambda: (ev.score(f"base, 30 steps, guidance {cfg:g}", frames(base(), steps=30, cfg=cfg)), draw(base(), "base_30steps", steps=30, cfg=cfg))))
+    if os.path.exists(f"{work}/base.pt"): jobs.append(("base", lambda: (ev.score(f"base, {steps} steps, guidance {cfg:g}", frames(base(), steps=steps, cfg=cfg)), draw(base(), f"base_{steps}steps", steps=steps, cfg=cfg))))
+    if os.path.exists(f"{work}/base.pt"): jobs.append(("base_until", lambda: ev.score(f"base, {steps} steps, guidance {cfg:g} above {UNGUIDED:g}", frames(base(), steps=steps, cfg=cfg, until=UNGUIDED))))
+    jobs.append(("cubes", lambda: score_cubes(ev, work, ae, cfg, steps)))
     for s in names:
         jobs.append((s, lambda s=s: (ev.score(f"{s}, 4 steps", frames(student(s), sigmas=few[4])), draw(student(s), f"{s}_4steps", sigmas=few[4]))))
     if quick or not names: return jobs
     last = names[-1]
     for k in (2, 1): jobs.append((f"{k}", lambda k=k: (ev.score(f"{last}, {k} steps", frames(student(last), sigmas=few[k])), draw(student(last), f"{last}_{k}steps", sigmas=few[k]))))
     jobs.append(("int8", lambda: ev.score(f"{last}, 4 steps, int8", frames(tuple(map(int8_stored, student(last))), sigmas=few[4]))))
+    def shipped(name, folder):
+        m = load_models(f"{work}/{name}.pt", dev)
+        return stored(m[0], folder), m[1]
+    codec8 = lambda: stored(load_ae(f"{work}/ae.pt", dev), "vae")
+    jobs.append(("shipped", lambda: ev.score(f"{last}, 4 steps, as shipped", decode_latents(codec8(), generate(*shipped(last, "transformer_fewstep"), ev.texts, sigmas=few[4])))))
+    if os.path.exists(f"{work}/base.pt"): jobs.append(("base_shipped", lambda: ev.score(f"base, {steps} steps, guidance {cfg:g}, as shipped", decode_latents(codec8(), generate(*shipped("base", "transformer"), ev.texts, steps=steps, cfg=cfg)))))
     jobs.append(("edges", lambda: draw(student(last), f"{last}_edges", texts=EDGES, sigmas=few[4])))
     jobs.append(("wide", lambda: draw(student(last), f"{last}_wide", (112, 192), sigmas=few[4])))
     def long(L):
@@ -149,11 +180,11 @@ def plan(ev, work, ae, cfg, quick):
     return jobs
 
 
-def evaluate(work, dev, n=512, judge_seconds=60, cfg=2.5, quick=False, only=None, name="scores"):
+def evaluate(work, dev, n=512, judge_seconds=60, cfg=2.5, quick=False, only=None, name="scores", steps=30):
     """Run the plan, or the jobs in `only`; rank 0 writes {name}.json."""
     os.makedirs(f"{work}/samples", exist_ok=True)
     ev, ae = Evaluation(work, dev, n, judge_seconds), load_ae(f"{work}/ae.pt", dev)
-    jobs = [(label, job) for label, job in plan(ev, work, ae, cfg, quick) if only is None or label in only]
+    jobs = [(label, job) for label, job in plan(ev, work, ae, cfg, quick, steps) if only is None or label in only]
     for i, (label, job) in enumerate(jobs):
         if i % processes() != rank(): continue
         try: job()
@@ -174,8 +205,9 @@ if __name__ == "__main__":
     ap.add_argument("--n", type=int, default=512)
     ap.add_argument("--judge-seconds", type=float, default=90)
     ap.add_argument("--cfg", type=float, default=2.5)
+    ap.add_argument("--steps", type=int, default=30, help="of the base model")
     ap.add_argument("--quick", action="store_true")
-    ap.add_argument("--only", help="jobs of the plan, by comma: codec, renders, through, base, student_ode, student_dmd, 2, 1, int8, edges, wide, long13, long17, long33")
+    ap.add_argument("--only", help="jobs of the plan, by comma: codec, renders, through, base, base_until, cubes, student_ode, student_dmd, 2, 1, int8, shipped, base_shipped, edges, wide, long13, long17, long33")
     ap.add_argument("--name", default="scores", help="of the JSON file")
     a = ap.parse_args()
-    evaluate(a.work, dist_init(), a.n, a.judge_seconds, a.cfg, a.quick, a.only and a.only.split(","), a.name)
+    evaluate(a.work, dist_init(), a.n, a.judge_seconds, a.cfg, a.quick, a.only and a.only.split(","), a.name, a.steps)

@@ -9,6 +9,7 @@ from transformer import WanTransformer3DModel, initialise
 
 SHIFT = 3.0
 FEWSTEP = [1.0, .9, .75, .5, 0.0]                       # u = 1, .75, .5, .25 shifted by 3
+UNGUIDED = .5                                           # noise level from which on guidance would only draw corners out
 FEWER = {4: FEWSTEP, 2: [1.0, .75, 0.0], 1: [1.0, 0.0]}   # the student at fewer steps than it was trained for
 
 
@@ -22,11 +23,13 @@ def build(device="cuda"):
 def shift_sigma(u, s=SHIFT): return s * u / (1 + (s - 1) * u)
 
 
-def sample_sigma(n, device, s=2.0):
-    """Training noise levels: logit-normal, a tenth uniform, shifted."""
+def sample_sigma(n, device, s=2.0, low=0.):
+    """Training noise levels: logit-normal, a tenth uniform, shifted; a share `low` of them drawn anew, evenly from 0 to .5."""
     u = torch.sigmoid(torch.randn(n, device=device))
     u = torch.where(torch.rand(n, device=device) < .1, torch.rand(n, device=device), u)
-    return shift_sigma(u, s).clamp(1e-3, 1)
+    sigma = shift_sigma(u, s)
+    if low: sigma = torch.where(torch.rand(n, device=device) < low, .5 * torch.rand(n, device=device), sigma)
+    return sigma.clamp(1e-3, 1)
 
 
 def over(t): return t[:, None, None, None, None]
@@ -47,12 +50,12 @@ def schedule(steps, shift=SHIFT):
 
 
 @torch.no_grad()
-def sample(dit, noise, ctx, null=None, steps=None, sigmas=None, cfg=1., trace=None):
-    """Euler sampler, optionally with guidance; `trace` collects the state after each step."""
+def sample(dit, noise, ctx, null=None, steps=None, sigmas=None, cfg=1., until=0., trace=None):
+    """Euler sampler, optionally guided while the noise is above `until`; `trace` collects the state after each step."""
     sig, x = sigmas or schedule(steps), noise
     for a, b in zip(sig[:-1], sig[1:]):
         t = torch.full((len(x),), a, device=x.device)
-        v = guided(dit, x, t, ctx, null, cfg) if cfg != 1 else velocity(dit, x, t, ctx)
+        v = guided(dit, x, t, ctx, null, cfg) if cfg != 1 and a > until else velocity(dit, x, t, ctx)
         x = x + (b - a) * v
         if trace is not None: trace.append(x.clone())
     return x
@@ -76,11 +79,16 @@ def save_weights(path, **states):
     torch.save({k: {n: t.half().cpu().contiguous() for n, t in s.items()} for k, s in states.items()}, path)
 
 
-def load_models(path, device="cuda", dtype=None):
-    """Frozen (transformer, text encoder) of a checkpoint; the transformer is rounded to `dtype` (bf16 on a GPU)."""
-    dit, te = build(device)
+def load_into(dit, te, path, device):
+    """A checkpoint's weights, in fp32, into a transformer and its text encoder."""
     w = torch.load(path, map_location=device)
     dit.load_state_dict({k: unpack(v).float() for k, v in w["dit"].items()})
     if "te" in w: te.load_state_dict({k: unpack(v).float() for k, v in w["te"].items()})
+
+
+def load_models(path, device="cuda", dtype=None):
+    """Frozen (transformer, text encoder) of a checkpoint; the transformer is rounded to `dtype` (bf16 on a GPU)."""
+    dit, te = build(device)
+    load_into(dit, te, path, device)
     dtype = dtype or (torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32)
     return dit.eval().requires_grad_(False).to(dtype), te.eval().requires_grad_(False)

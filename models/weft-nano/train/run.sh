@@ -1,14 +1,16 @@
 #!/bin/bash
 # The whole recipe in the background of a machine with two GPUs that is worked on in short calls and keeps nothing.
 #   bash run.sh start          copies the code to $WORK and begins: GPU 1 trains the autoencoder, GPU 0 stays free for others
+#   bash run.sh start refine DIR   instead trains the model in DIR (base.pt, ae.pt, judge.pt; carry.py makes base.pt small) on:
+#                              base, student and the decoder for it, on both GPUs; then evaluates
 #   bash run.sh free           GPU 0 may be used from now on (else it is taken a minute after the autoencoder is done)
-#   bash run.sh wait SECONDS STAGE   follows the logs until STAGE is done or has failed: rehearsal ae judge train dmd all
-#   OUT=... bash run.sh collect core|students|all    what exists now, ae.pt first: at most 8 files below 16 MB
-# Budgets in seconds: AE_SECONDS, JUDGE_SECONDS, TRAIN_SECONDS (encoding to student), DMD_SECONDS (0: none). $WORK is
-# /tmp/weft-work; unpack with `cat core.* | tar xz`.
+#   bash run.sh wait SECONDS STAGE   follows the logs until STAGE is done or has failed: rehearsal ae judge train decoder evaluate dmd all
+#   OUT=... bash run.sh collect core|students|all|scores    what exists now, ae.pt first: at most 8 files below 16 MB
+# Budgets in seconds: AE_SECONDS, JUDGE_SECONDS, TRAIN_SECONDS (encoding to student), DMD_SECONDS (0: none), DECODER_SECONDS
+# (refine). $WORK is /tmp/weft-work; EXTRA are more arguments for train.py; unpack with `cat core.* | tar xz`.
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/weft-compiled}
-export WORK=${WORK:-/tmp/weft-work}
-work=$WORK
+export WORK=${WORK:-/tmp/weft-work} EXTRA EVALUATE
+work=$WORK GPUS=${GPUS:-0,1} LAUNCH=${LAUNCH:-torchrun --nproc_per_node=2}
 
 say() { echo "$(date +%T) $*" >> "$work/logs/run.log"; }
 
@@ -27,6 +29,25 @@ rehearse() (
   python3 train.py --work "$small" --square 128 --wide 128 --pool 64 --ae-seconds 2 --latents-seconds 4 --base-seconds 2 --traj-seconds 1 --ode-seconds 2 --dmd-seconds 0 --stages ae,base,student &&
   python3 distill.py --work "$small" --seconds 2 --traj-seconds 1 &&
   python3 evaluate.py --work "$small" --n 8 --judge-seconds 3
+)
+
+# Trains on: $work has base.pt as start.pt, ae.pt and judge.pt. The miniature fills the compile cache while videos are encoded.
+refine() {
+  cd "$work/code" || exit 1
+  stage rehearsal 0 timeout 330 nice -n 5 bash "$work/code/run.sh" rehearse_refine & rehearsal=$!
+  stage train $GPUS $LAUNCH train.py --work "$work" --start "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-480}" \
+    --square 25600 --wide 6400 --latents-seconds 75 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
+  [ -f "$work/student_ode.pt" ] && stage decoder $GPUS $LAUNCH train.py --work "$work" --stages decoder --decoder-seconds "${DECODER_SECONDS:-100}" $EXTRA
+  stage evaluate $GPUS $LAUNCH evaluate.py --work "$work" $EVALUATE
+  wait $rehearsal
+  touch "$work/done.all"; say "all done"
+}
+
+rehearse_refine() (
+  small=$work/rehearsal; mkdir -p "$small"; cp "$work/ae.pt" "$small/"; ln -sf "$work/judge.pt" "$small/judge.pt"
+  python3 train.py --work "$small" --start "$work/start.pt" --stages base,student --square 256 --wide 256 --latents-seconds 4 --base-seconds 2 --traj-seconds 1 --ode-seconds 2 --dmd-seconds 0 $EXTRA &&
+  python3 train.py --work "$small" --stages decoder --decoder-seconds 2 --pool 64 $EXTRA &&
+  python3 evaluate.py --work "$small" --n 8 $EVALUATE
 )
 
 good_decoder() { python3 -c "import json,sys; a=json.load(open('$work/ae.json')); sys.exit(a['psnr'] < 35.3 or a['worst'] < 29.3)"; }
@@ -67,17 +88,18 @@ follow() {
     [ $((i % 20)) = 0 ] && find "$work/logs" -name '*.log' -newermt '20 seconds ago' -exec tail -q -n 1 {} + | cut -c1-300
     sleep 1
   done
-  grep -hE "begins|after|held-out|ceiling|done|latents|trajectories|mean [0-9]|psnr|diverg|Error|fail" "$work"/logs/*.log | grep -v "autoencoder step" | cut -c1-330 | tail -n 70
+  grep -hE "begins|after|held-out|ceiling|done|latents|trajectories|apart|cubes|kept|replaced|mean [0-9]|psnr|diverg|Error|fail" "$work"/logs/*.log | grep -v "autoencoder step" | cut -c1-330 | tail -n 70
 }
 
 collect() {
   local files
   cd "$work" || exit 1
-  cp ae.pt judge.pt "$OUT/" 2>/dev/null
+  cp ae.pt $([ -f start.pt ] || echo judge.pt) "$OUT/" 2>/dev/null
   case $1 in
     core) files=$(ls base.pt base.pt.part 2>/dev/null | head -n 1) ;;
     students) files="student_ode.pt student_dmd.pt" ;;
     all) files="base.pt student_ode.pt" ;;
+    scores) files="" ;;
   esac
   tar czf - --ignore-failed-read $(ls -d $files ./*.json samples logs 2>/dev/null) | split -b 15900000 -a 1 - "$OUT/$1."
   ls -la "$OUT"
@@ -89,13 +111,16 @@ case $1 in
     rm -f "$work"/done.* "$work"/failed.* "$work/free"
     mkdir -p "$work/code" "$TORCHINDUCTOR_CACHE_DIR" "$work/sharpened"
     cp "$(dirname "$0")"/* "$work/code/"
+    cp "$(dirname "$0")"/../../export/weft_nano_rules.json "$work/code/"
     for f in ae judge base student_ode; do ln -sf "$work/$f.pt" "$work/sharpened/$f.pt"; done
-    setsid nohup bash "$work/code/run.sh" pipeline > "$work/logs/pipeline.log" 2>&1 < /dev/null &
+    if [ "$2" = refine ]; then cp "$3/base.pt" "$work/start.pt" && cp "$3/ae.pt" "$3/judge.pt" "$work/" || exit 1; fi
+    setsid nohup bash "$work/code/run.sh" "${2:-pipeline}" > "$work/logs/pipeline.log" 2>&1 < /dev/null &
     ;;
   pipeline) pipeline ;;
-  rehearse) cd "$work/code" && rehearse ;;
+  refine) refine ;;
+  rehearse | rehearse_refine) cd "$work/code" && "$1" ;;
   free) touch "$work/free" ;;
   wait) follow "$2" "$3" ;;
   collect) collect "$2" ;;
-  *) sed -n 2,8p "$0" ;;
+  *) sed -n 2,12p "$0" ;;
 esac

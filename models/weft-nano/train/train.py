@@ -1,6 +1,7 @@
 """The whole recipe with wall-clock budgets: autoencoder, data set, base model, few-step student, evaluation.
 
     torchrun --nproc_per_node=2 train.py --work work            # or: python train.py
+    ... train.py --work new --start work/base.pt                # trains a base model on, and a student anew
 Stages whose result already lies in --work are skipped (delete the file to run them again), so a run can be resumed.
 """
 import argparse
@@ -9,11 +10,13 @@ import os
 import torch
 import torch._dynamo
 
-from autoencoder import load_ae
-from common import barrier, dist_init, elapsed, log, world
+import edges
+from autoencoder import decode_latents, load_ae
+from common import barrier, dist_init, elapsed, log, rank, share, world
 from data import DataSet
 from distill import distill
 from evaluate import evaluate
+from flow import FEWSTEP, generate, load_models
 from train_autoencoder import report, train_autoencoder
 from train_transformer import TOKENS, train_transformer
 
@@ -21,10 +24,30 @@ from train_transformer import TOKENS, train_transformer
 OVERHEAD = 25, 40                      # seconds: capturing the graphs of teacher and student; the evaluation itself
 
 
+def choose_decoder(path, student, dev, n, loss=.2):
+    """ae_after.pt takes the place of ae.pt, which becomes ae_before.pt, if it costs less than `loss` dB on renders and, where
+    there is a student, draws its cubes straighter."""
+    before, after = (report(path(name), dev, n)[1] for name in ("ae", "ae_after"))
+    better = after > before - loss if student else after > before
+    if student:
+        cubes, texts = edges.captioned_cubes(n, dev)
+        z = generate(*load_models(student, dev), texts, sigmas=FEWSTEP)
+        old, new = (edges.summary(decode_latents(load_ae(path(name), dev), z), cubes) for name in ("ae", "ae_after"))
+        log("cubes before", old, "after", new)
+        better = better and new["bent"] < old["bent"]
+    better = share(float(better)) > 0
+    if rank() == 0 and better:
+        os.replace(path("ae"), path("ae_before"))
+        os.replace(path("ae_after"), path("ae"))
+    log("the decoder is", "replaced" if better else "kept")
+    barrier()
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--work", default="work")
-    ap.add_argument("--stages", default="ae,base,student,evaluate", help="also: decoder")
+    ap.add_argument("--stages", default="ae,base,student,evaluate", help="also: decoder, for the student's latents if there is one")
+    ap.add_argument("--start", help="base model to train on, with more cubes and pyramids, low noise and weight on objects")
     for name, seconds in (("ae", 200), ("decoder", 120), ("latents", 60), ("base", 320), ("traj", 25), ("ode", 60), ("dmd", 60), ("judge", 60)):
         ap.add_argument(f"--{name}-seconds", type=float, default=seconds)
     ap.add_argument("--total-seconds", type=float, help="for everything: the base model gets what the other stages leave")
@@ -43,15 +66,16 @@ def main():
     path = lambda name: f"{a.work}/{name}.pt"
     missing = lambda stage, name: stage in todo and not os.path.exists(path(name))
     log(f"{world()} processes on {dev}")
-    data = DataSet(a.square, a.wide) if missing("base", "base") or missing("student", "student_ode") else None
+    data = DataSet(a.square, a.wide, anew=bool(a.start)) if missing("base", "base") or missing("student", "student_ode") else None
     if missing("ae", "ae"):
         train_autoencoder(a.ae_seconds, path("ae"), dev, a.ae_batch, a.pool, fast)
         torch.cuda.empty_cache()
         report(path("ae"), dev)
     if "decoder" in todo:                       # more training for the decoder of a finished autoencoder
-        train_autoencoder(a.decoder_seconds, path("ae"), dev, a.ae_batch, a.pool, fast, start=path("ae"))
+        student = path("student_ode") if os.path.exists(path("student_ode")) else None
+        train_autoencoder(a.decoder_seconds, path("ae_after"), dev, a.ae_batch, a.pool, fast, start=path("ae"), student=student)
         torch.cuda.empty_cache()
-        report(path("ae"), dev)
+        choose_decoder(path, student, dev, min(64, a.captions))
     ids = None
     if missing("base", "base"):
         latents = data.encode(load_ae(path("ae"), dev), dev, a.latents_seconds, fast)
@@ -59,8 +83,8 @@ def main():
             rest = a.traj_seconds + a.ode_seconds + a.dmd_seconds + OVERHEAD[0] + (a.judge_seconds + OVERHEAD[1] if "evaluate" in todo else 0)
             a.base_seconds = max(30., a.total_seconds - elapsed() - rest)
             log(f"{a.base_seconds:.0f} s for the base model")
-        train_transformer(latents, a.base_seconds, path("base"), dev, a.tokens, fast)
-        ids = torch.cat([i for _, i in latents.values()])
+        train_transformer(latents, a.base_seconds, path("base"), dev, a.tokens, fast, start=a.start)
+        ids = torch.cat([i for _, i, _ in latents.values()])
         del latents
         torch.cuda.empty_cache()
     if missing("student", "student_ode"):

@@ -1,6 +1,7 @@
 """Autoencoder training in three parts of one wall-clock budget: both halves with live latent statistics, both with
 frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder. The last part can be
-run again on its own (`start`): latents stay what they are, so transformers trained on them go on fitting."""
+run again on its own (`start`): latents stay what they are, so transformers trained on them go on fitting. Given a student
+it learns, on half of its clips, to decode what the student's last step makes of them."""
 import json
 import math
 import time
@@ -8,42 +9,66 @@ import time
 import torch
 import torch.nn.functional as F
 
+import captions
 import render
 import world
 from autoencoder import LATENT, VideoAE, initialise, load_ae, encode_latents, decode_latents
 from common import Budget, Flat, Graphed, Guard, barrier, log, mean_over_ranks, rank, trapezoid
+from flow import FEWSTEP, load_models, over, velocity
+from text_encoder import encode_text
+from transformer import compile_blocks
 
 LIVE, FROZEN = .48, .72             # shares of the budget at which statistics freeze and the encoder is finished
 CLIP = 17
+RESUMED, OBJECTS = .3, 4.           # a decoder that is trained on: this part of the learning rates, and weight on objects
 MUON, ADAM = 2e-3, 1e-3            # learning rates; a Muon rate of 4e-3 diverges with this decoder
 
 
 def difference(x, dim): return x.narrow(dim, 1, x.shape[dim] - 1) - x.narrow(dim, 0, x.shape[dim] - 1)
 
 
-def pixel_loss(y, x, mask):
-    """L1 + L2 + gradients of space and time, weighted towards objects and edges. y, x [n, t, 3, h, w], mask [n, t, 1, h, w]."""
+def pixel_loss(y, x, mask, objects=1.5):
+    """L1 + L2 + gradients of space and time, weighted towards objects (so much more) and edges. y, x [n, t, 3, h, w], mask [n, t, 1, h, w]."""
     y, x = y.float(), x.float()
     g = x.mean(2, keepdim=True)
     edge = F.pad(difference(g, 4).abs(), (0, 1)) + F.pad(difference(g, 3).abs(), (0, 0, 0, 1))
-    w = 1 + 1.5 * mask.float() + 2 * (6 * edge).clamp(max=1)
+    w = 1 + objects * mask.float() + 2 * (6 * edge).clamp(max=1)
     d = y - x
     moving = torch.maximum(w[:, 1:], w[:, :-1])          # all four frames of a latent must move, not only at its border
     sharp = (w[..., 1:] * difference(d, 4).abs()).mean() + (w[..., 1:, :] * difference(d, 3).abs()).mean() + (moving * difference(d, 1).abs()).mean()
     return (w * d.abs()).mean() + 4 * (w * d.square()).mean() + .5 * sharp, d.square().mean()
 
 
-def render_pool(n, gen, dev, frames=33):
-    """uint8 [n, frames, 4, 128, 128]: colour and object coverage."""
-    return torch.cat([render.render_frames(world.pack(world.sample_scenes(min(256, n - i), gen, dev, world.HARD_SHARE), frames), mask=True) for i in range(0, n, 256)])
+def render_pool(n, gen, dev, frames=33, hard=world.HARD_SHARE):
+    """Scenes, in parts of 256, and uint8 [n, frames, 4, 128, 128]: colour and object coverage."""
+    scenes = [world.sample_scenes(min(256, n - i), gen, dev, hard) for i in range(0, n, 256)]
+    return scenes, torch.cat([render.render_frames(world.pack(s, frames), mask=True) for s in scenes])
+
+
+class LastStep:
+    """A student's last step as a source of latents with its own faults whose truth is known: real latents are noised to
+    the level from which the student goes to 0 in one step, and it takes that step."""
+
+    def __init__(self, path, scenes, dev, compile):
+        self.dit, te = load_models(path, dev)
+        if compile: compile_blocks(self.dit)
+        ids = torch.cat([captions.caption_ids(s, 1, 71 + 1000 * rank() + i)[:, 0] for i, s in enumerate(scenes)])
+        self.text = torch.cat([encode_text(te, b.to(dev).long()).half() for b in ids.split(512)])
+
+    @torch.no_grad()
+    def __call__(self, z, i):
+        """Latents [n, L, 16, h, w] of the pool's videos i [n]."""
+        x, s = z.transpose(1, 2), torch.full((len(z),), FEWSTEP[-2], device=z.device)
+        x = (1 - over(s)) * x + over(s) * torch.randn_like(x)
+        return (x - over(s) * velocity(self.dit, x, s, self.text[i].float())).transpose(1, 2)
 
 
 class Trainer:
     """Everything that one training step touches, with persistent buffers so that steps can be captured as graphs."""
 
-    def __init__(self, dev, vids, batch, compile):
+    def __init__(self, dev, vids, batch, compile, last_step=None, loss=pixel_loss):
         torch.manual_seed(0)
-        self.ae = VideoAE()
+        self.ae, self.last_step = VideoAE(), last_step
         initialise(self.ae)
         self.ae.to(dev)
         self.dev, self.vids, self.batch = dev, vids, batch
@@ -51,8 +76,8 @@ class Trainer:
         def matrix(n, p): return p.ndim == 4 and n not in edge
         self.enc, self.dec = Flat([self.ae.encoder], matrix), Flat([self.ae.decoder], matrix)
         self.mean, self.var = torch.zeros(LATENT, device=dev), torch.ones(LATENT, device=dev)
-        self.stat, self.fixed = torch.zeros(2, device=dev), VideoAE().to(dev).half().requires_grad_(False)
-        self.loss = torch.compile(pixel_loss, dynamic=False) if compile else pixel_loss
+        self.stat, self.fixed = torch.zeros(2, device=dev), VideoAE().to(dev, torch.float16 if dev.type == "cuda" else torch.float32).requires_grad_(False)
+        self.loss = torch.compile(loss, dynamic=False) if compile else loss
         self.encode, self.decode = (torch.compile(f, dynamic=False) if compile else f for f in (self.ae.encode, self.ae.decode))
         torch.manual_seed(100 + rank())
 
@@ -61,7 +86,7 @@ class Trainer:
         i = torch.randint(len(self.vids), (n, 1), device=self.dev)
         k = torch.randint(t - CLIP + 1, (n, 1), device=self.dev) + torch.arange(CLIP, device=self.dev)
         x = self.vids[i, k].to(self.dec.work.dtype) / 255
-        return x[:, :, :3], x[:, :, 3:]
+        return x[:, :, :3], x[:, :, 3:], i[:, 0]
 
     def normalised(self, raw, live):
         if live:
@@ -72,10 +97,12 @@ class Trainer:
 
     def step(self, live, encoder=True):
         """Loss and gradients of one random batch."""
-        x, mask = self.clip()
+        x, mask, i = self.clip()
         if encoder: z, scale = self.normalised(self.encode(x).float(), live)
         else:
-            with torch.no_grad(): z = self.fixed.encode(x.half()).float()
+            with torch.no_grad(): z = self.fixed.encode(x.to(self.fixed.encoder[0].weight.dtype)).float()
+            half = len(z) // 2
+            if self.last_step: z = torch.cat([self.last_step(z[:half], i[:half]), z[half:]])
         noisy = z + torch.randn_like(z) * (.12 * torch.rand(len(z), 1, 1, 1, 1, device=self.dev))
         loss, mse = self.loss(self.decode(noisy.to(x.dtype)), x, mask)
         total = loss + 1e-3 * F.relu(z.abs() - 3.).square().mean() + (.003 * scale if live else 0.)      # a free scale would run away
@@ -122,12 +149,14 @@ class Trainer:
         self.dec.load(self.dec.master.clone())
 
 
-def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, start=None):
-    """Train within `seconds` (rendering of the pool included) and save to `out`; with `start`, the decoder of that file only."""
+def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, start=None, student=None):
+    """Train within `seconds` (rendering of the pool included) and save to `out`; with `start`, the decoder of that file
+    only, at a lower rate, and with `student` for that student's latents too."""
     Graphed.new_pool()
-    budget = Budget(seconds)
-    vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev)
-    tr = Trainer(dev, vids, batch, compile)
+    budget, rate = Budget(seconds), RESUMED if start else 1.
+    scenes, vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev, hard=world.HARDER_SHARE if student else world.HARD_SHARE)
+    source, loss = (LastStep(student, scenes, dev, compile), lambda y, x, mask: pixel_loss(y, x, mask, OBJECTS)) if student else (None, pixel_loss)
+    tr = Trainer(dev, vids, batch, compile, source, loss)
     log("autoencoder pool", tuple(vids.shape))
     if start: tr.load(torch.load(start, map_location=dev))
     alone = (Graphed(lambda: tr.step(False, encoder=False)), Graphed(lambda: tr.update(False)))
@@ -144,7 +173,7 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
             guard.check(guard.best)                       # never back to before this point
             part, begin = 2, step
         tr.enc.set(guard.factor * trapezoid(p / FROZEN, warm=.04), min(.998, 1 - 1 / (step + 2)))
-        tr.dec.set(guard.factor * trapezoid(p, warm=.03), min(.998, 1 - 1 / (step - begin + 2)))
+        tr.dec.set(rate * guard.factor * trapezoid(p, warm=.03), min(.998, 1 - 1 / (step - begin + 2)))
         forward, update = parts[part - 3 + len(parts)]
         forward()
         if part < 2: tr.enc.all_reduce()
@@ -166,8 +195,8 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
 def held_out(ae, dev, n=64, frames=33, size=(128, 128)):
     """PSNR per clip on fresh renders, and the last batch with its reconstruction."""
     gen, out, stats = torch.Generator().manual_seed(99), [], []
-    for _ in range(n // 16):
-        x = render.render_frames(world.pack(world.sample_scenes(16, gen, dev), frames), size)
+    for k in torch.ones(n).split(16):
+        x = render.render_frames(world.pack(world.sample_scenes(len(k), gen, dev), frames), size)
         z = encode_latents(ae, x)
         y = decode_latents(ae, z)
         stats.append(z.float())
@@ -176,11 +205,11 @@ def held_out(ae, dev, n=64, frames=33, size=(128, 128)):
     return torch.cat(out), z.mean((0, 2, 3, 4)), z.std((0, 2, 3, 4)), (x, y)
 
 
-def report(out, dev):
-    """Log held-out quality of a saved autoencoder and write it beside it as JSON."""
+def report(out, dev, n=64):
+    """Log held-out quality of a saved autoencoder and write it beside it as JSON. Returns the autoencoder and its mean PSNR."""
     ae = load_ae(out, dev)
-    psnr, mean, std, _ = held_out(ae, dev)
+    psnr, mean, std, _ = held_out(ae, dev, n)
     if rank() == 0:
         with open(out.removesuffix(".pt") + ".json", "w") as f: json.dump({"psnr": psnr.mean().item(), "worst": psnr.min().item()}, f)
     log(f"held-out psnr {psnr.mean():.2f} (worst {psnr.min():.2f}); latent mean |{mean.abs().max():.3f}| std {std.min():.3f}..{std.max():.3f}")
-    return ae
+    return ae, psnr.mean().item()

@@ -24,6 +24,7 @@ SKIES = ["day", "sunset", "night", "overcast"]
 CAMERAS = ["static", "orbits left", "orbits right", "zooms in", "zooms out", "pans left", "pans right"]
 LIGHTS = [(.45, .85, .45), (-.75, .52, .42), (.45, .80, .40), (.15, 1., .25)]
 HARD_SHARE, HARD = .2, (1, 1, 5)                       # training scenes: this share of shapes is drawn again, cubes before pyramids
+HARDER_SHARE = .45                                     # the same for models that are trained on: 39 % cubes, 24 % pyramids, 9 % each of the rest
 REST_HEIGHT = [1.0, .83, .89, .92, 1.0, .87]          # centre above the floor, in radii, per shape
 HALF_WIDTH = [1.0, .83, .73, .80, 1.0, .80]           # how far a pushed shape reaches sideways, in radii
 
