@@ -24,7 +24,7 @@ const CANDIDATES = [
 /** The tiles for an [m, n] result. By default two steps a turn of the loop where that leaves none over. */
 export function linearSubgroupMatrix({ m, n, k }: LinearSize): Tiles<LinearTile> {
   const tileOf = ({ UNROLL, BAND: band }: { UNROLL: number; BAND: number }): LinearTile => ({
-    name: `${UNROLL} steps, bands of ${band}`,
+    name: `128x128, unroll ${UNROLL}, band ${band}`,
     kernel: KERNEL,
     constants: { UNROLL },
     ...(band !== BAND && { settings: { BAND: band } }),

@@ -62,7 +62,7 @@ test("an adapter with less workgroup memory or smaller workgroups tries less", (
 
 test("sizes that a tile does not divide leave it out", () => {
   expect(names("tiled", { ...SIZE, n: 1533 }).join()).not.toContain("outer");
-  expect(names("subgroup_matrix", { ...SIZE, k: 1600 })).toEqual(["1 steps, bands of 8"]);
+  expect(names("subgroup_matrix", { ...SIZE, k: 1600 })).toEqual(["128x128, unroll 1, band 8"]);
   expect(names("f16", { ...SIZE, m: 16 })).toEqual(["16x64x64 by 64"]);
 });
 
