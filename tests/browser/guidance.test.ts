@@ -75,7 +75,7 @@ test("clicks and keys choose heads and whole layers", async () => {
 });
 
 test("the model's own heads are a click away, coloured by their search", async () => {
-  const path = new URL("../../models/weft-nano/heads/sharp.json", import.meta.url);
+  const path = new URL("../../models/weft-nano/heads/quality.json", import.meta.url);
   const { heads } = JSON.parse(await readFile(path, "utf8")) as { heads: { layer: number; head: number }[] };
   await page.click("#heads-model");
   expect(await page.inputValue("#heads")).toBe(heads.map(({ layer, head }) => `${layer}.${head}`).join());
