@@ -10,7 +10,7 @@ import { ready, screenshots, type ServedPage, servePage } from "./served_page.ts
 
 declare const weft: ScriptedWeft;
 
-const TINY = "frames=5&width=64&height=64&seed=7";
+const TINY = "frames=5&width=48&height=48&seed=7";
 
 const problems: string[] = [];
 let served: ServedPage;
@@ -94,10 +94,10 @@ test("a render shows progress, previews after every step, and the video with its
   );
   expect(
     await page.evaluate(() => (document.querySelector("#player video") as HTMLVideoElement).videoWidth),
-  ).toBe(64);
-  expect(await page.innerText("#result")).toMatch(/64 × 64[\s\S]*5 frames[\s\S]*seed 7/);
+  ).toBe(48);
+  expect(await page.innerText("#result")).toMatch(/48 × 48[\s\S]*5 frames[\s\S]*seed 7/);
   expect(await page.evaluate(() => document.querySelector<HTMLImageElement>(".sheet")?.naturalWidth)).toBe(
-    328,
+    248,
   );
   await screenshots(page, "done");
 });
@@ -106,7 +106,7 @@ test("the download is a playable file that knows its settings", async () => {
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
   expect(download.suggestedFilename()).toBe("a-red-zebra-bounces-on-grass-7.mp4");
   const file = await readFile(await download.path());
-  expect(probe(file)).toMatchObject({ codec: "h264", frames: 5, width: 64, height: 64, fps: 16 });
+  expect(probe(file)).toMatchObject({ codec: "h264", frames: 5, width: 48, height: 48, fps: 16 });
   expect(readMetadata(file)).toMatchObject({
     prompt: "a red zebra bounces on grass",
     seed: 7,
@@ -121,21 +121,8 @@ test("the model is cached by now; removing it empties the cache, and the page go
   expect(await page.locator("#cache").count()).toBe(0);
 });
 
-test("other files can be made, and earlier videos stay at hand", async () => {
-  await page.click("#settings summary");
-  await page.selectOption("#format", "gif");
-  await page.click("#generate");
-  await page.waitForSelector("#player img", { timeout: 120_000 });
-  expect(await page.innerText("#download")).toBe("Download GIF");
-  expect(await page.locator("#history-list button").count()).toBe(2);
-  await page.locator("#history-list button").last().click();
-  expect(await page.innerText("#download")).toBe("Download MP4");
-  await page.click("#again");
-  expect(await page.inputValue("#seed")).toBe("7");
-  await screenshots(page, "settings");
-});
-
 test("every control has a name, the keyboard reaches it, and nothing is wider than 380 px", async () => {
+  await page.click("#settings summary");
   await page.setViewportSize({ width: 380, height: 800 });
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(380);
   const tabbed = new Set<string>();
@@ -173,9 +160,6 @@ test("every control has a name, the keyboard reaches it, and nothing is wider th
 
 test("attention is chosen with its density, its mask is looked at by keyboard, and the file says what it was", async () => {
   await page.setViewportSize({ width: 380, height: 800 });
-  await page.goto(`${address}?${TINY}&prompt=a+red+ball`);
-  await ready(page);
-  await page.click("#settings summary");
   const hint = (): Promise<string> => page.innerText("#attention-hint");
   expect(await hint()).toBe("Every token sees every other.");
   await page.selectOption("#num-frames", "129");
@@ -201,14 +185,25 @@ test("attention is chosen with its density, its mask is looked at by keyboard, a
   expect(await hint()).toMatch(/^tile:2: 100\.0 %|Every token/);
   await page.selectOption("#num-frames", "17");
   expect(await hint()).toMatch(/^tile:2: 7\d\.\d %/);
+});
+
+test("another file can be made, which says its attention, and earlier videos stay at hand", async () => {
+  await page.selectOption("#format", "gif");
   await page.click("#generate");
-  await page.waitForSelector("#result:not([hidden])", { timeout: 120_000 });
+  await page.waitForSelector("#player img", { timeout: 120_000 });
+  expect(await page.innerText("#download")).toBe("Download GIF");
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
   expect(readMetadata(await readFile(await download.path()))).toMatchObject({ attention: "tile:2" });
   await page.selectOption("#attention", "full");
   await page.click("#again");
   expect(await page.inputValue("#attention")).toBe("tile:2");
+  expect(await page.locator("#history-list button").count()).toBe(2);
+  await page.locator("#history-list button").last().click();
+  expect(await page.innerText("#download")).toBe("Download MP4");
+  await page.click("#again");
+  expect(await page.inputValue("#seed")).toBe("7");
   await page.setViewportSize({ width: 1280, height: 860 });
+  await screenshots(page, "settings");
 });
 
 test("the theme can be chosen and is kept", async () => {
@@ -241,30 +236,33 @@ test("without WebGPU the page computes on the processor; asked for WebGPU it say
   await bare.close();
 });
 
-test("a script can render through the page without seeing it", async () => {
-  const scripted = await openPage(`${address}?engine=webgpu#scripted`);
-  await scripted.waitForFunction(() => "weft" in globalThis);
+test("a script can render through the page without seeing it, and cancel", async () => {
+  await page.goto("about:blank"); // a change of "#" alone loads nothing
+  await page.goto(`${address}#scripted`);
+  await page.waitForFunction(() => "weft" in globalThis);
+  expect(await page.isVisible("body")).toBe(false);
   const events: string[] = [];
-  await scripted.exposeFunction("onWeftEvent", (event: { type: string }) => void events.push(event.type));
-  expect(await scripted.evaluate(() => weft.describe())).toMatchObject({
-    gpu: { available: true },
-    compute: { name: "webgpu" },
-  });
-  await scripted.evaluate(() => weft.load({ model: "/models/weft-nano" }));
-  const job = await scripted.evaluate(() =>
-    weft.render({
-      prompt: "a blue cone",
-      numFrames: 1,
-      width: 64,
-      height: 64,
-      seed: 1,
-      format: "webm",
-    }),
-  );
-  expect(probe(Buffer.from(job.file, "base64"))).toMatchObject({ codec: "vp9", frames: 1 });
+  await page.exposeFunction("onWeftEvent", (event: { type: string }) => void events.push(event.type));
+  expect(await page.evaluate(() => weft.describe())).toMatchObject({ compute: { name: "onnx" } });
+  await page.evaluate(() => weft.load({ model: "/models/weft-nano" }));
+  const request = {
+    prompt: "a blue cone",
+    numFrames: 1,
+    width: 32,
+    height: 32,
+    seed: 1,
+    format: "png",
+  } as const;
+  const job = await page.evaluate((asked) => weft.render(asked), request);
+  expect(probe(Buffer.from(job.file, "base64"))).toMatchObject({ container: "png", width: 32 });
   expect(job.settings).toMatchObject({ prompt: "a blue cone", seed: 1 });
   expect(new Set(events)).toEqual(new Set(["download", "stage", "progress"]));
-  await scripted.close();
+  const cancelled = page.evaluate((asked) => {
+    const rendered = weft.render({ ...asked, numFrames: 129, width: 128, height: 128 });
+    weft.cancel();
+    return rendered;
+  }, request);
+  await expect(cancelled).rejects.toThrow(/AbortError/);
 });
 
 test("nothing was printed to the console, and no request went elsewhere", () => {
