@@ -38,8 +38,7 @@ export async function denoiseOnWorkers(
   const { count, payload, staleAfter } = wish;
   const { loop, start, shape, video } = work;
   const token = randomUUID();
-  const fastest = exchangeModeOf(work, cpuThreads() === undefined ? "webgpu" : "onnx");
-  const mode = staleAfter === undefined ? fastest : "keys";
+  const mode = exchangeModeOf(work, cpuThreads() === undefined ? "webgpu" : "onnx", wish);
   const events: CoordinatorEvent[] = [];
   const coordinator = new Coordinator({
     job: jobOf(run, { settings, embeds: video.embeds, payload, mode, staleAfter }),

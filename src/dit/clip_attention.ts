@@ -1,28 +1,20 @@
 // Self-attention of a clip: over its own keys first, for other clips' queries next, over what others sent last; all merged
-// by log-sum-exp. Every part is recorded and submitted before the next thing is waited for, so the GPU works meanwhile.
+// by log-sum-exp. What others send is waited for by the GPU's queue alone: all that comes behind it is recorded meanwhile.
 
 import { framesOfRange } from "../attention/frame_range.ts";
 import type { FramePairs } from "../attention/compiled_plan.ts";
 import { groupAttention, type KeyGroupOperands, type RotatedKeys } from "../attention/planned_attention.ts";
 import { placeKey, type TemporalPlace } from "../attention/positions.ts";
-import { recordRead } from "../gpu/readback.ts";
-import type { Recorder } from "../gpu/recorder.ts";
 import type { AttentionResult } from "../ops/attention.ts";
 import { attentionMerge } from "../ops/attention_merge.ts";
 import { rope3d } from "../ops/rope_3d.ts";
-import {
-  dtypeBytes,
-  elementCount,
-  type Tensor,
-  tensorBytes,
-  uploadTemporary,
-  writeBytes,
-} from "../tensor/tensor.ts";
-import { runsOf } from "../util/runs.ts";
-import type { FrameKeys, Visit, VisitResult } from "./context_exchange.ts";
+import { dtypeBytes, elementCount, type Tensor } from "../tensor/tensor.ts";
+import { receiveRows, takeFrames } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitBlock } from "./split_block.ts";
 import { type SplitWork, waitFor } from "./split_work.ts";
+import { keysValues, queries } from "./transformer_block.ts";
+import { receiveResults } from "./visit_results.ts";
 
 /** Queries, keys and values of the clip, [tokens, D], before rotary positions. */
 export interface Projected {
@@ -44,32 +36,46 @@ export function* attendInClip(
 ): SplitWork<Tensor> {
   const { exchange, index, alive } = block;
   const attending = { segments, block, q, v };
-  const needs = exchange.needs(index);
-  const visits = exchange.visits(index);
-  const guests = exchange.guests(index);
+  const [visits, guests] = [exchange.visits(index), exchange.guests(index)];
   const keys = guests.length > 0 ? new KeptKeys(k, rotateOwn(attending)) : undefined;
-  const isAlone = needs.length === 0 && visits.length === 0;
+  const isAlone = exchange.keys(index).length === 0 && visits.length === 0;
   let total = attendOwn(attending, keys ?? k, isAlone ? v : undefined);
   const cut = (more: readonly Tensor[] = []): Promise<void> =>
     segments.cut([...alive, q, v, total.out, total.lse, ...more]);
-  let computed: Promise<void> | undefined;
-  if (keys) {
-    const queries = exchange.collectQueries(index, cut(keys.tensors));
-    const answers = answer(attending, keys, yield* waitFor(segments.whileRunning(queries)));
-    computed = cut();
-    for (const send of answers) void segments.track(send(computed));
-  }
-  if (needs.length > 0) {
-    const parts = exchange.collect(index, computed ?? cut());
-    computed = undefined;
-    total = attendRemote(attending, total, yield* waitFor(segments.whileRunning(parts)));
+  if (exchange.needs(index).length > 0) {
+    const computed = cut(keys?.tensors);
+    yield* waitFor(segments.caughtUp());
+    const rows = receiveRows(segments, { exchange, index, spec: needed(attending), computed });
+    if (keys) {
+      answer(attending, keys, rows);
+      for (const { buffer } of keys.tensors) segments.recorder.release(buffer);
+      void cut(rows);
+    }
+    if (exchange.keys(index).length > 0) total = attendRemote(attending, total, rows);
+    for (const { buffer } of rows) segments.recorder.release(buffer);
   }
   if (visits.length > 0) {
-    const results = exchange.collectResults(index, computed ?? cut());
-    total = mergeResults(attending, total, yield* waitFor(segments.whileRunning(results)));
+    const computed = cut();
+    yield* waitFor(segments.caughtUp());
+    total = mergeResults(attending, total, computed);
   }
   for (const { buffer } of [q, v, total.lse]) segments.recorder.release(buffer);
   return total.out;
+}
+
+/** Rows of all frames that are needed. */
+function needed({ block: { exchange, index, context }, q }: Attending): Pick<Tensor, "dtype" | "shape"> {
+  const shape = [exchange.needs(index).length * context.geometry.tokensPerFrame, q.shape[1] ?? 0];
+  return { dtype: q.dtype, shape };
+}
+
+/** Records a copy of some needed frames' rows. */
+function framesFrom(rows: Tensor, frames: readonly number[], { segments, block }: Attending): Tensor {
+  const { exchange, index, context } = block;
+  const needs = exchange.needs(index);
+  const { tokensPerFrame } = context.geometry;
+  const places = frames.map((frame) => needs.indexOf(frame));
+  return takeFrames(segments.recorder, rows, { places, tokensPerFrame });
 }
 
 function rotateOwn({ segments, block }: Attending): KeyGroupOperands["rotate"] {
@@ -101,57 +107,51 @@ function attendOwn(
   });
 }
 
-/** Attention of others' queries over the clip's keys; what is returned sends a result when it is computed. */
-function answer(
-  attending: Attending,
-  keys: KeptKeys,
-  queries: readonly Uint8Array[],
-): ((computed: Promise<void>) => Promise<void>)[] {
-  const { segments, block, q: own, v } = attending;
-  const { exchange, index, attention, moment, context } = block;
+/** Attention of others' queries over the clip's keys, which is sent as soon as it is computed. */
+function answer(attending: Attending, keys: KeptKeys, [rows]: readonly Tensor[]): void {
+  const { segments, block, v } = attending;
+  const { exchange, index, attention, moment, context, weights } = block;
   const { recorder } = segments;
-  const { tokensPerFrame, clip } = context.geometry;
-  return exchange.guests(index).map((guest, i) => {
-    const shape = [guest.queries.length * tokensPerFrame, own.shape[1] ?? 0];
-    const q = uploadBytes(recorder, { label: "guests.q", dtype: own.dtype, shape }, queries[i] ?? NOTHING);
+  const { config, geometry } = context;
+  if (rows === undefined) throw new Error("Guests send hidden states.");
+  for (const guest of exchange.guests(index)) {
+    const h = framesFrom(rows, guest.queries, attending);
+    const q = queries(recorder, h, { weights: weights.attn1, config });
     const result = groupAttention(recorder, {
       q,
       k: keys,
       v,
-      heads: context.config.num_attention_heads,
-      layer: attention.layerOfFrames(moment, { queries: guest.queries, keys: framesOfRange(clip) }),
+      heads: config.num_attention_heads,
+      layer: attention.layerOfFrames(moment, {
+        queries: guest.queries,
+        keys: framesOfRange(geometry.clip),
+      }),
       rotate: rotateFrames(attending, guest.queries),
     });
-    recorder.release(q.buffer);
     const ranges = [result.out, result.lse].map((tensor) => ({ ...tensor, size: bytesOf(tensor) }));
-    const read = recordRead(recorder, ranges);
-    for (const { buffer } of [result.out, result.lse]) recorder.release(buffer);
-    return async (computed) => {
-      const bytes = await read(computed);
-      const out = new Uint8Array(bytes, 0, bytesOf(result.out));
-      exchange.sendResult(index, guest, { out, lse: new Uint8Array(bytes, out.byteLength) });
-    };
-  });
+    segments.read(ranges, async (bytes) => {
+      const outBytes = bytesOf(result.out);
+      const sent = { out: bytes.subarray(0, outBytes), lse: bytes.subarray(outBytes) };
+      await exchange.sendResult(index, guest, sent);
+    });
+    for (const { buffer } of [h, q, result.out, result.lse]) recorder.release(buffer);
+  }
 }
 
-/** Attention over the keys that others sent, but for those of clips that the query visits. */
+/** Attention over the keys of frames that others sent, but for those of clips that the query visits. */
 function attendRemote(
   attending: Attending,
   before: AttentionResult,
-  parts: readonly FrameKeys[],
+  rows: readonly Tensor[],
 ): AttentionResult {
   const { segments, block, q, v: ownValues } = attending;
   const { recorder } = segments;
   const { exchange, index, attention, moment, context } = block;
   const { geometry, config } = context;
-  const needs = exchange.needs(index);
+  const frames = exchange.keys(index);
   const visits = exchange.visits(index);
-  const upload = (label: "k" | "v"): Tensor => {
-    const shape = [needs.length * geometry.tokensPerFrame, q.shape[1] ?? 0];
-    return uploadFrames(recorder, { label, dtype: q.dtype, shape }, { parts, needs });
-  };
-  const [k, v] = [upload("k"), upload("v")];
-  const pairs: FramePairs = { queries: framesOfRange(geometry.clip), keys: needs, hidden: visits };
+  const { k, v } = remoteKeys(attending, rows);
+  const pairs: FramePairs = { queries: framesOfRange(geometry.clip), keys: frames, hidden: visits };
   const merged = groupAttention(recorder, {
     q,
     k,
@@ -159,7 +159,7 @@ function attendRemote(
     heads: config.num_attention_heads,
     layer: attention.layerOfFrames(moment, pairs),
     rotate: rotateOwn(attending),
-    rotateKeys: rotateFrames(attending, needs),
+    rotateKeys: rotateFrames(attending, frames),
     ownValues: visits.length === 0 ? ownValues : undefined,
     before,
   });
@@ -167,21 +167,31 @@ function attendRemote(
   return merged;
 }
 
+/** Keys and values of the frames that the own queries attend to, in tensors of their own. */
+function remoteKeys(attending: Attending, rows: readonly Tensor[]): { readonly k: Tensor; readonly v: Tensor } {
+  const { segments, block } = attending;
+  const { exchange, index, context, weights } = block;
+  const [first, v] = rows.map((each) => framesFrom(each, exchange.keys(index), attending));
+  if (first === undefined) throw new Error("Nothing is received.");
+  if (v) return { k: first, v };
+  const made = keysValues(segments.recorder, first, { weights: weights.attn1, config: context.config });
+  segments.recorder.release(first.buffer);
+  return made;
+}
+
 /** Adds what the own queries came to elsewhere. */
 function mergeResults(
   { segments, block, v }: Attending,
   before: AttentionResult,
-  results: readonly VisitResult[],
+  computed: Promise<void>,
 ): AttentionResult {
   const { recorder } = segments;
-  const { exchange, index, attention, moment } = block;
-  const visits = exchange.visits(index);
+  const { attention, moment } = block;
   const { strengths } = attention.layerOfFrames(moment, { queries: [], keys: [] });
+  const parts = receiveResults(segments, { like: before, block, computed });
   let total = before;
-  visits.forEach((visit, i) => {
-    const { out = NOTHING, lse = NOTHING } = results[i] ?? {};
-    const part = uploadResult(recorder, total, { visit, out, lse, block });
-    const isLast = i === visits.length - 1;
+  parts.forEach((part, i) => {
+    const isLast = i === parts.length - 1;
     const merged = attentionMerge(
       recorder,
       [total, part],
@@ -193,77 +203,9 @@ function mergeResults(
   return total;
 }
 
-interface UploadedResult extends VisitResult {
-  readonly visit: Visit;
-  readonly block: SplitBlock;
-}
-
-/** A result as of all the clip's queries; rows of those that stayed at home are left as they are, with lse -inf. */
-function uploadResult(
-  recorder: Recorder,
-  like: AttentionResult,
-  { visit, out, lse, block }: UploadedResult,
-): AttentionResult {
-  const { clip, tokensPerFrame } = block.context.geometry;
-  const [heads = 0, tokens = 0] = like.lse.shape;
-  const rows = new Float32Array(lse.slice().buffer);
-  const buffer = recorder.temporary(tensorBytes(like.out), "visit.out", { idle: true });
-  const all = new Float32Array(heads * tokens).fill(-Infinity);
-  const rowBytes = (like.out.shape[1] ?? 0) * dtypeBytes(like.out.dtype);
-  const numRows = visit.queries.length * tokensPerFrame;
-  let from = 0;
-  for (const [start, end] of runsOf(visit.queries.map((frame) => frame - clip.start))) {
-    const [first, count] = [start * tokensPerFrame, (end - start) * tokensPerFrame];
-    const bytes = out.subarray(from * rowBytes, (from + count) * rowBytes);
-    writeBytes(recorder.gpu, { ...like.out, buffer, offset: first * rowBytes }, bytes);
-    for (let head = 0; head < heads; head++) {
-      const of = head * numRows + from;
-      all.set(rows.subarray(of, of + count), head * tokens + first);
-    }
-    from += count;
-  }
-  return { out: { ...like.out, buffer, offset: 0 }, lse: uploadTemporary(recorder, like.lse, all) };
-}
-
-/** One tensor of all frames of `needs`, in that order. */
-export function uploadFrames(
-  recorder: Recorder,
-  spec: Pick<Tensor, "label" | "dtype" | "shape">,
-  { parts, needs }: { readonly parts: readonly FrameKeys[]; readonly needs: readonly number[] },
-): Tensor {
-  const bytes = elementCount(spec.shape) * dtypeBytes(spec.dtype);
-  const buffer = recorder.temporary(bytes, `remote ${spec.label}`, { idle: true });
-  const perFrame = bytes / needs.length;
-  for (const part of parts) {
-    const offset = needs.indexOf(part.frames[0] ?? -1) * perFrame;
-    const data = spec.label === "k" ? part.k : part.v;
-    if (offset < 0 || data.byteLength !== part.frames.length * perFrame) {
-      throw new Error(
-        `Frames ${part.frames.join(", ")} came with ${data.byteLength} bytes of ${spec.label}, not with ` +
-          `${part.frames.length} x ${perFrame}, or were not asked for.`,
-      );
-    }
-    writeBytes(recorder.gpu, { ...spec, buffer, offset }, data);
-  }
-  return { ...spec, buffer, offset: 0 };
-}
-
-function uploadBytes(
-  recorder: Recorder,
-  spec: Pick<Tensor, "label" | "dtype" | "shape">,
-  bytes: Uint8Array,
-): Tensor {
-  const buffer = recorder.temporary(tensorBytes(spec), spec.label, { idle: true });
-  const tensor = { ...spec, buffer, offset: 0 };
-  writeBytes(recorder.gpu, tensor, bytes);
-  return tensor;
-}
-
 function bytesOf({ shape, dtype }: Tensor): number {
   return elementCount(shape) * dtypeBytes(dtype);
 }
-
-const NOTHING = new Uint8Array();
 
 /** The clip's keys, rotated once for every place, for several attentions. */
 class KeptKeys implements RotatedKeys {

@@ -1,17 +1,21 @@
-// How a clip of a video attends to frames that others compute: their keys come here, or its queries go there. The
-// transformer knows this interface only; who the others are and how numbers reach them is src/parallel's business. One
-// exchange serves one forward pass.
+// How a clip of a video attends to frames that others compute: what keys are made of comes here, or its own queries are
+// answered there. The transformer knows this interface only; who the others are and how numbers reach them is
+// src/parallel's business. One exchange serves one forward pass.
 
 import type { FrameRange } from "../attention/frame_range.ts";
 
-/** Keys, before rotary positions, and values of some frames, as they lie in GPU memory. */
-export interface FrameKeys {
+/**
+ * What travels of a frame. "hidden_states": self-attention's normalised input, of which the receiver makes keys, values and
+ * queries. "keys": keys, before rotary positions, and values; twice as many bytes.
+ */
+export type FrameRowsKind = "hidden_states" | "keys";
+
+/** Rows of some frames as they lie in GPU memory. */
+export interface FrameRows {
   /** Numbers in the video, ascending. */
   readonly frames: readonly number[];
-  /** [frames * tokens of a frame, D]. */
-  readonly k: Uint8Array;
-  /** As k. */
-  readonly v: Uint8Array;
+  /** [frames * tokens of a frame, D] each: hidden states; or keys, then values. */
+  readonly parts: readonly Uint8Array[];
 }
 
 /** Queries of some frames of one clip that attend to the frames of another one there. */
@@ -33,32 +37,33 @@ export interface VisitResult {
 }
 
 /**
- * What one forward pass sends from clip to clip. Nobody waits in a circle: in every layer a clip sends all keys and queries
- * before it waits for anything, and answers its guests before it waits for keys or for its own queries' results.
+ * What one forward pass sends from clip to clip. Nobody waits in a circle: in every layer a clip sends all rows before it
+ * waits for anything, and answers its guests before it waits for its own queries' results.
  */
 export interface ContextExchange {
-  /** Frames of this clip whose keys others need in a layer, ascending. */
+  /** Visits take hidden states. */
+  readonly rows: FrameRowsKind;
+  /** Frames of this clip whose rows others need in a layer, ascending. */
   sends(layer: number): readonly number[];
-  /** Frames of other clips whose keys this one needs in a layer, ascending. */
+  /** Frames of other clips whose rows come here in a layer, ascending. */
   needs(layer: number): readonly number[];
-  /** Own queries that go elsewhere in a layer; there they see what they would see of those frames. */
+  /** Those of `needs` whose keys the own queries attend to here. */
+  keys(layer: number): readonly number[];
+  /** Own queries that are answered elsewhere in a layer; there they see what they would see of those frames. */
   visits(layer: number): readonly Visit[];
-  /** Queries of others that come here in a layer. */
+  /** Queries of others that are answered here in a layer; their frames are among `needs`. */
   guests(layer: number): readonly Visit[];
-  /** Sends the frames of `sends` on; they are the callee's afterwards. Does not wait for receivers. */
-  publish(layer: number, keys: FrameKeys): void;
-  /** Sends the queries of a visit, before rotary positions, [rows, D]. */
-  sendQueries(layer: number, visit: Visit, q: Uint8Array): void;
-  /** Waits for the queries of all guests, in their order. */
-  collectQueries(layer: number, computed: Promise<void>): Promise<readonly Uint8Array[]>;
-  /** Sends a guest what its queries came to. */
-  sendResult(layer: number, guest: Visit, result: VisitResult): void;
+  /** Sends the frames of `sends` on. Does not wait for receivers; resolves when the memory may be used again. */
+  publish(layer: number, rows: FrameRows): Promise<void>;
+  /** Sends a guest what its queries came to; as `publish`. */
+  sendResult(layer: number, guest: Visit, result: VisitResult): Promise<void>;
   /**
-   * Waits for all frames of `needs`; every part holds frames that follow each other in `needs`.
+   * Waits for all frames of `needs`.
    *
+   * @param into filled: as `FrameRows.parts`, all frames one after the other
    * @param computed resolves when everything that can be done without is computed, for measuring what transfers cost
    */
-  collect(layer: number, computed: Promise<void>): Promise<readonly FrameKeys[]>;
-  /** Waits for what the own visits came to, in their order. */
-  collectResults(layer: number, computed: Promise<void>): Promise<readonly VisitResult[]>;
+  collect(layer: number, into: readonly Uint8Array[], computed: Promise<void>): Promise<void>;
+  /** Waits for what the own visits came to; fills `into`, in the order of the visits. */
+  collectResults(layer: number, into: readonly VisitResult[], computed: Promise<void>): Promise<void>;
 }

@@ -1,7 +1,7 @@
 // Keys and values of a block between clips that are computed on CPUs: out of arrays and into them. The twin on WebGPU is
 // split_block.ts.
 
-import type { ContextExchange, FrameKeys } from "./context_exchange.ts";
+import type { ContextExchange } from "./context_exchange.ts";
 import { framesOf } from "./onnx_rotations.ts";
 import type { OnnxVideo } from "./onnx_video.ts";
 
@@ -29,12 +29,13 @@ export async function exchangeKeys(
   return { k: joined(k, others.k), v: joined(v, others.v) };
 }
 
-/** Sends keys and values of some frames, [frames, numbers] each. */
+/** Sends keys and values of some frames, [frames, numbers] each, which must not change any more. */
 export function publishKeys(
   exchange: ContextExchange,
   { index, frames, k, v }: KeysValues & { readonly index: number; readonly frames: readonly number[] },
 ): void {
-  exchange.publish(index, { frames, k: bytesOf(k), v: bytesOf(v) });
+  // Whoever waits for them in vain says so.
+  exchange.publish(index, { frames, parts: [bytesOf(k), bytesOf(v)] }).catch(() => undefined);
 }
 
 /** What a clip waits for. */
@@ -50,13 +51,9 @@ export async function collectKeys(
   exchange: ContextExchange,
   { index, needs, numbers }: NeededKeys,
 ): Promise<KeysValues> {
-  const parts = await exchange.collect(index, Promise.resolve());
-  const all = (of: "k" | "v"): Float32Array => {
-    const frames = new Float32Array(needs.length * numbers);
-    for (const part of parts) frames.set(numbersOf(part, of), placeOf(part, needs) * numbers);
-    return frames;
-  };
-  return { k: all("k"), v: all("v") };
+  const [k, v] = [new Float32Array(needs.length * numbers), new Float32Array(needs.length * numbers)];
+  await exchange.collect(index, [bytesOf(k), bytesOf(v)], Promise.resolve());
+  return { k, v };
 }
 
 function joined(first: Float32Array, second: Float32Array): Float32Array {
@@ -64,16 +61,6 @@ function joined(first: Float32Array, second: Float32Array): Float32Array {
   all.set(first);
   all.set(second, first.length);
   return all;
-}
-
-function placeOf({ frames }: FrameKeys, needs: readonly number[]): number {
-  const place = needs.indexOf(frames[0] ?? -1);
-  if (place < 0) throw new Error(`Frames ${frames.join(", ")} were not asked for.`);
-  return place;
-}
-
-function numbersOf(part: FrameKeys, of: "k" | "v"): Float32Array {
-  return new Float32Array(part[of].slice().buffer);
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {

@@ -1,8 +1,11 @@
-// A long recording in segments: each is submitted while the next is made, with pauses in between to wait for others'
-// numbers. Tensors that live across a cut are named there.
+// A long recording in segments: each is submitted while the next is made. A segment may wait for others' numbers, and what
+// comes behind them is recorded meanwhile. Tensors that live across a cut are named there.
 
+import type { BufferRange } from "../gpu/command.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { recordRead } from "../gpu/readback.ts";
 import { Recorder } from "../gpu/recorder.ts";
+import { recordUpload } from "../gpu/upload.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** Segments of one computation. Ends with `finish`, or with `discard` when something failed. */
@@ -14,6 +17,9 @@ export class Segments {
   readonly #failed: Promise<never>;
   #fail: (reason: unknown) => void = () => undefined;
   #recorder: Recorder;
+  /** What the segment under way waits for, and what earlier ones did. */
+  #ready: Promise<unknown>[] = [];
+  #earlier: Promise<unknown>[] = [];
 
   constructor(gpu: Gpu, label: string, signal: AbortSignal | undefined) {
     this.#gpu = gpu;
@@ -41,10 +47,41 @@ export class Segments {
     const before = this.#recorder;
     const buffers = new Set(alive.map(({ buffer }) => buffer));
     for (const buffer of buffers) before.keep(buffer);
-    const submitted = before.submit({ signal: this.#signal });
+    const waits = this.#ready;
+    const ready = waits.length > 0 ? Promise.all(waits) : undefined;
+    const submitted = before.enqueue({ signal: this.#signal, ready });
     this.#recorder = new Recorder(this.#gpu, this.#label);
     for (const buffer of buffers) this.#recorder.adopt(buffer);
+    this.#earlier.push(...waits);
+    this.#ready = [];
     return this.track(submitted);
+  }
+
+  /** Records an upload (`recordUpload`) that the segment waits for. */
+  upload(
+    targets: readonly (BufferRange & { readonly size: number })[],
+    fill: (bytes: Uint8Array<ArrayBuffer>) => Promise<void>,
+  ): void {
+    this.#ready.push(this.track(recordUpload(this.#recorder, targets, fill)));
+  }
+
+  /** Records a read (`recordRead`) and gives what was read to `use`, whose memory it is until it resolves. */
+  read(
+    ranges: readonly (BufferRange & { readonly size: number })[],
+    use: (bytes: Uint8Array<ArrayBuffer>) => Promise<void>,
+  ): void {
+    const used = recordRead(this.#recorder, ranges).then(async ({ bytes, release }) => {
+      await use(bytes).finally(release);
+    });
+    void this.track(used);
+  }
+
+  /**
+   * Waits until all that earlier segments waited for has come: so recording is one exchange ahead, and memory is bounded.
+   * No longer than everything tracked goes well.
+   */
+  async caughtUp(): Promise<void> {
+    await Promise.race([Promise.all(this.#earlier.splice(0)), this.#failed]);
   }
 
   /** Lets `finish` wait for something, and fail with it. */
@@ -52,11 +89,6 @@ export class Segments {
     work.catch((reason: unknown) => this.#fail(reason));
     this.#pending.push(work);
     return work;
-  }
-
-  /** Waits for others, but no longer than everything tracked goes well. */
-  async whileRunning<T>(wait: Promise<T>): Promise<T> {
-    return await Promise.race([wait, this.#failed]);
   }
 
   /** Submits the last segment and waits for everything tracked. */

@@ -1,14 +1,12 @@
-// A transformer block over a clip of the video. Keys and values that others need, and queries that others answer, leave
-// first; while they travel, the clip attends to its own keys (clip_attention.ts). All else in a block works token by token
-// and needs nobody.
+// A transformer block over a clip of the video. What others need of it leaves first; while it travels, the clip attends to
+// its own keys (clip_attention.ts). All else in a block works token by token and needs nobody.
 
 import type { CompiledPlan } from "../attention/compiled_plan.ts";
 import type { AttentionMoment } from "../attention/layer_rules.ts";
-import { recordRead } from "../gpu/readback.ts";
-import { dtypeBytes, type Tensor } from "../tensor/tensor.ts";
-import { runsOf } from "../util/runs.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { attendInClip, type Projected } from "./clip_attention.ts";
 import type { ContextExchange } from "./context_exchange.ts";
+import { frameRanges, sendRows } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitWork } from "./split_work.ts";
 import {
@@ -35,7 +33,7 @@ export function* splitBlock(segments: Segments, hiddenStates: Tensor, block: Spl
   const e = recordModulation(segments.recorder, block);
   const h = normForAttention(segments.recorder, hiddenStates, { e, context });
   const alive = [...block.alive, hiddenStates, e];
-  const projected = projectAndSend(segments, h, { ...block, alive });
+  const projected = sendAndProject(segments, h, { ...block, alive });
   const attended = yield* attendInClip(segments, projected, { ...block, alive });
 
   const textTiles = context.text.tiles;
@@ -45,78 +43,29 @@ export function* splitBlock(segments: Segments, hiddenStates: Tensor, block: Spl
   return out;
 }
 
-/** Computes first what others wait for, and sends it as soon as it is there. Releases h. */
-function projectAndSend(segments: Segments, h: Tensor, block: SplitBlock): Projected {
+/** Sends what others wait for as soon as it is there, and computes the rest behind it. Releases h. */
+function sendAndProject(segments: Segments, h: Tensor, block: SplitBlock): Projected {
   const { exchange, index, context, weights, alive } = block;
   const parts = { weights: weights.attn1, config: context.config };
-  const visits = exchange.visits(index);
+  const isSending = exchange.sends(index).length > 0;
+  if (isSending && exchange.rows === "hidden_states") {
+    send(segments, [h], block);
+    void segments.cut([...alive, h]);
+  }
   const { k, v } = keysValues(segments.recorder, h, parts);
-  const early = visits.length > 0 ? queries(segments.recorder, h, parts) : undefined;
-  send(segments, { k, v, q: early }, { ...block, alive: [...alive, h] });
-  const q = early ?? queries(segments.recorder, h, parts);
+  if (isSending && exchange.rows === "keys") {
+    send(segments, [k, v], block);
+    void segments.cut([...alive, h, k, v]);
+  }
+  const q = queries(segments.recorder, h, parts);
   segments.recorder.release(h.buffer);
   return { q, k, v };
 }
 
-interface Sent extends Omit<Projected, "q"> {
-  /** Only when queries are sent. */
-  readonly q: Tensor | undefined;
-}
-
-/** Cuts, and sends rows when they are computed. */
-function send(segments: Segments, { q, k, v }: Sent, block: SplitBlock): void {
-  const { exchange, index, context, alive } = block;
-  const frames = exchange.sends(index);
-  const visits = exchange.visits(index);
-  const rowsOf = (tensor: Tensor, of: readonly number[]): Rows[] => rowRanges(tensor, of, context.geometry);
-  const groups = [
-    ...(frames.length > 0 ? [rowsOf(k, frames), rowsOf(v, frames)] : []),
-    ...visits.map((visit) => (q ? rowsOf(q, visit.queries) : [])),
-  ];
-  if (groups.length === 0) return;
-  const read = recordRead(segments.recorder, groups.flat());
-  const submitted = segments.cut([...alive, k, v, ...(q ? [q] : [])]);
-  const sent = read(submitted).then((bytes) => {
-    const parts = cutBytes(bytes, groups);
-    if (frames.length > 0) {
-      const [keys = NOTHING, values = NOTHING] = parts.splice(0, 2);
-      exchange.publish(index, { frames, k: keys, v: values });
-    }
-    visits.forEach((visit, i) => exchange.sendQueries(index, visit, parts[i] ?? NOTHING));
-  });
-  void segments.track(sent);
-}
-
-const NOTHING = new Uint8Array();
-
-/** Rows of a tensor that follow each other. */
-interface Rows {
-  readonly buffer: GPUBuffer;
-  readonly offset: number;
-  readonly size: number;
-}
-
-function rowRanges(
-  tensor: Tensor,
-  frames: readonly number[],
-  { clip, tokensPerFrame }: SplitBlock["context"]["geometry"],
-): Rows[] {
-  const { buffer, offset } = tensor;
-  const frameBytes = tokensPerFrame * (tensor.shape[1] ?? 0) * dtypeBytes(tensor.dtype);
-  return runsOf(frames.map((frame) => frame - clip.start)).map(([start, end]) => ({
-    buffer,
-    offset: offset + start * frameBytes,
-    size: (end - start) * frameBytes,
-  }));
-}
-
-/** What was read of every group of rows, which lie one behind the other. */
-function cutBytes(bytes: ArrayBuffer, groups: readonly (readonly Rows[])[]): Uint8Array[] {
-  let offset = 0;
-  return groups.map((rows) => {
-    const size = rows.reduce((sum, each) => sum + each.size, 0);
-    const part = new Uint8Array(bytes, offset, size);
-    offset += size;
-    return part;
-  });
+function send(segments: Segments, tensors: readonly Tensor[], block: SplitBlock): void {
+  const { exchange, index, context } = block;
+  const { geometry } = context;
+  const places = exchange.sends(index).map((frame) => frame - geometry.clip.start);
+  const parts = tensors.map((tensor) => frameRanges(tensor, places, geometry));
+  sendRows(segments, parts, { exchange, index });
 }

@@ -1,14 +1,14 @@
 // A transformer block over a long clip, a piece of latent frames at a time: what split_block.ts and blocks_in_pieces.ts do
-// together. Keys that others need leave first; the pieces begin when what others sent is there, since each of them ends
+// together. What others need leaves first; the pieces begin when what others sent is there, since each of them ends
 // with the block's result in place of what keys are made of.
 
 import type { FrameRange } from "../attention/frame_range.ts";
-import { recordRead } from "../gpu/readback.ts";
+import type { Recorder } from "../gpu/recorder.ts";
 import { putRows, takeRows } from "../tensor/rows.ts";
 import { dtypeBytes, elementCount, type Tensor, temporaryTensor } from "../tensor/tensor.ts";
 import { type OtherKeys, recordPieces, rowsOf } from "./blocks_in_pieces.ts";
+import { receiveRows, sendRows } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
-import { uploadFrames } from "./clip_attention.ts";
 import type { SplitBlock } from "./split_block.ts";
 import { type SplitWork, waitFor } from "./split_work.ts";
 import { keysValues, normForAttention, recordModulation } from "./transformer_block.ts";
@@ -26,7 +26,7 @@ export function* splitBlockInPieces(
 ): SplitWork<void> {
   const { exchange, index, attention, moment } = block;
   if (exchange.visits(index).length > 0 || exchange.guests(index).length > 0) {
-    throw new Error("A clip that is computed in pieces cannot send or take queries: exchange keys only.");
+    throw new Error("A clip that is computed in pieces cannot answer queries, or have its own answered.");
   }
   const e = recordModulation(segments.recorder, block);
   const alive = [...block.alive, hiddenStates, e];
@@ -35,57 +35,73 @@ export function* splitBlockInPieces(
   let others: OtherKeys | undefined;
   if (needs.length > 0) {
     const computed = segments.cut(alive);
-    const parts = yield* waitFor(segments.whileRunning(exchange.collect(index, computed)));
-    const { geometry, dtype } = block.context;
-    const upload = (label: "k" | "v"): Tensor => {
-      const shape = [needs.length * geometry.tokensPerFrame, hiddenStates.shape[1] ?? 0];
-      return uploadFrames(segments.recorder, { label, dtype, shape }, { parts, needs });
-    };
-    others = { frames: needs, k: upload("k"), v: upload("v") };
+    yield* waitFor(segments.caughtUp());
+    others = { frames: needs, ...receiveKeys(segments, computed, block) };
   }
   const layer = attention.layerInPieces(moment, pieces, needs);
   recordPieces(segments.recorder, { hiddenStates, e, block, pieces, layer, others });
   segments.recorder.release(e.buffer);
 }
 
-/** Makes keys and values of the frames that others need, and sends them as soon as they are computed. */
-function publish(
-  segments: Segments,
-  { hiddenStates, e }: { readonly hiddenStates: Tensor; readonly e: Tensor },
-  block: SplitBlock,
-): void {
-  const { exchange, index, context, weights, alive } = block;
+/** Records the arrival of what others send, as keys and values. */
+function receiveKeys(segments: Segments, computed: Promise<void>, block: SplitBlock): Omit<OtherKeys, "frames"> {
+  const { exchange, index, context, weights } = block;
+  const { geometry, dtype, config } = context;
+  const columns = config.num_attention_heads * config.attention_head_dim;
+  const shape = [exchange.needs(index).length * geometry.tokensPerFrame, columns];
+  const [first, v] = receiveRows(segments, { exchange, index, spec: { dtype, shape }, computed });
+  if (first === undefined) throw new Error("Nothing is received.");
+  if (v) return { k: first, v };
+  const made = keysValues(segments.recorder, first, { weights: weights.attn1, config });
+  segments.recorder.release(first.buffer);
+  return made;
+}
+
+interface PublishedRows {
+  readonly hiddenStates: Tensor;
+  readonly e: Tensor;
+}
+
+/** Makes the rows of the frames that others need, and sends them as soon as they are computed. */
+function publish(segments: Segments, from: PublishedRows, block: SplitBlock): void {
+  const { exchange, index, context, alive } = block;
   const frames = exchange.sends(index);
   if (frames.length === 0) return;
   const { recorder } = segments;
   const { geometry, config, dtype } = context;
   const { tokensPerFrame } = geometry;
-  const shape = [frames.length * tokensPerFrame, hiddenStates.shape[1] ?? 0];
-  const [k, v] = [
-    temporaryTensor(recorder, { label: "k", dtype, shape }),
-    temporaryTensor(recorder, { label: "v", dtype, shape }),
-  ];
+  const shape = [frames.length * tokensPerFrame, config.num_attention_heads * config.attention_head_dim];
+  const labels = exchange.rows === "keys" ? ["k", "v"] : ["hidden_states"];
+  const sent = labels.map((label) => temporaryTensor(recorder, { label, dtype, shape }));
   for (const run of runsOf(frames)) {
-    const x = takeRows(recorder, hiddenStates, ...rowsOf(run, geometry));
-    const h = normForAttention(recorder, x, { e, context });
-    recorder.release(x.buffer);
-    const made = keysValues(recorder, h, { weights: weights.attn1, config });
-    recorder.release(h.buffer);
-    putRows(recorder, made.k, k, run.place * tokensPerFrame);
-    putRows(recorder, made.v, v, run.place * tokensPerFrame);
-    for (const { buffer } of [made.k, made.v]) recorder.release(buffer);
+    const made = rowsOfRun(recorder, run, { ...from, block });
+    made.forEach((rows, part) => {
+      const target = sent[part];
+      if (target) putRows(recorder, rows, target, run.place * tokensPerFrame);
+      recorder.release(rows.buffer);
+    });
   }
   const size = elementCount(shape) * dtypeBytes(dtype);
-  const read = recordRead(
-    recorder,
-    [k, v].map(({ buffer, offset }) => ({ buffer, offset, size })),
-  );
-  for (const { buffer } of [k, v]) recorder.release(buffer);
-  const sent = read(segments.cut(alive)).then((bytes) => {
-    const [ofKeys, ofValues] = [new Uint8Array(bytes, 0, size), new Uint8Array(bytes, size)];
-    exchange.publish(index, { frames, k: ofKeys, v: ofValues });
-  });
-  void segments.track(sent);
+  const ranges = sent.map(({ buffer, offset }) => [{ buffer, offset, size }]);
+  sendRows(segments, ranges, block);
+  for (const { buffer } of sent) recorder.release(buffer);
+  void segments.cut(alive);
+}
+
+/** Normalised hidden states of some frames; or their keys and values. */
+function rowsOfRun(
+  recorder: Recorder,
+  run: FrameRange,
+  { hiddenStates, e, block }: PublishedRows & { readonly block: SplitBlock },
+): readonly Tensor[] {
+  const { context, weights, exchange } = block;
+  const x = takeRows(recorder, hiddenStates, ...rowsOf(run, context.geometry));
+  const h = normForAttention(recorder, x, { e, context });
+  recorder.release(x.buffer);
+  if (exchange.rows === "hidden_states") return [h];
+  const { k, v } = keysValues(recorder, h, { weights: weights.attn1, config: context.config });
+  recorder.release(h.buffer);
+  return [k, v];
 }
 
 /** Frames that follow each other, at most as many as are computed at once; `place` is the first one's in the list. */
@@ -99,5 +115,5 @@ function runsOf(frames: readonly number[]): readonly (FrameRange & { readonly pl
   return runs;
 }
 
-/** Frames whose keys are made at a time: as a piece has. */
+/** Frames whose rows are made at a time: as a piece has. */
 const MAX_RUN_FRAMES = 16;

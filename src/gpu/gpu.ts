@@ -5,6 +5,7 @@ import { BufferPool } from "./buffer_pool.ts";
 import { type Capabilities, readCapabilities, WANTED_FEATURES } from "./capabilities.ts";
 import { PipelineCache } from "./pipeline_cache.ts";
 import { Profiler } from "./profiler.ts";
+import { StagingPool } from "./staging_pool.ts";
 import type { TileChoice } from "./tile_choices.ts";
 
 /** Time within which a lost device says so. */
@@ -28,6 +29,7 @@ export class Gpu {
   readonly capabilities: Capabilities;
   readonly pipelines: PipelineCache;
   readonly memory: BufferPool;
+  readonly staging: StagingPool;
   readonly profiler: Profiler | undefined;
   readonly tiles: readonly TileChoice[];
   /** Resolves when the device is lost for another reason than `dispose`. */
@@ -41,6 +43,7 @@ export class Gpu {
     this.pipelines = new PipelineCache(device);
     this.memory = new BufferPool(device, options.memoryCapBytes ?? defaultMemoryCap(capabilities));
     this.tiles = options.tiles ?? [];
+    this.staging = new StagingPool(device);
     this.profiler = options.profile === true && capabilities.timestamps ? new Profiler(device) : undefined;
     this.lost = new Promise((resolve) => {
       void device.lost.then(({ message }) => {
@@ -100,6 +103,7 @@ export class Gpu {
   dispose(): void {
     this.#disposed = true;
     this.memory.dispose();
+    this.staging.dispose();
     this.device.destroy();
   }
 }

@@ -2,7 +2,7 @@
 
 import type { BufferRange } from "./command.ts";
 import type { Gpu } from "./gpu.ts";
-import { readMapped } from "./mapped.ts";
+import { mapForReading, readMapped } from "./mapped.ts";
 import { Recorder } from "./recorder.ts";
 
 /** Copies `range` to the CPU; waits for all work submitted before. `size` in bytes, a multiple of 4. */
@@ -22,31 +22,40 @@ export async function readBuffer(
   return await readMapped(gpu, staging, range.size);
 }
 
+/** What was read: memory that the GPU wrote, not a copy. */
+export interface ReadBytes {
+  /** Not to be used after `release`. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Lets other reads use the memory; to be called once. */
+  readonly release: () => void;
+}
+
 /**
- * Records copies of `ranges`, one behind the other, that are read when the recording's `submit` has resolved, while
- * later recordings run. Sizes are multiples of 4.
- *
- * @returns to be called once, with the promise of that `submit`; rejects with it
+ * Records copies of `ranges`, one behind the other. Resolves as soon as the GPU has made them, while later commands run;
+ * rejects when the recording is given up or fails before. Sizes are multiples of 4.
  */
-export function recordRead(
+export async function recordRead(
   recorder: Recorder,
   ranges: readonly (BufferRange & { readonly size: number })[],
-): (submitted: Promise<void>) => Promise<ArrayBuffer> {
+): Promise<ReadBytes> {
   const { gpu } = recorder;
-  const bytes = ranges.reduce((sum, { size }) => sum + size, 0);
-  const staging = gpu.device.createBuffer({ label: "readback", size: bytes, usage: 0x01 | 0x08 }); // MAP_READ | COPY_DST
+  const size = ranges.reduce((sum, range) => sum + range.size, 0);
+  const staging = gpu.staging.acquire("read", size);
   let offset = 0;
   for (const range of ranges) {
     recorder.copy(range, { buffer: staging, offset });
     offset += range.size;
   }
-  return async (submitted) => {
-    try {
-      await submitted;
-    } catch (error) {
-      staging.destroy();
-      throw error;
-    }
-    return await readMapped(gpu, staging, bytes);
-  };
+  try {
+    await recorder.queued();
+    const bytes = new Uint8Array(await mapForReading(gpu, staging, size));
+    const release = (): void => {
+      staging.unmap();
+      gpu.staging.release("read", staging);
+    };
+    return { bytes, release };
+  } catch (error) {
+    staging.destroy();
+    throw error;
+  }
 }

@@ -16,6 +16,8 @@ export interface SubmitOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called as commands finish. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Resolves when everything is written that the CPU still writes, see `recordUpload`. @default nothing is waited for */
+  readonly ready?: Promise<unknown> | undefined;
 }
 
 /** Collects commands in order and the temporaries they need. Ends with `submit` or, when recording fails, `discard`. */
@@ -25,6 +27,8 @@ export class Recorder {
   #commands: Command[] = [];
   readonly #temporaries = new Set<GPUBuffer>();
   readonly #held = new Set<GPUBuffer>();
+  #beforeQueued: (() => void)[] = [];
+  #waiting: Waiting[] = [];
 
   constructor(gpu: Gpu, label: string) {
     this.gpu = gpu;
@@ -80,8 +84,24 @@ export class Recorder {
     this.#temporaries.add(buffer);
   }
 
+  /** Runs `work` right before the recording's commands are handed to the queue. */
+  beforeQueued(work: () => void): void {
+    this.#beforeQueued.push(work);
+  }
+
+  /** Resolves when all commands of the recording are on the queue; rejects when it fails before, or is given up. */
+  async queued(): Promise<void> {
+    await new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
   /** Drops everything recorded and returns the temporaries; the recorder is empty and reusable afterwards. */
   discard(): void {
+    this.#drop(new Error(`${this.label} was given up.`));
+  }
+
+  #drop(reason: unknown): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(reason);
+    this.#beforeQueued = [];
     this.#commands = [];
     for (const buffer of this.#temporaries) this.gpu.memory.release(buffer);
     this.#temporaries.clear();
@@ -98,17 +118,28 @@ export class Recorder {
    * @throws {DeviceLostError}, {ShaderCompileError}, {GpuOutOfMemoryError}, AbortError between two pieces.
    */
   async submit(options: SubmitOptions = {}): Promise<void> {
-    const before = TURNS.get(this.gpu);
+    await this.#takeTurn(TURNS.get(this.gpu)?.done, options);
+  }
+
+  /**
+   * As `submit`, but hands the commands to the queue as soon as those of the recordings before are all there, so that the
+   * GPU goes from one to the next without a pause. For recordings that are short and many.
+   */
+  async enqueue(options: SubmitOptions = {}): Promise<void> {
+    await this.#takeTurn(TURNS.get(this.gpu)?.queued, options);
+  }
+
+  async #takeTurn(before: Promise<unknown> | undefined, options: SubmitOptions): Promise<void> {
+    const queued = this.queued();
     const turn = this.#execute(before, options);
-    TURNS.set(
-      this.gpu,
-      turn.catch(() => undefined),
-    );
+    TURNS.set(this.gpu, { queued: settled(queued), done: settled(turn) });
     await turn;
   }
 
-  async #execute(before: Promise<void> | undefined, { signal, onProgress }: SubmitOptions): Promise<void> {
+  async #execute(before: Promise<unknown> | undefined, options: SubmitOptions): Promise<void> {
+    const { signal, onProgress, ready } = options;
     const commands = this.#commands;
+    let reason: unknown;
     try {
       await before;
       this.gpu.throwIfLost();
@@ -120,15 +151,19 @@ export class Recorder {
       for (let start = 0; start < commands.length;) {
         signal?.throwIfAborted();
         const end = nextPiece(commands, start, timer.budgetFlops);
-        await timer.measure(commands.slice(start, end), () => this.#run(commands, kernels, { start, end }));
+        const encoded = await this.#encode(kernels, { start, end, ready });
+        const work = commands.slice(start, end);
+        await timer.measure(work, () => this.#run(encoded, end === commands.length));
         start = end;
         onProgress?.(end, commands.length);
       }
+      this.#tellQueued(); // also of nothing
     } catch (error) {
+      reason = error;
       this.gpu.throwIfLost(); // the reason behind any other error
       throw error;
     } finally {
-      this.discard();
+      this.#drop(reason);
     }
   }
 
@@ -138,43 +173,68 @@ export class Recorder {
     this.gpu.memory.hold(buffer);
   }
 
-  async #run(
-    commands: readonly Command[],
+  /** Encodes a piece; resolves when the queue may have it. */
+  async #encode(
     kernels: readonly (CompiledKernel | undefined)[],
-    piece: { start: number; end: number },
-  ): Promise<void> {
+    { start, end, ready }: { start: number; end: number; ready: Promise<unknown> | undefined },
+  ): Promise<EncodedPiece> {
+    const encoded = this.#scoped(() => this.#encodeCommands(kernels, { start, end }));
+    await ready;
+    return encoded;
+  }
+
+  /** Hands a piece to the queue and waits until it is computed. */
+  async #run({ result: { commands, times }, failures }: EncodedPiece, isLast: boolean): Promise<void> {
     const { device, profiler } = this.gpu;
     this.gpu.throwIfLost();
-    device.pushErrorScope("out-of-memory");
-    device.pushErrorScope("validation");
-    let times: PendingTimes | undefined;
-    let failures: Promise<(GPUError | null)[]>;
-    try {
-      times = this.#encode(commands, kernels, piece);
-    } finally {
-      failures = Promise.all([device.popErrorScope(), device.popErrorScope()]);
-      failures.catch(() => undefined); // a lost device may reject them; `idle` reports the loss
-    }
+    const submitted = this.#scoped(() => {
+      for (const work of this.#beforeQueued.splice(0)) work();
+      UniformArena.of(this.gpu).flush();
+      device.queue.submit([commands]);
+    });
+    if (isLast) this.#tellQueued();
     await this.gpu.idle();
-    for (const error of await failures) if (error !== null) throw this.#errorFrom(error);
+    const errors = await Promise.all([failures, submitted.failures]);
+    for (const error of errors.flat()) if (error !== null) throw this.#errorFrom(error);
     if (times === undefined) return;
     const { staging } = times;
     profiler?.add(times, new BigUint64Array(await readMapped(this.gpu, staging, staging.size)));
   }
 
-  /** Encodes and submits a piece, without waiting. */
-  #encode(
-    commands: readonly Command[],
+  #tellQueued(): void {
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+  }
+
+  /** What the device finds wrong with some work comes later; a lost device may keep it to itself, which `idle` reports. */
+  #scoped<T>(work: () => T): Scoped<T> {
+    const { device } = this.gpu;
+    device.pushErrorScope("out-of-memory");
+    device.pushErrorScope("validation");
+    const pop = (): Promise<(GPUError | null)[]> => {
+      const failures = Promise.all([device.popErrorScope(), device.popErrorScope()]);
+      failures.catch(() => undefined);
+      return failures;
+    };
+    try {
+      const result = work();
+      return { result, failures: pop() };
+    } catch (error) {
+      void pop();
+      throw error;
+    }
+  }
+
+  #encodeCommands(
     kernels: readonly (CompiledKernel | undefined)[],
     { start, end }: { start: number; end: number },
-  ): PendingTimes | undefined {
+  ): Encoded {
     const { device, profiler } = this.gpu;
     const encoder = device.createCommandEncoder({ label: this.label });
     const uniforms = UniformArena.of(this.gpu);
     uniforms.clear();
     let pass: GPUComputePassEncoder | undefined;
     for (let i = start; i < end; i++) {
-      const command = commands[i];
+      const command = this.#commands[i];
       const compiled = kernels[i];
       if (command === undefined) continue;
       if (command.type === "copy" || profiler !== undefined) {
@@ -189,9 +249,7 @@ export class Recorder {
     }
     pass?.end();
     const times = profiler?.encodeResolve(encoder);
-    uniforms.flush();
-    device.queue.submit([encoder.finish()]);
-    return times;
+    return { commands: encoder.finish(), times };
   }
 
   #errorFrom(error: GPUError): Error {
@@ -210,8 +268,31 @@ export class Recorder {
   }
 }
 
-/** The end of the last submission of every device. */
-const TURNS = new WeakMap<Gpu, Promise<void>>();
+/** Somebody who waits until a recording is on the queue. */
+interface Waiting {
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+interface Scoped<T> {
+  readonly result: T;
+  readonly failures: Promise<readonly (GPUError | null)[]>;
+}
+
+interface Encoded {
+  readonly commands: GPUCommandBuffer;
+  readonly times: PendingTimes | undefined;
+}
+
+type EncodedPiece = Scoped<Encoded>;
+
+/** Of every device's last recording: when its commands are all on the queue, and when they are computed. */
+const TURNS = new WeakMap<Gpu, { readonly queued: Promise<unknown>; readonly done: Promise<unknown> }>();
+
+/** Resolves when a promise is settled, in whatever way. */
+async function settled(promise: Promise<unknown>): Promise<unknown> {
+  return await promise.catch(() => undefined);
+}
 
 interface DispatchContext {
   readonly device: GPUDevice;

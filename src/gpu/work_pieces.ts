@@ -14,6 +14,8 @@ const timers = new WeakMap<Gpu, PieceTimer>();
 /** Learns how much work fits into one piece on a device. */
 export class PieceTimer {
   #flopsPerMs: number;
+  /** When the last piece ended: one that was on the queue before has waited until then. */
+  #lastEnd = -Infinity;
 
   /** The device's timer. */
   static of(gpu: Gpu): PieceTimer {
@@ -36,7 +38,9 @@ export class PieceTimer {
   async measure(commands: readonly Command[], run: () => Promise<void>): Promise<void> {
     const start = performance.now();
     await run();
-    this.learn(commandsFlops(commands), performance.now() - start);
+    const end = performance.now();
+    this.learn(commandsFlops(commands), end - Math.max(start, this.#lastEnd));
+    this.#lastEnd = end;
   }
 
   /**

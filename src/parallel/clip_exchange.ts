@@ -4,7 +4,8 @@
 
 import { layerRules, layerStrengths } from "../attention/layer_rules.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
-import type { ContextExchange, FrameKeys, Visit, VisitResult } from "../dit/context_exchange.ts";
+import type { ContextExchange, FrameRows, Visit } from "../dit/context_exchange.ts";
+import { DistantBytes } from "./distant_bytes.ts";
 import { type ExchangeMode, exchangePlan, type Partition, type Transfer } from "./exchange_plan.ts";
 import {
   addStatistics,
@@ -23,7 +24,7 @@ import {
   travelType,
 } from "./key_codec.ts";
 import { KeyMailbox } from "./key_mailbox.ts";
-import { rowsAddress, type RowsMessage } from "./rows_message.ts";
+import { rowsAddress, type RowsMessage, type SentRows } from "./rows_message.ts";
 import { type LayerPass, sendsKeys, type StaleKeys, usesStale } from "./stale_keys.ts";
 import { wallClock } from "./wall_clock.ts";
 
@@ -36,17 +37,17 @@ export interface ClipExchangeOptions {
   readonly tokensPerFrame: number;
   readonly heads: number;
   readonly headDim: number;
-  /** Element type of keys and values in the own GPU memory. */
+  /** Element type of what travels in the own GPU memory. */
   readonly keyType: KeyType;
   readonly payload: PayloadType;
   /** @default "keys" */
   readonly mode?: ExchangeMode | undefined;
-  /** Only keys may travel then. @default every step uses its own keys */
+  /** Nothing may be answered elsewhere then. @default every step uses its own keys */
   readonly stale?: StaleKeys | undefined;
   /** The step that this division begins with. @default 0 */
   readonly firstStep?: number | undefined;
-  /** Hands a message to the transport. */
-  readonly send: (toClip: number, message: RowsMessage) => void;
+  /** Hands a message to the transport. Resolves when its arrays may change. */
+  readonly send: (toClip: number, message: SentRows) => Promise<void> | void;
 }
 
 /** One forward pass. */
@@ -62,14 +63,20 @@ interface LayerMoment extends PassMoment {
   readonly layer: number;
 }
 
-type Letter = RowsMessage & Delivery;
+type Letter = RowsMessage & Omit<Delivery, "fetched">;
+
+/** What a layer sends and is sent here. */
+interface LayerTransfers {
+  readonly outgoing: readonly Transfer[];
+  readonly incoming: readonly Transfer[];
+}
 
 /** The exchange of one clip for one division of the video. */
 export class ClipExchange {
   readonly #options: ClipExchangeOptions;
   readonly #mailbox = new KeyMailbox<Letter>();
   readonly #transfers = new Map<string, readonly Transfer[]>();
-  /** Keys that the next step uses once more. */
+  /** Rows that the next step uses once more. */
   readonly #kept = new Map<string, Letter>();
   #waitingFor: readonly number[] = [];
   #progress = 0;
@@ -96,36 +103,47 @@ export class ClipExchange {
 
   /** The exchange of a forward pass. */
   forPass(pass: PassMoment): ContextExchange {
+    const { clip, partition, mode = "keys", stale } = this.#options;
+    const rows = mode === "keys" ? "keys" : "hidden_states";
     const at = (layer: number): LayerMoment => ({ ...pass, layer });
+    const known = new Map<number, LayerTransfers>();
+    const of = (layer: number): LayerTransfers => {
+      const found = known.get(layer) ?? this.#ownTransfers(at(layer));
+      known.set(layer, found);
+      return found;
+    };
+    const visit = (to: number, { frames }: Transfer, owner: number): Visit => {
+      return { clip: to, queries: frames, keys: partition[owner] ?? { start: 0, end: 0 } };
+    };
     return {
+      rows,
       sends: (layer) => {
         this.#progress++;
-        const { stale } = this.#options;
-        return sendsKeys(stale, this.#layerPass(at(layer))) ? unionOf(this.#outgoing("keys", at(layer))) : [];
+        return sendsKeys(stale, this.#layerPass(at(layer))) ? unionOf(ofKind(of(layer).outgoing, rows)) : [];
       },
-      needs: (layer) => unionOf(this.#incoming("keys", at(layer))),
-      visits: (layer) => this.#visits("queries", at(layer)),
-      guests: (layer) => this.#visits("results", at(layer)),
-      publish: (layer, keys) => {
-        for (const transfer of this.#outgoing("keys", at(layer))) {
-          const { k, v } = framesOf(keys, transfer.frames);
-          this.#send(transfer, at(layer), [k, v]);
-        }
+      needs: (layer) => unionOf(ofKind(of(layer).incoming, rows)),
+      keys: (layer) => keysOf(ofKind(of(layer).incoming, rows)),
+      visits: (layer) => ofKind(of(layer).incoming, "results").map((each) => visit(each.from, each, each.from)),
+      guests: (layer) => ofKind(of(layer).outgoing, "results").map((each) => visit(each.to, each, clip)),
+      publish: async (layer, sent) => {
+        const transfers = ofKind(of(layer).outgoing, rows);
+        await Promise.all(transfers.map((each) => this.#send(each, at(layer), partsOf(sent, each.frames))));
       },
-      sendQueries: (layer, visit, q) => this.#sendVisit("queries", visit, { moment: at(layer), parts: [q] }),
-      sendResult: (layer, guest, { out, lse }) =>
-        this.#sendVisit("results", guest, { moment: at(layer), parts: [out, lse] }),
-      collect: async (layer, computed): Promise<FrameKeys[]> => {
-        const letters = await this.#collect("keys", at(layer), computed);
-        return letters.map((letter) => ({ frames: letter.frames, ...namedKeys(this.#decode(letter)) }));
+      sendResult: async (layer, { clip: to, queries: frames }, { out, lse }) =>
+        await this.#send({ kind: "results", from: clip, to, frames }, at(layer), [out, lse]),
+      collect: async (layer, into, computed) => {
+        const incoming = ofKind(of(layer).incoming, rows);
+        const needs = unionOf(incoming);
+        await this.#collect(incoming, { moment: at(layer), computed }, ({ frames }) =>
+          partsOf({ frames: needs, parts: into }, frames),
+        );
       },
-      collectQueries: async (layer, computed): Promise<Uint8Array[]> => {
-        const letters = await this.#collect("queries", at(layer), computed);
-        return letters.flatMap((letter) => this.#decode(letter));
-      },
-      collectResults: async (layer, computed): Promise<VisitResult[]> => {
-        const letters = await this.#collect("results", at(layer), computed);
-        return letters.map((letter) => namedResult(this.#decode(letter)));
+      collectResults: async (layer, into, computed) => {
+        const incoming = ofKind(of(layer).incoming, "results");
+        await this.#collect(incoming, { moment: at(layer), computed }, (transfer) => {
+          const { out = NOTHING, lse = NOTHING } = into[incoming.indexOf(transfer)] ?? {};
+          return [out, lse];
+        });
       },
     };
   }
@@ -160,15 +178,19 @@ export class ClipExchange {
     this.#mailbox.fail(reason);
   }
 
-  async #collect(kind: RowsKind, moment: LayerMoment, computed: Promise<void>): Promise<Letter[]> {
-    const wanted = this.#incoming(kind, moment);
-    if (wanted.length === 0) return [];
+  async #collect(
+    wanted: readonly Transfer[],
+    { moment, computed }: { readonly moment: LayerMoment; readonly computed: Promise<void> },
+    partsFor: (transfer: Transfer) => readonly Uint8Array[],
+  ): Promise<void> {
+    if (wanted.length === 0) return;
     let idleFrom = Infinity;
     computed.then(() => (idleFrom = wallClock())).catch(() => undefined);
     this.#waitingFor = wanted.map(({ from }) => from);
     const missing = new Set(this.#waitingFor);
-    const take = async ({ from, frames }: Transfer): Promise<Letter> => {
-      const letter = await this.#take(kind, moment, from);
+    const take = async (transfer: Transfer): Promise<Delivery> => {
+      const { kind, from, frames } = transfer;
+      const { letter, isLast } = await this.#take(kind, moment, from);
       missing.delete(from);
       this.#waitingFor = [...missing];
       if (frames.join() !== letter.frames.join()) {
@@ -177,17 +199,39 @@ export class ClipExchange {
             `not ${frames.join(", ")}.`,
         );
       }
-      return letter;
+      this.#add({ bytesReceived: bytesOf(letter.parts) });
+      return await this.#fill(partsFor(transfer), letter, isLast);
     };
-    const letters = await Promise.all(wanted.map(take));
+    const deliveries = await Promise.all(wanted.map(take));
     this.#progress++;
-    const bytesReceived = letters.reduce((sum, { parts }) => sum + bytesOf(parts), 0);
-    this.#add({ ...deliveryTimes(letters, idleFrom), bytesReceived });
-    return letters;
+    this.#add(deliveryTimes(deliveries, idleFrom));
   }
 
-  /** The letter that a layer uses, which may be the one of the step before. */
-  async #take(kind: RowsKind, moment: LayerMoment, from: number): Promise<Letter> {
+  /** Writes what a letter brings to where it is wanted. */
+  async #fill(into: readonly Uint8Array[], letter: Letter, isLast: boolean): Promise<Delivery> {
+    const { keyType: to, headDim } = this.#options;
+    const { kind, payload, parts, sentAt, arrivedAt } = letter;
+    const from = wallClock();
+    const isDistant = parts.some((part) => part instanceof DistantBytes);
+    await Promise.all(
+      parts.map(async (part, index) => {
+        const target = into[index] ?? NOTHING;
+        const isAsItIs = payload === to || (kind === "results" && index > 0);
+        if (isAsItIs && part instanceof DistantBytes) await part.fetch(target);
+        else if (isAsItIs) target.set(await wholeOf(part));
+        else target.set(decodeKeys(await wholeOf(part), { payload, to, headDim }));
+        if (isLast && part instanceof DistantBytes) part.drop();
+      }),
+    );
+    return { sentAt, arrivedAt, fetched: isDistant ? { from, to: wallClock() } : undefined };
+  }
+
+  /** The letter that a layer uses, which may be the one of the step before; and whether nobody uses it again. */
+  async #take(
+    kind: RowsKind,
+    moment: LayerMoment,
+    from: number,
+  ): Promise<{ readonly letter: Letter; readonly isLast: boolean }> {
     const { stale } = this.#options;
     const layer = this.#layerPass(moment);
     const isStale = usesStale(stale, layer);
@@ -195,8 +239,9 @@ export class ClipExchange {
     const address = rowsAddress({ kind, ...moment, step }, from);
     const letter = this.#kept.get(address) ?? (await this.#mailbox.take(address));
     this.#kept.delete(address);
-    if (!isStale && usesStale(stale, { ...layer, step: step + 1 })) this.#kept.set(address, letter);
-    return letter;
+    const isLast = isStale || !usesStale(stale, { ...layer, step: step + 1 });
+    if (!isLast) this.#kept.set(address, letter);
+    return { letter, isLast };
   }
 
   #layerPass(moment: LayerMoment): LayerPass {
@@ -205,24 +250,7 @@ export class ClipExchange {
     return { pass, step, firstStep, transfersAt: (other) => this.#transfersOf({ ...moment, step: other }) };
   }
 
-  /** The own queries that leave ("queries"), or others' that are answered here ("results"). */
-  #visits(kind: "queries" | "results", moment: LayerMoment): Visit[] {
-    const { partition, clip } = this.#options;
-    return this.#outgoing(kind, moment).map(({ to, frames }) => {
-      const keys = partition[kind === "queries" ? to : clip] ?? { start: 0, end: 0 };
-      return { clip: to, queries: frames, keys };
-    });
-  }
-
-  #sendVisit(
-    kind: "queries" | "results",
-    { clip, queries }: Visit,
-    { moment, parts }: { moment: LayerMoment; parts: readonly Uint8Array[] },
-  ): void {
-    this.#send({ kind, from: this.#options.clip, to: clip, frames: queries }, moment, parts);
-  }
-
-  #send({ kind, to, frames }: Transfer, moment: LayerMoment, rows: readonly Uint8Array[]): void {
+  async #send({ kind, to, frames }: Transfer, moment: LayerMoment, rows: readonly Uint8Array[]): Promise<void> {
     const { epoch, keyType: from, payload, headDim, send } = this.#options;
     const { step, pass, layer } = moment;
     const sentAt = wallClock();
@@ -232,24 +260,16 @@ export class ClipExchange {
     ) as Uint8Array<ArrayBuffer>[];
     this.#add({ bytesSent: bytesOf(parts) });
     const common = { type: "rows", kind, epoch, step, pass, layer, frames } as const;
-    send(to, { ...common, payload: travelType(from, payload), parts, sentAt });
+    await send(to, { ...common, payload: travelType(from, payload), parts, sentAt });
   }
 
-  #decode({ kind, parts, payload }: RowsMessage): Uint8Array[] {
-    const { keyType: to, headDim } = this.#options;
-    return parts.map((part, index) =>
-      kind === "results" && index > 0 ? part : decodeKeys(part, { payload, to, headDim }),
-    );
-  }
-
-  #outgoing(kind: RowsKind, moment: LayerMoment): Transfer[] {
+  #ownTransfers(moment: LayerMoment): LayerTransfers {
     const { clip } = this.#options;
-    return this.#transfersOf(moment).filter((transfer) => transfer.kind === kind && transfer.from === clip);
-  }
-
-  #incoming(kind: RowsKind, moment: LayerMoment): Transfer[] {
-    const { clip } = this.#options;
-    return this.#transfersOf(moment).filter((transfer) => transfer.kind === kind && transfer.to === clip);
+    const all = this.#transfersOf(moment);
+    return {
+      outgoing: all.filter(({ from }) => from === clip),
+      incoming: all.filter(({ to }) => to === clip),
+    };
   }
 
   #transfersOf({ plan, step, timestep, layer }: LayerMoment): readonly Transfer[] {
@@ -270,20 +290,32 @@ export class ClipExchange {
   }
 }
 
-function unionOf(transfers: readonly Transfer[]): number[] {
-  return [...new Set(transfers.flatMap(({ frames }) => frames))].sort((a, b) => a - b);
+function ofKind(transfers: readonly Transfer[], kind: RowsKind): Transfer[] {
+  return transfers.filter((transfer) => transfer.kind === kind);
 }
 
-/** Some frames of more; without a copy where they follow each other. */
-function framesOf({ frames: all, k, v }: FrameKeys, frames: readonly number[]): Pick<FrameKeys, "k" | "v"> {
-  const perFrame = k.byteLength / all.length;
+function unionOf(transfers: readonly Transfer[]): number[] {
+  return ascending(transfers.flatMap(({ frames }) => frames));
+}
+
+/** Frames whose keys the own queries attend to. */
+function keysOf(transfers: readonly Transfer[]): number[] {
+  return ascending(transfers.flatMap((each) => (each.kind === "hidden_states" ? each.keys : each.frames)));
+}
+
+function ascending(frames: readonly number[]): number[] {
+  return [...new Set(frames)].sort((a, b) => a - b);
+}
+
+/** Some frames of more, of every part; without a copy where they follow each other. */
+function partsOf({ frames: all, parts }: FrameRows, frames: readonly number[]): Uint8Array[] {
   const first = all.indexOf(frames[0] ?? -1);
   const isRun = frames.every((frame, i) => all[first + i] === frame);
-  const take = (bytes: Uint8Array): Uint8Array =>
-    isRun
-      ? bytes.subarray(first * perFrame, (first + frames.length) * perFrame)
-      : joined(frames.map((frame) => bytes.subarray(all.indexOf(frame) * perFrame).subarray(0, perFrame)));
-  return { k: take(k), v: take(v) };
+  return parts.map((bytes) => {
+    const perFrame = bytes.byteLength / all.length;
+    if (isRun) return bytes.subarray(first * perFrame, (first + frames.length) * perFrame);
+    return joined(frames.map((frame) => bytes.subarray(all.indexOf(frame) * perFrame).subarray(0, perFrame)));
+  });
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
@@ -296,16 +328,15 @@ function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-function bytesOf(parts: readonly Uint8Array[]): number {
+function bytesOf(parts: readonly { readonly byteLength: number }[]): number {
   return parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
-function namedKeys([k = NOTHING, v = NOTHING]: readonly Uint8Array[]): Pick<FrameKeys, "k" | "v"> {
-  return { k, v };
-}
-
-function namedResult([out = NOTHING, lse = NOTHING]: readonly Uint8Array[]): VisitResult {
-  return { out, lse };
+async function wholeOf(part: Uint8Array | DistantBytes): Promise<Uint8Array> {
+  if (!(part instanceof DistantBytes)) return part;
+  const bytes = new Uint8Array(part.byteLength);
+  await part.fetch(bytes);
+  return bytes;
 }
 
 const NOTHING = new Uint8Array();

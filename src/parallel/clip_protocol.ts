@@ -2,8 +2,9 @@
 // All of it is structured data; the ports of `peer` travel with the message.
 
 import * as v from "valibot";
+import { DistantBytes } from "./distant_bytes.ts";
 import type { PredictionMessage } from "./prediction_exchange.ts";
-import type { RowsMessage } from "./rows_message.ts";
+import type { RowsMessage, SentRows } from "./rows_message.ts";
 
 const wholeNumber = v.pipe(v.number(), v.integer(), v.minValue(0));
 const floats = v.instance(Float32Array<ArrayBuffer>);
@@ -99,18 +100,21 @@ export const reportSchema = v.variant("type", [
 /** What workers send each other. */
 export type PeerMessage = RowsMessage | PredictionMessage;
 
+/** The same as it is sent. */
+export type SentPeerMessage = SentRows | PredictionMessage;
+
 /** From a worker to another. */
 export const peerSchema: v.GenericSchema<unknown, PeerMessage> = v.variant("type", [
   v.object({
     type: v.literal("rows"),
-    kind: v.picklist(["keys", "queries", "results"]),
+    kind: v.picklist(["keys", "hidden_states", "results"]),
     epoch: wholeNumber,
     step: wholeNumber,
     pass: v.string(),
     layer: wholeNumber,
     frames: v.pipe(v.array(wholeNumber), v.minLength(1)),
     payload: v.picklist(["f32", "f16", "int8"]),
-    parts: v.array(bytes),
+    parts: v.array(v.union([bytes, v.instance(DistantBytes)])),
     sentAt: v.number(),
   }),
   v.object({

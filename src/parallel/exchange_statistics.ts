@@ -21,10 +21,12 @@ export const NO_EXCHANGE: ExchangeStatistics = {
   waitedMs: 0,
 };
 
-/** When a message was sent and when it came; milliseconds since 1970. */
+/** When a message was sent, when it came, and when what had stayed behind was fetched; milliseconds since 1970. */
 export interface Delivery {
   readonly sentAt: number;
   readonly arrivedAt: number;
+  /** @default nothing was left behind */
+  readonly fetched?: { readonly from: number; readonly to: number } | undefined;
 }
 
 /**
@@ -36,13 +38,20 @@ export function deliveryTimes(
   deliveries: readonly Delivery[],
   idleFrom: number,
 ): Pick<ExchangeStatistics, "transferMs" | "exposedMs" | "waitedMs"> {
-  const last = deliveries.reduce((a, b) => (b.arrivedAt > a.arrivedAt ? b : a));
-  const { sentAt, arrivedAt } = last;
+  const last = deliveries.reduce((a, b) => (endOf(b) > endOf(a) ? b : a));
+  const { sentAt, arrivedAt, fetched } = last;
+  const trips = [{ from: sentAt, to: arrivedAt }, ...(fetched ? [fetched] : [])];
+  const sum = (start: number): number =>
+    trips.reduce((total, { from, to }) => total + Math.max(0, to - Math.max(from, start)), 0);
   return {
-    transferMs: Math.max(0, arrivedAt - sentAt),
-    exposedMs: Math.max(0, arrivedAt - Math.max(sentAt, idleFrom)),
-    waitedMs: Math.max(0, arrivedAt - idleFrom),
+    transferMs: sum(-Infinity),
+    exposedMs: sum(idleFrom),
+    waitedMs: Math.max(0, endOf(last) - idleFrom),
   };
+}
+
+function endOf({ arrivedAt, fetched }: Delivery): number {
+  return fetched?.to ?? arrivedAt;
 }
 
 /** The sum of several exchanges' totals. */

@@ -1,10 +1,11 @@
-// Rows of keys, values, queries and results on their way between workers: as they are, as f16, or as int8 with a scale for every head of every
-// token. All workers must use one payload type, then all see the same rounded numbers.
+// Rows of hidden states, keys, values and results on their way between workers: as they are, as f16, or as int8 with a
+// scale for every head's share of every token. All workers must use one payload type, then all see the same rounded numbers.
 
+import type { FrameRowsKind } from "../dit/context_exchange.ts";
 import { f16ArrayFromF32, f32ArrayFromF16 } from "../util/half.ts";
 
-/** What travels: keys and values, queries, or the attention that such queries came to, with its log-sum-exp. */
-export type RowsKind = "keys" | "queries" | "results";
+/** What travels: rows of frames, or the attention that a visitor's queries came to, with its log-sum-exp. */
+export type RowsKind = FrameRowsKind | "results";
 
 /** How they travel. */
 export type PayloadType = "f32" | "f16" | "int8";
@@ -32,13 +33,13 @@ export function matrixBytes({ rows, heads, headDim }: RowsSize, payload: Payload
   }
 }
 
-/** Bytes of the parts of a message: keys and values; queries; or results and their log-sum-exps, always f32. */
+/** Bytes of the parts of a message: hidden states; keys and values; or results and their log-sum-exps, always f32. */
 export function partBytes(kind: RowsKind, size: RowsSize, payload: PayloadType): readonly number[] {
   const matrix = matrixBytes(size, payload);
   switch (kind) {
     case "keys":
       return [matrix, matrix];
-    case "queries":
+    case "hidden_states":
       return [matrix];
     case "results":
       return [matrix, 4 * size.rows * size.heads];

@@ -17,6 +17,8 @@ export interface LinkOptions<T> {
   readonly token: string;
   /** Form of the messages that come. */
   readonly schema: v.GenericSchema<unknown, T>;
+  /** As `PortListener.takesDistant`. @default false */
+  readonly takesDistant?: boolean | undefined;
 }
 
 /** Messages that may wait for a missing one; more, and it is not coming. */
@@ -27,26 +29,29 @@ export class Link<Sent, Received> {
   readonly #port: Port;
   readonly #token: string;
   readonly #schema: v.GenericSchema<unknown, Received>;
+  readonly #takesDistant: boolean;
   readonly #early = new Map<number, Received>();
   #sent = 0;
   #expected = 0;
   #isClosed = false;
 
-  constructor(port: Port, { token, schema }: LinkOptions<Received>) {
+  constructor(port: Port, { token, schema, takesDistant = false }: LinkOptions<Received>) {
     this.#port = port;
+    this.#takesDistant = takesDistant;
     this.#token = token;
     this.#schema = schema;
   }
 
-  /** Sends a message; buffers are moved where possible. */
-  send(message: Sent, transfer?: readonly Transferred[]): void {
+  /** Sends a message; buffers are moved where possible. Returns what `Port.post` does. */
+  send(message: Sent, transfer?: readonly Transferred[]): Promise<void> | void {
     if (this.#isClosed) return;
-    this.#port.post({ token: this.#token, number: this.#sent++, message }, transfer);
+    return this.#port.post({ token: this.#token, number: this.#sent++, message }, transfer);
   }
 
   /** Takes messages from now on. */
   listen(listener: LinkListener<Received>): void {
     this.#port.listen({
+      takesDistant: this.#takesDistant,
       onMessage: (message) => {
         if (!this.#isClosed) this.#receive(message, listener);
       },

@@ -1,16 +1,12 @@
-// Large arrays on their way between processes of a host: through files in memory, which other threads than this one write
-// and read. A socket would have this thread copy every byte several times. Where there is no such folder, and for small
-// arrays, the socket it is.
+// Large arrays on their way between processes of a host, one connection's: through files in memory (parcel_files_node.ts)
+// that the sender uses again when the receiver has read them, since fresh memory costs more than a copy. Where there is no
+// such folder, and for small arrays, the socket it is.
 
-import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, rmSync, statfsSync } from "node:fs";
-import { open, unlink } from "node:fs/promises";
+import { type FileHandle, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import { DistantBytes } from "./distant_bytes.ts";
+import { type ParcelFolder, readChunks, writeChunks } from "./parcel_files_node.ts";
 
-/** Where files are memory. */
-const MEMORY_FOLDER = "/dev/shm";
-/** Containers often have 64 MiB there: too little to be worth it. */
-const MIN_FREE_BYTES = 2 ** 30;
 /** Arrays from this size on go through files. */
 const MIN_PARCEL_BYTES = 2 ** 18;
 
@@ -26,110 +22,157 @@ const FILE_NAME = /^\d+-\d+$/;
 
 type LargeArray = Uint8Array | Float32Array;
 
-/** The parcels of one job; processes that know its token share a folder. */
-export class Parcels {
-  readonly #folder: string;
-  #sent = 0;
-  /** Undefined until the first large array. */
-  #isOpen: boolean | undefined;
+/** A file, and how much it has room for without new memory. */
+interface Slot {
+  readonly name: string;
+  readonly file: FileHandle;
+  bytes: number;
+}
 
-  private constructor(folder: string) {
+/** Files of this process are counted, whichever connection they belong to. */
+let numFiles = 0;
+
+/** Sends the large arrays of one connection. */
+export class ParcelSender {
+  readonly #folder: ParcelFolder;
+  readonly #free: Slot[] = [];
+  readonly #away = new Map<string, Slot>();
+  #isClosed = false;
+
+  constructor(folder: ParcelFolder) {
     this.#folder = folder;
-  }
-
-  /** The parcels of the job with this token. */
-  static of(token: string): Parcels {
-    const name = createHash("sha256").update(token).digest("hex").slice(0, 16);
-    return new Parcels(join(MEMORY_FOLDER, `weft-${name}`));
   }
 
   /** A message whose large arrays are in files; the same message when it has none, or files fail. */
   async pack(message: unknown): Promise<unknown> {
-    if (!hasLarge(message)) return message;
-    this.#isOpen ??= isOwnFolder(this.#folder);
-    if (!this.#isOpen) return message;
+    if (!someOfTree(message, isLarge) || !this.#folder.isOpen) return message;
     try {
       return await mapTree(message, async (value) => (isLarge(value) ? await this.#write(value) : undefined));
     } catch {
-      this.#isOpen = false; // full, or taken away: the socket carries everything from now on
+      this.#folder.giveUp(); // the socket carries everything from now on
       return message;
     }
   }
 
-  /** Whether something of a message is in files. */
-  isPacked(message: unknown): boolean {
-    return someOfTree(message, isLabel);
+  /** The receiver does not need a file any more. */
+  takeBack(name: string): void {
+    const slot = this.#away.get(name);
+    if (slot === undefined) return;
+    this.#away.delete(name);
+    if (this.#isClosed) void this.#destroy(slot);
+    else this.#free.push(slot);
   }
 
-  /** The message that was packed. Rejects when a file is gone or shorter than it should be. */
-  async unpack(message: unknown): Promise<unknown> {
-    return await mapTree(message, async (value) => (isLabel(value) ? await this.#read(value) : undefined));
-  }
-
-  /** Takes the folder away, with what nobody has read. */
-  remove(): void {
-    rmSync(this.#folder, { recursive: true, force: true });
-    this.#isOpen = false;
+  /** Takes away what is not on its way. */
+  close(): void {
+    this.#isClosed = true;
+    for (const slot of this.#free.splice(0)) void this.#destroy(slot);
+    for (const { file } of this.#away.values()) void file.close();
   }
 
   async #write(array: LargeArray): Promise<ParcelLabel> {
-    const name = `${process.pid}-${this.#sent++}`;
-    const file = await open(join(this.#folder, name), "wx", 0o600);
-    try {
-      const { buffer, byteOffset, byteLength } = array;
-      const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-      for (let done = 0; done < byteLength;) {
-        done += (await file.write(bytes, done, byteLength - done, done)).bytesWritten;
-      }
-    } finally {
-      await file.close();
-    }
-    return {
-      [LABEL]: name,
-      type: array instanceof Float32Array ? "Float32Array" : "Uint8Array",
-      bytes: array.byteLength,
-    };
+    const { buffer, byteOffset, byteLength } = array;
+    const slot = this.#takeFree(byteLength) ?? (await this.#create());
+    this.#away.set(slot.name, slot);
+    await writeChunks(slot.file, new Uint8Array(buffer, byteOffset, byteLength));
+    slot.bytes = Math.max(slot.bytes, byteLength);
+    const type = array instanceof Float32Array ? "Float32Array" : "Uint8Array";
+    return { [LABEL]: slot.name, type, bytes: byteLength };
   }
 
-  async #read({ [LABEL]: name, type, bytes }: ParcelLabel): Promise<LargeArray> {
-    const path = join(this.#folder, name);
-    const file = await open(path, "r");
-    try {
-      const { buffer } = Buffer.allocUnsafeSlow(bytes);
-      const target = new Uint8Array(buffer);
-      for (let done = 0; done < bytes;) {
-        const { bytesRead } = await file.read(target, done, bytes - done, done);
-        if (bytesRead === 0) throw new Error(`${path} has ${done} bytes, not ${bytes}.`);
-        done += bytesRead;
-      }
-      return type === "Float32Array" ? new Float32Array(buffer) : target;
-    } finally {
-      await file.close();
-      await unlink(path);
-    }
+  /** The smallest that has room, else the largest. */
+  #takeFree(bytes: number): Slot | undefined {
+    this.#free.sort((a, b) => a.bytes - b.bytes);
+    const at = this.#free.findIndex((slot) => slot.bytes >= bytes);
+    return at < 0 ? this.#free.pop() : this.#free.splice(at, 1)[0];
+  }
+
+  async #create(): Promise<Slot> {
+    const name = `${process.pid}-${numFiles++}`;
+    return { name, file: await open(join(this.#folder.path, name), "wx", 0o600), bytes: 0 };
+  }
+
+  async #destroy({ name, file }: Slot): Promise<void> {
+    await file.close().catch(() => undefined);
+    await removeFile(this.#folder, name);
   }
 }
 
-/** Makes the folder, or finds that another process of this user has. */
-function isOwnFolder(folder: string): boolean {
-  try {
-    const { bavail, bsize } = statfsSync(MEMORY_FOLDER);
-    if (bavail * bsize < MIN_FREE_BYTES) return false;
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const { uid, mode } = lstatSync(folder);
-    return uid === process.getuid?.() && (mode & 0o777) === 0o700;
-  } catch {
-    return false; // not Linux, or not allowed
+/** Takes the large arrays of one connection. */
+export class ParcelReceiver {
+  readonly #folder: ParcelFolder;
+  readonly #giveBack: (name: string) => void;
+  readonly #files = new Map<string, Promise<FileHandle>>();
+  /** Files that are not given back. */
+  readonly #held = new Set<string>();
+  #isClosed = false;
+
+  /** @param giveBack tells the sender that a file may be used again */
+  constructor(folder: ParcelFolder, giveBack: (name: string) => void) {
+    this.#folder = folder;
+    this.#giveBack = giveBack;
   }
+
+  /**
+   * The message that was packed. Rejects when a file is gone or shorter than it should be.
+   *
+   * @param isDistant leave bytes where they are: whoever gets them fetches them
+   */
+  unpack(message: unknown, isDistant: boolean): unknown {
+    if (!someOfTree(message, isLabel)) return message;
+    return mapTree(message, async (value) => {
+      if (!isLabel(value)) return undefined;
+      this.#held.add(value[LABEL]);
+      return isDistant && value.type === "Uint8Array" ? this.#distant(value) : await this.#read(value);
+    });
+  }
+
+  /** Takes away what the sender does not get back any more. */
+  close(): void {
+    this.#isClosed = true;
+    for (const name of this.#held) void removeFile(this.#folder, name);
+    this.#held.clear();
+    for (const file of this.#files.values()) void file.then((opened) => opened.close()).catch(() => undefined);
+    this.#files.clear();
+  }
+
+  #distant({ [LABEL]: name, bytes }: ParcelLabel): DistantBytes {
+    return new DistantBytes(bytes, {
+      fetch: async (target) => await readChunks(await this.#open(name), target),
+      drop: () => this.#drop(name),
+    });
+  }
+
+  async #read({ [LABEL]: name, type, bytes }: ParcelLabel): Promise<LargeArray> {
+    try {
+      const { buffer } = Buffer.allocUnsafeSlow(bytes);
+      await readChunks(await this.#open(name), new Uint8Array(buffer));
+      return type === "Float32Array" ? new Float32Array(buffer) : new Uint8Array(buffer);
+    } finally {
+      this.#drop(name);
+    }
+  }
+
+  async #open(name: string): Promise<FileHandle> {
+    if (this.#isClosed) throw new Error("The connection that a parcel came by is closed.");
+    const file = this.#files.get(name) ?? open(join(this.#folder.path, name), "r");
+    this.#files.set(name, file);
+    return await file;
+  }
+
+  #drop(name: string): void {
+    if (this.#held.delete(name)) this.#giveBack(name);
+  }
+}
+
+/** What is gone already is gone. */
+async function removeFile({ path }: ParcelFolder, name: string): Promise<void> {
+  await unlink(join(path, name)).catch(() => undefined);
 }
 
 function isLarge(value: unknown): value is LargeArray {
   const isArray = value instanceof Uint8Array || value instanceof Float32Array;
   return isArray && value.byteLength >= MIN_PARCEL_BYTES;
-}
-
-function hasLarge(message: unknown): boolean {
-  return someOfTree(message, isLarge);
 }
 
 function isLabel(value: unknown): value is ParcelLabel {

@@ -3,10 +3,14 @@
 
 /** One end of a connection. */
 export interface Port {
-  /** What is posted is written out, so arrays may be parts of larger ones; they must not change any more. @default false */
+  /** What is posted is written out, so arrays may be parts of larger ones. @default false */
   readonly copies?: boolean;
-  /** Sends a message; the buffers are moved where the transport can, and unusable afterwards. */
-  post(message: unknown, transfer?: readonly Transferred[]): void;
+  /**
+   * Sends a message; the buffers are moved where the transport can, and unusable afterwards.
+   *
+   * @returns resolves, never rejects, when arrays that were not moved may change; nothing: at once
+   */
+  post(message: unknown, transfer?: readonly Transferred[]): Promise<void> | void;
   /** Takes messages from now on; those that came before are kept until then. One listener. */
   listen(listener: PortListener): void;
   /** Ends the connection; the other side's `onClose` is called. */
@@ -16,6 +20,8 @@ export interface Port {
 /** What a connection brings. */
 export interface PortListener {
   readonly onMessage: (message: unknown) => void;
+  /** Large arrays of bytes may come as `DistantBytes`. @default false */
+  readonly takesDistant?: boolean | undefined;
   /** The other side is gone; called at most once, never after an own `close`. */
   readonly onClose: () => void;
 }

@@ -15,7 +15,13 @@ import { Coordinator } from "./coordinator.ts";
 import type { CoordinatorEvent } from "./coordinator_events.ts";
 import { livingPort } from "./living_port.ts";
 import { type Port, portOf } from "./port.ts";
-import { type DivisionWish, divideRender, type WorkersReport, workersReport } from "./render_division.ts";
+import {
+  type DivisionWish,
+  divideRender,
+  exchangeModeOf,
+  type WorkersReport,
+  workersReport,
+} from "./render_division.ts";
 import { NoWorkerLeftError, SegmentPool } from "./segment_pool.ts";
 import { runSegmentWorker } from "./segment_worker.ts";
 import type { ServicePipeline } from "./service_pipeline.ts";
@@ -89,14 +95,15 @@ export class RenderCrew {
 
   /** Takes the steps of the render. Throws what a render without workers throws where this thread was alone. */
   async denoise(work: DenoiseWork): Promise<Float32Array> {
-    const { wish, settings, model, onEvent } = this.#options;
+    const { wish, settings, model, onEvent, pipeline } = this.#options;
+    const mode = exchangeModeOf(work, pipeline.engine.name);
     const coordinator = new Coordinator({
-      job: { ...model, settings, embeds: work.video.embeds, payload: wish.payload },
+      job: { ...model, settings, embeds: work.video.embeds, payload: wish.payload, mode },
       token: wish.token,
       shape: work.shape,
       start: work.start,
       numSteps: work.scheduler.steps.length,
-      divide: divideRender(work, wish),
+      divide: divideRender(work, { ...wish, mode }),
       numWorkers: 1 + wish.numOthers,
       patienceMs: PATIENCE_MS,
       onStep: tellSteps(work),
@@ -111,7 +118,7 @@ export class RenderCrew {
     this.#coordinator = coordinator;
     try {
       const { slots } = await coordinator.run();
-      this.#report = workersReport(this.#events, { work, payload: wish.payload });
+      this.#report = workersReport(this.#events, { work, payload: wish.payload, mode });
       return slots.get("sample") ?? new Float32Array();
     } catch (error) {
       work.loop.signal?.throwIfAborted();

@@ -15,11 +15,11 @@ import type { PayloadType } from "./key_codec.ts";
 
 /** How workers share a render. */
 export interface DivisionWish {
-  /** How keys and values travel. */
+  /** How rows travel. */
   readonly payload: PayloadType;
   /** @default "keys" */
   readonly mode?: ExchangeMode | undefined;
-  /** Steps after which keys of the step before are used; mode "keys" then. @default never */
+  /** Steps after which keys of the step before are used; not with mode "fewest". @default never */
   readonly staleAfter?: number | undefined;
   /** How many share the passes of guided steps. @default what is fastest */
   readonly guidanceWorkers?: number | undefined;
@@ -60,14 +60,20 @@ export function divideRender(work: DenoiseWork, { payload, mode, guidanceWorkers
 }
 
 /**
- * What may travel in a render. Queries cannot go to the keys where all keys go through one softmax, as in the CPU's graphs,
- * nor where clips are computed in pieces, of which none has all queries.
+ * What may travel in a render. The CPU's graphs make keys and give them out, and attend to all keys in one softmax. Clips
+ * in pieces, of which none has all queries, cannot have some of them answered elsewhere; nor is there time for answers
+ * where what came with the step before is used.
  */
-export function exchangeModeOf(work: DenoiseWork, engine: EngineName): ExchangeMode {
+export function exchangeModeOf(
+  work: DenoiseWork,
+  engine: EngineName,
+  { staleAfter }: Pick<DivisionWish, "staleAfter"> = {},
+): ExchangeMode {
   const { config, video } = work;
   const size = { ...attentionSize(work), layers: config.num_layers };
   const isInPieces = choosePieces(video.attention ?? full(), size) !== undefined;
-  return engine === "webgpu" && !isInPieces ? "fewest" : "keys";
+  if (engine !== "webgpu") return "keys";
+  return isInPieces || staleAfter !== undefined ? "hidden_states" : "fewest";
 }
 
 /** Sizes of the video and the model that attention depends on. */

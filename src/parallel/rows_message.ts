@@ -1,8 +1,9 @@
 // Rows of some frames of one layer on their way from clip to clip.
 
+import type { DistantBytes } from "./distant_bytes.ts";
 import type { PayloadType, RowsKind } from "./key_codec.ts";
 
-/** Keys and values, queries or results of some frames. */
+/** Hidden states, keys and values, or results of some frames. */
 export interface RowsMessage {
   readonly type: "rows";
   readonly kind: RowsKind;
@@ -14,10 +15,15 @@ export interface RowsMessage {
   readonly layer: number;
   readonly frames: readonly number[];
   readonly payload: PayloadType;
-  /** Keys, then values; queries; or results, then f32 log-sum-exps: as `encodeKeys` makes them. */
-  readonly parts: readonly Uint8Array<ArrayBuffer>[];
+  /** Hidden states; keys, then values; or results, then f32 log-sum-exps: as `encodeKeys` makes them. */
+  readonly parts: readonly (Uint8Array<ArrayBuffer> | DistantBytes)[];
   /** Milliseconds since 1970. */
   readonly sentAt: number;
+}
+
+/** What is sent: never distant. */
+export interface SentRows extends RowsMessage {
+  readonly parts: readonly Uint8Array<ArrayBuffer>[];
 }
 
 /** Whose rows, of when: a letter's address. */

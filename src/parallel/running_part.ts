@@ -2,7 +2,7 @@
 
 import type { FrameRange } from "../attention/frame_range.ts";
 import { ClipExchange, type ClipExchangeOptions } from "./clip_exchange.ts";
-import { type Command, type PeerMessage, peerSchema } from "./clip_protocol.ts";
+import { type Command, type PeerMessage, peerSchema, type SentPeerMessage } from "./clip_protocol.ts";
 import { placesOf } from "./division.ts";
 import { addStatistics, type ExchangeStatistics } from "./exchange_statistics.ts";
 import { Link } from "./link.ts";
@@ -16,9 +16,15 @@ export type KeyOptions = Pick<
 >;
 
 interface Peer {
-  readonly link: Link<PeerMessage, PeerMessage>;
+  readonly link: Link<SentPeerMessage, PeerMessage>;
   /** What is sent stays the sender's. */
   readonly copies: boolean;
+}
+
+/** A message for a part whose port has not come yet. */
+interface Unsent {
+  readonly message: SentPeerMessage;
+  readonly onPosted: () => void;
 }
 
 /** A part under way; ends with `stop`. */
@@ -33,8 +39,7 @@ export class RunningPart {
   readonly predictions: PredictionExchange | undefined;
   readonly #controller = new AbortController();
   readonly #peers = new Map<number, Peer>();
-  /** Messages for parts whose port has not come yet. */
-  readonly #unsent = new Map<number, PeerMessage[]>();
+  readonly #unsent = new Map<number, Unsent[]>();
   /** Number of the first part of the own lane. */
   readonly #firstPart: number;
 
@@ -49,17 +54,19 @@ export class RunningPart {
     this.clip = range;
     this.isFirstLane = lane === 0;
     this.#firstPart = part - clip;
-    const send = (to: number, message: PeerMessage): void => this.#send(to, message);
     this.keys = new ClipExchange({
       ...options,
       epoch,
       partition,
       clip,
       firstStep: command.step,
-      send: (toClip, message) => send(this.#firstPart + toClip, message),
+      send: (toClip, message) => this.#send(this.#firstPart + toClip, message),
     });
+    const sendPrediction = (to: number, message: SentPeerMessage): void => void this.#send(to, message);
     this.predictions =
-      division.length > 1 ? new PredictionExchange({ epoch, division, part, shape, send }) : undefined;
+      division.length > 1
+        ? new PredictionExchange({ epoch, division, part, shape, send: sendPrediction })
+        : undefined;
   }
 
   /** Aborted by `stop`. */
@@ -85,7 +92,7 @@ export class RunningPart {
 
   /** Takes the port to another part. */
   meet(part: number, port: Port, token: string): void {
-    const link = new Link<PeerMessage, PeerMessage>(port, { token, schema: peerSchema });
+    const link = new Link<SentPeerMessage, PeerMessage>(port, { token, schema: peerSchema, takesDistant: true });
     const peer = { link, copies: port.copies === true };
     link.listen({
       onMessage: (message) => {
@@ -102,7 +109,7 @@ export class RunningPart {
       },
     });
     this.#peers.set(part, peer);
-    for (const message of this.#unsent.get(part) ?? []) post(peer, message);
+    for (const { message, onPosted } of this.#unsent.get(part) ?? []) void post(peer, message).then(onPosted);
     this.#unsent.delete(part);
   }
 
@@ -111,12 +118,18 @@ export class RunningPart {
     this.#controller.abort(reason);
     this.#fail(reason);
     for (const { link } of this.#peers.values()) link.close();
+    for (const { onPosted } of [...this.#unsent.values()].flat()) onPosted();
+    this.#unsent.clear();
   }
 
-  #send(to: number, message: PeerMessage): void {
+  /** Resolves when the message's arrays may change. */
+  async #send(to: number, message: SentPeerMessage): Promise<void> {
     const peer = this.#peers.get(to);
-    if (peer) post(peer, message);
-    else this.#unsent.set(to, [...(this.#unsent.get(to) ?? []), message]);
+    if (peer) return await post(peer, message);
+    if (this.signal.aborted) return;
+    await new Promise<void>((onPosted) => {
+      this.#unsent.set(to, [...(this.#unsent.get(to) ?? []), { message, onPosted }]);
+    });
   }
 
   #receive(from: number, message: PeerMessage): void {
@@ -132,11 +145,11 @@ export class RunningPart {
 }
 
 /** Sends a message; where arrays would move with it, ones of its own, since several messages may share one. */
-function post({ link, copies }: Peer, message: PeerMessage): void {
-  if (copies) return link.send(message);
-  if (message.type === "prediction") return link.send(message, [message.data.buffer]);
+async function post({ link, copies }: Peer, message: SentPeerMessage): Promise<void> {
+  if (copies) return await link.send(message);
+  if (message.type === "prediction") return await link.send(message, [message.data.buffer]);
   const parts = message.parts.map((part) => part.slice());
-  link.send(
+  await link.send(
     { ...message, parts },
     parts.map(({ buffer }) => buffer),
   );

@@ -3,7 +3,8 @@
 
 import { createServer, connect, type Server, type Socket } from "node:net";
 import { deserialize, serialize } from "node:v8";
-import { Parcels } from "./parcels_node.ts";
+import { ParcelFolder } from "./parcel_files_node.ts";
+import { ParcelReceiver, ParcelSender } from "./parcels_node.ts";
 import type { Port, PortListener } from "./port.ts";
 
 /** Where ports are accepted. */
@@ -31,7 +32,7 @@ export async function openPortServer(token: string): Promise<PortServer> {
   const awaited = new Map<string, (socket: FramedSocket) => void>();
   const doors = new Map<string, (port: Port) => void>();
   const sockets = new Set<Socket>();
-  const parcels = Parcels.of(token);
+  const folder = new ParcelFolder(token);
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
@@ -43,7 +44,7 @@ export async function openPortServer(token: string): Promise<PortServer> {
       const take = ticket === undefined ? undefined : awaited.get(ticket);
       const door = ticket === undefined ? undefined : doors.get(ticket);
       if (ticket === undefined) socket.destroy();
-      else if (door) door(portOfSocket(Promise.resolve(framed), parcels));
+      else if (door) door(portOfSocket(Promise.resolve(framed), folder));
       else if (take) take(framed);
       else arrived.set(ticket, framed);
     });
@@ -59,7 +60,7 @@ export async function openPortServer(token: string): Promise<PortServer> {
       const opening = early
         ? Promise.resolve(early)
         : new Promise<FramedSocket>((resolve) => awaited.set(ticket, resolve));
-      return portOfSocket(opening, parcels);
+      return portOfSocket(opening, folder);
     },
     acceptAll: (ticket, onPort) => void doors.set(ticket, onPort),
     close() {
@@ -71,7 +72,7 @@ export async function openPortServer(token: string): Promise<PortServer> {
 
 /** Takes away what a job has left on its way, when all of it has ended. */
 export function removeParcels(token: string): void {
-  Parcels.of(token).remove();
+  new ParcelFolder(token).remove();
 }
 
 /** Connects to a server's port. What is posted before the connection stands is sent when it does. */
@@ -83,7 +84,7 @@ export function connectPort(
   const socket = connect({ host, port: Number(port) });
   const framed = new FramedSocket(socket, MAX_FRAME_BYTES);
   framed.send(greeting);
-  return portOfSocket(Promise.resolve(framed), Parcels.of(greeting.token));
+  return portOfSocket(Promise.resolve(framed), new ParcelFolder(greeting.token));
 }
 
 /** A port as a worker's command carries it: a ticket, and where to come with it; without an address one is come to. */
@@ -92,20 +93,32 @@ export interface CarriedTicket {
   readonly address?: string | undefined;
 }
 
-function portOfSocket(opening: Promise<FramedSocket>, parcels: Parcels): Port {
+/** Says that a parcel's file may be used again. */
+const RETURNED = "weft.returned";
+
+function portOfSocket(opening: Promise<FramedSocket>, folder: ParcelFolder): Port {
   let isClosed = false;
+  let tellClosed: () => void = () => undefined;
+  const closed = new Promise<void>((resolve) => (tellClosed = resolve));
+  const sender = new ParcelSender(folder);
+  const receiver = new ParcelReceiver(
+    folder,
+    (name) => void opening.then((socket) => socket.send({ [RETURNED]: name })),
+  );
+  void opening.then((socket) => socket.takeReturns((name) => sender.takeBack(name)));
   // Packing takes its time; what is posted or comes later waits for what was before.
   let outgoing: Promise<unknown> = opening;
   let incoming: Promise<unknown> = opening;
   return {
     copies: true,
     post(message) {
-      const packed = parcels.pack(message);
+      const packed = sender.pack(message);
       outgoing = Promise.all([opening, packed, outgoing]).then(([socket, ready]) => socket.send(ready));
+      return Promise.race([outgoing, Promise.all([closed, packed])]).then(() => undefined);
     },
-    listen(listener) {
+    listen({ takesDistant = false, ...listener }) {
       const onMessage = (message: unknown): void => {
-        const ready = parcels.isPacked(message) ? parcels.unpack(message) : message;
+        const ready = receiver.unpack(message, takesDistant);
         const deliver = (whole: unknown): void => {
           if (!isClosed) listener.onMessage(whole);
         };
@@ -117,6 +130,7 @@ function portOfSocket(opening: Promise<FramedSocket>, parcels: Parcels): Port {
       };
       const onClose = (): void => {
         incoming = incoming.then(() => {
+          receiver.close();
           if (!isClosed) listener.onClose();
         });
       };
@@ -126,7 +140,12 @@ function portOfSocket(opening: Promise<FramedSocket>, parcels: Parcels): Port {
     },
     close() {
       isClosed = true;
-      void outgoing.then(() => opening).then((socket) => socket.end());
+      tellClosed();
+      receiver.close();
+      void outgoing.then(() => {
+        sender.close();
+        void opening.then((socket) => socket.end());
+      });
     },
   };
 }
@@ -143,6 +162,7 @@ class FramedSocket {
   #maxBytes: number;
   #once: ((message: unknown) => void) | undefined;
   #listener: PortListener | undefined;
+  #onReturned: ((name: string) => void) | undefined;
   #isGone = false;
 
   constructor(socket: Socket, maxBytes: number) {
@@ -173,6 +193,11 @@ class FramedSocket {
       this.#maxBytes = MAX_FRAME_BYTES;
       take(message);
     };
+  }
+
+  /** Takes the names of parcels that come back. */
+  takeReturns(onReturned: (name: string) => void): void {
+    this.#onReturned = onReturned;
   }
 
   listen(listener: PortListener): void {
@@ -227,11 +252,19 @@ class FramedSocket {
     }
     const once = this.#once;
     this.#once = undefined;
+    const returned = returnedName(message);
     if (once) once(message);
+    else if (returned !== undefined) this.#onReturned?.(returned);
     else if (this.#listener) this.#listener.onMessage(message);
     else this.#kept.push(message);
     return true;
   }
+}
+
+function returnedName(message: unknown): string | undefined {
+  if (typeof message !== "object" || message === null || !(RETURNED in message)) return undefined;
+  const { [RETURNED]: name } = message;
+  return typeof name === "string" ? name : undefined;
 }
 
 function ticketOf(greeting: unknown, token: string): string | undefined {

@@ -38,7 +38,7 @@ export interface WorkerJob extends WorkerModel {
   readonly payload: PayloadType;
   /** @default "keys" */
   readonly mode?: ExchangeMode | undefined;
-  /** Steps after which keys of the step before are used; mode "keys" then. @default never */
+  /** Steps after which keys of the step before are used; not with mode "fewest". @default never */
   readonly staleAfter?: number | undefined;
 }
 
@@ -60,7 +60,7 @@ const modelSchema = v.object({
 const jobSchema = v.object({
   ...modelSchema.entries,
   payload: v.picklist(["f32", "f16", "int8"]),
-  mode: v.optional(v.picklist(["keys", "fewest"])),
+  mode: v.optional(v.picklist(["keys", "hidden_states", "fewest"])),
   staleAfter: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   // Both were checked by the coordinator's own pipeline, and are again by this worker's.
   settings: v.custom<RenderSettings>((value) => typeof value === "object" && value !== null),

@@ -21,6 +21,9 @@ export async function openClips(
   if (modelHash !== undefined && modelHash !== files.hash) {
     throw new InputError("This worker finds another model than the render began with: start both again.");
   }
+  if (engine.name === "onnx" && mode !== undefined && mode !== "keys") {
+    throw new InputError("This worker computes on the CPU, and the render's others do not: all must be alike.");
+  }
   const { transformer, config, scheduler, guider } = await pipeline.openSteps(settings);
   const { attention } = settings;
   const video = { size: latentSize(settings), attention, embeds, perturbation: guider.perturbation };

@@ -17,9 +17,11 @@ export const CONFIG = process.env["WEFT_BENCH_LAYERS"]
 
 /** How the workers of a case share it. */
 type Sharing =
-  /** Clips; queries travel where they are fewer. */
+  /** Clips; hidden states travel, or results where these are fewer. */
   | "clips"
-  /** Clips; keys only. */
+  /** Clips; hidden states only. */
+  | "hidden"
+  /** Clips; keys and values. */
   | "keys"
   /** Clips; after two steps keys of the step before. */
   | "stale"
@@ -28,7 +30,7 @@ type Sharing =
   /** Two passes a step, and every worker computes both of its clip. */
   | "guided-clips";
 
-const SHARINGS: readonly Sharing[] = ["clips", "keys", "stale", "guided", "guided-clips"];
+const SHARINGS: readonly Sharing[] = ["clips", "hidden", "keys", "stale", "guided", "guided-clips"];
 
 /** One case. */
 export interface ClipsCase {
@@ -63,7 +65,7 @@ export function parseCase(name: string, steps: number): ClipsCase {
   return {
     name,
     plan: plan ?? full(),
-    mode: sharing === "keys" || sharing === "stale" ? "keys" : "fewest",
+    mode: sharing === "keys" ? "keys" : sharing === "hidden" || sharing === "stale" ? "hidden_states" : "fewest",
     staleAfter: sharing === "stale" ? 2 : undefined,
     isGuided,
     lanes: sharing === "guided" ? 2 : 1,

@@ -150,20 +150,39 @@ describe("exchangePlan", () => {
     ]);
   });
 
-  test("or its queries go to the others, where that is less", () => {
+  test("hidden states go where keys would", () => {
+    const plan = dualScope({ window: 1, anchors: 1, anchorRule: "uniform" });
+    const expected = exchangePlan(plan, CLIPS, MOMENT).map((each) => {
+      return { ...each, kind: "hidden_states", keys: each.frames };
+    });
+    expect(exchangePlan(plan, CLIPS, MOMENT, "hidden_states")).toEqual(expected);
+    expect(exchangePlan(plan, CLIPS, MOMENT, "fewest")).toEqual(expected);
+  });
+
+  test("or its queries are answered by the others, where that is less; frames that are there anyway are sent once", () => {
+    // Frame 0 sees everything: clip 2 has it, so its query sees 6, 7 and 8 there for one result.
     expect(exchangePlan(tile(1), CLIPS, MOMENT, "fewest")).toEqual([
-      { kind: "keys", from: 1, to: 0, frames: [4, 5] },
-      { kind: "queries", from: 0, to: 2, frames: [0] },
+      { kind: "hidden_states", from: 1, to: 0, frames: [4, 5], keys: [4, 5] },
       { kind: "results", from: 2, to: 0, frames: [0] },
-      { kind: "keys", from: 0, to: 1, frames: [0] },
-      { kind: "keys", from: 0, to: 2, frames: [0] },
+      { kind: "hidden_states", from: 0, to: 1, frames: [0], keys: [0] },
+      { kind: "hidden_states", from: 0, to: 2, frames: [0], keys: [0] },
     ]);
     // Everybody sees everything: queries would only be fewer in clips much shorter than their neighbours.
-    expect(exchangePlan(full(), CLIPS, MOMENT, "fewest")).toEqual(exchangePlan(full(), CLIPS, MOMENT));
+    expect(exchangePlan(full(), CLIPS, MOMENT, "fewest")).toEqual(
+      exchangePlan(full(), CLIPS, MOMENT, "hidden_states"),
+    );
+    const uneven = [
+      { start: 0, end: 1 },
+      { start: 1, end: 9 },
+    ];
+    expect(exchangePlan(full(), uneven, MOMENT, "fewest")).toEqual([
+      { kind: "results", from: 1, to: 0, frames: [0] },
+      { kind: "hidden_states", from: 0, to: 1, frames: [0], keys: [0] },
+    ]);
   });
 
   test.each(Array.from({ length: 60 }, (_, seed) => seed))(
-    "random plan %d: with queries, too, every pair is computed once, and no more bytes travel",
+    "random plan %d: with answers, too, every pair is computed, and no more bytes travel than as keys",
     (seed) => {
       const draw = draws(seed + 300);
       const numFrames = 2 + draw(9);
@@ -176,27 +195,42 @@ describe("exchangePlan", () => {
       const seen = seenFrames(plan, { ...moment, numFrames });
       const clipOf = (frame: number): number =>
         partition.findIndex(({ start, end }) => frame >= start && frame < end);
-      const sends = (kind: RowsKind, from: number, to: number, frame: number): boolean =>
-        transfers.some(
-          (each) => each.kind === kind && each.from === from && each.to === to && each.frames.includes(frame),
-        );
+      const find = (kind: RowsKind, from: number, to: number): Transfer | undefined =>
+        transfers.find((each) => each.kind === kind && each.from === from && each.to === to);
+      const keysOf = (transfer: Transfer | undefined): readonly number[] =>
+        transfer?.kind === "hidden_states" ? transfer.keys : [];
+      const answered = (query: number, owner: number): boolean =>
+        find("results", owner, clipOf(query))?.frames.includes(query) ?? false;
       for (const [query, keys] of seen.entries()) {
         for (const key of keys) {
           const [asking, owner] = [clipOf(query), clipOf(key)];
           if (asking === owner) continue;
-          expect(sends("keys", owner, asking, key) || sends("queries", asking, owner, query)).toBe(true);
+          const comes = keysOf(find("hidden_states", owner, asking)).includes(key);
+          expect(comes || answered(query, owner)).toBe(true);
         }
       }
-      // Whoever sends queries gets their results back.
-      for (const { kind, from, to, frames } of transfers) {
+      for (const transfer of transfers) {
+        const { kind, from, to, frames } = transfer;
         expect(from).not.toBe(to);
-        if (kind === "keys") continue;
-        const other = kind === "queries" ? "results" : "queries";
-        for (const frame of frames) expect(sends(other, to, from, frame)).toBe(true);
+        // Whoever answers was sent the query; and whatever is sent is a key of somebody who stays, or such a query.
+        if (kind === "results") {
+          const sent = find("hidden_states", to, from)?.frames ?? [];
+          expect(frames.every((frame) => sent.includes(frame))).toBe(true);
+          continue;
+        }
+        for (const frame of frames) {
+          const isKey = seen.some((all, query) => {
+            return clipOf(query) === to && all.includes(frame) && !answered(query, from);
+          });
+          expect(keysOf(transfer).includes(frame)).toBe(isKey);
+          expect(isKey || answered(frame, to)).toBe(true);
+        }
       }
       const rows = { heads: HEADS, headDim: 64, tokensPerFrame };
       const bytes = (all: readonly Transfer[]): number => exchangeBytes(all, rows, "f16");
-      expect(bytes(transfers)).toBeLessThanOrEqual(bytes(exchangePlan(plan, partition, moment)));
+      const asKeys = bytes(exchangePlan(plan, partition, moment));
+      expect(bytes(transfers)).toBeLessThanOrEqual(bytes(exchangePlan(plan, partition, moment, "hidden_states")));
+      expect(bytes(exchangePlan(plan, partition, moment, "hidden_states"))).toBe(asKeys / 2);
     },
   );
 
@@ -213,7 +247,7 @@ describe("exchangePlan", () => {
     expect(exchangeBytes(transfers, rows, "f32")).toBe(2 * 2 * 1560 * 1536 * 4);
     expect(exchangeBytes(transfers, rows, "int8")).toBe(2 * 2 * 1560 * (1536 + 12 * 4));
     const visit = [
-      { kind: "queries", from: 0, to: 1, frames: [3] },
+      { kind: "hidden_states", from: 0, to: 1, frames: [3], keys: [] },
       { kind: "results", from: 1, to: 0, frames: [3] },
     ] as const;
     expect(exchangeBytes(visit, rows, "f16")).toBe(1560 * (2 * 1536 * 2 + 12 * 4));

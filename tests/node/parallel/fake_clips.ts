@@ -104,13 +104,13 @@ async function mix(sample: Float32Array, { own, pass, plan, step, layer }: Mixin
   const bytes = Float32Array.from(sends.flatMap((number) => [...seen.get(number)!]));
   if (sends.length > 0) {
     const k = new Uint8Array(bytes.buffer);
-    pass.publish(layer, { frames: sends, k, v: k.slice() });
+    void pass.publish(layer, { frames: sends, parts: [k, k.slice()] });
   }
-  if (pass.needs(layer).length > 0) {
-    for (const { frames, k } of await pass.collect(layer, Promise.resolve())) {
-      const floats = new Float32Array(k.slice().buffer);
-      frames.forEach((number, index) => seen.set(number, frame(floats, index)));
-    }
+  const needs = pass.needs(layer);
+  if (needs.length > 0) {
+    const [k, v] = [new Float32Array(needs.length * WIDTH), new Float32Array(needs.length * WIDTH)];
+    await pass.collect(layer, [new Uint8Array(k.buffer), new Uint8Array(v.buffer)], Promise.resolve());
+    needs.forEach((number, index) => seen.set(number, frame(k, index)));
   }
   return mixFrames(own, (_query, key) => seen.get(key)!, { plan, step, layer });
 }

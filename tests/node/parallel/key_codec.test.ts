@@ -56,10 +56,10 @@ test("bytes at an odd address decode too, and zeros stay zeros", () => {
   expect(floatsOf(received, "f32")).toEqual(new Float32Array(64));
 });
 
-test("parts: keys and values, queries, results with log-sum-exps that stay f32", () => {
+test("parts: keys and values, hidden states, results with log-sum-exps that stay f32", () => {
   const size = { rows: ROWS, heads: HEADS, headDim: HEAD_DIM };
   const matrix = ROWS * HEADS * HEAD_DIM * 2;
   expect(partBytes("keys", size, "f16")).toEqual([matrix, matrix]);
-  expect(partBytes("queries", size, "f16")).toEqual([matrix]);
+  expect(partBytes("hidden_states", size, "f16")).toEqual([matrix]);
   expect(partBytes("results", size, "f16")).toEqual([matrix, ROWS * HEADS * 4]);
 });

@@ -1,0 +1,121 @@
+// Files in memory through which processes of a host pass large arrays: written from where the numbers are and read to where
+// they are wanted, in chunks, which the threads behind Node's file functions copy side by side. JavaScript's thread copies
+// nothing.
+
+import { createHash } from "node:crypto";
+import { lstatSync, mkdirSync, rmSync, statfsSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+
+/** Where files are memory. */
+const MEMORY_FOLDER = "/dev/shm";
+/** Containers often have 64 MiB there: too little to be worth it. */
+const MIN_FREE_BYTES = 2 ** 30;
+/** What a thread copies at a time: enough to be worth its start, so little that several threads share an array. */
+const CHUNK_BYTES = 2 ** 21;
+
+/** The folder of one job; processes that know its token share it. */
+export class ParcelFolder {
+  readonly path: string;
+  /** Undefined until somebody asks. */
+  #isOpen: boolean | undefined;
+
+  constructor(token: string) {
+    const name = createHash("sha256").update(token).digest("hex").slice(0, 16);
+    this.path = join(MEMORY_FOLDER, `weft-${name}`);
+  }
+
+  /** Whether there is such a folder; makes it. */
+  get isOpen(): boolean {
+    this.#isOpen ??= isOwnFolder(this.path);
+    return this.#isOpen;
+  }
+
+  /** It is full, or was taken away: nothing goes through it from now on. */
+  giveUp(): void {
+    this.#isOpen = false;
+  }
+
+  /** Takes the folder away, with what nobody has read. */
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
+    this.#isOpen = false;
+  }
+}
+
+/** Writes bytes to the beginning of a file. */
+export async function writeChunks(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  await allChunks(bytes, async (chunk, position) => {
+    for (let done = 0; done < chunk.byteLength;) {
+      const rest = chunk.subarray(done);
+      const write = (from: Uint8Array): Promise<{ bytesWritten: number }> =>
+        file.write(from, 0, from.byteLength, position + done);
+      // The kernel may refuse to read memory that belongs to a graphics card.
+      const { bytesWritten } = await write(rest).catch((error: unknown) => {
+        if (!isBadAddress(error)) throw error;
+        return write(rest.slice());
+      });
+      done += bytesWritten;
+    }
+  });
+}
+
+/** Reads as many bytes as `target` has from the beginning of a file. Rejects when it is shorter. */
+export async function readChunks(file: FileHandle, target: Uint8Array): Promise<void> {
+  await allChunks(target, async (chunk, position) => {
+    for (let done = 0; done < chunk.byteLength;) {
+      const rest = chunk.subarray(done);
+      const bytesRead = await readOnce(file, rest, position + done);
+      if (bytesRead === 0) {
+        throw new Error(`A parcel has ${position + done} bytes, not ${target.byteLength}.`);
+      }
+      done += bytesRead;
+    }
+  });
+}
+
+async function readOnce(file: FileHandle, target: Uint8Array, position: number): Promise<number> {
+  const read = async (into: Uint8Array): Promise<number> =>
+    (await file.read(into, 0, into.byteLength, position)).bytesRead;
+  try {
+    return await read(target);
+  } catch (error) {
+    if (!isBadAddress(error)) throw error;
+    const copy = new Uint8Array(target.byteLength); // as in `writeChunks`
+    const count = await read(copy);
+    target.set(copy);
+    return count;
+  }
+}
+
+/** Does something with all chunks at once. When it fails, nobody is at work any more. */
+async function allChunks(
+  bytes: Uint8Array,
+  work: (chunk: Uint8Array, position: number) => Promise<void>,
+): Promise<void> {
+  const count = Math.ceil(bytes.byteLength / CHUNK_BYTES);
+  const ends = await Promise.allSettled(
+    Array.from({ length: count }, async (_, index) => {
+      const position = index * CHUNK_BYTES;
+      await work(bytes.subarray(position, position + CHUNK_BYTES), position);
+    }),
+  );
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+}
+
+function isBadAddress(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EFAULT";
+}
+
+/** Makes the folder, or finds that another process of this user has. */
+function isOwnFolder(folder: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(MEMORY_FOLDER);
+    if (bavail * bsize < MIN_FREE_BYTES) return false;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { uid, mode } = lstatSync(folder);
+    return uid === process.getuid?.() && (mode & 0o777) === 0o700;
+  } catch {
+    return false; // not Linux, or not allowed
+  }
+}
