@@ -168,7 +168,10 @@ function attendRemote(
 }
 
 /** Keys and values of the frames that the own queries attend to, in tensors of their own. */
-function remoteKeys(attending: Attending, rows: readonly Tensor[]): { readonly k: Tensor; readonly v: Tensor } {
+function remoteKeys(
+  attending: Attending,
+  rows: readonly Tensor[],
+): { readonly k: Tensor; readonly v: Tensor } {
   const { segments, block } = attending;
   const { exchange, index, context, weights } = block;
   const [first, v] = rows.map((each) => framesFrom(each, exchange.keys(index), attending));

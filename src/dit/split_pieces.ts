@@ -44,7 +44,11 @@ export function* splitBlockInPieces(
 }
 
 /** Records the arrival of what others send, as keys and values. */
-function receiveKeys(segments: Segments, computed: Promise<void>, block: SplitBlock): Omit<OtherKeys, "frames"> {
+function receiveKeys(
+  segments: Segments,
+  computed: Promise<void>,
+  block: SplitBlock,
+): Omit<OtherKeys, "frames"> {
   const { exchange, index, context, weights } = block;
   const { geometry, dtype, config } = context;
   const columns = config.num_attention_heads * config.attention_head_dim;

@@ -56,7 +56,11 @@ interface Arriving extends VisitResult {
   readonly all: Float32Array;
 }
 
-function cutHomes(bytes: Uint8Array<ArrayBuffer>, homes: readonly Home[], tokensPerFrame: number): Arriving[] {
+function cutHomes(
+  bytes: Uint8Array<ArrayBuffer>,
+  homes: readonly Home[],
+  tokensPerFrame: number,
+): Arriving[] {
   let offset = 0;
   return homes.map(({ visit, lse, outBytes }) => {
     const [heads = 0, tokens = 0] = lse.shape;

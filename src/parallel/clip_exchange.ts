@@ -47,7 +47,7 @@ export interface ClipExchangeOptions {
   /** The step that this division begins with. @default 0 */
   readonly firstStep?: number | undefined;
   /** Hands a message to the transport. Resolves when its arrays may change. */
-  readonly send: (toClip: number, message: SentRows) => Promise<void> | void;
+  readonly send: (toClip: number, message: SentRows) => Promise<void>;
 }
 
 /** One forward pass. */
@@ -123,7 +123,8 @@ export class ClipExchange {
       },
       needs: (layer) => unionOf(ofKind(of(layer).incoming, rows)),
       keys: (layer) => keysOf(ofKind(of(layer).incoming, rows)),
-      visits: (layer) => ofKind(of(layer).incoming, "results").map((each) => visit(each.from, each, each.from)),
+      visits: (layer) =>
+        ofKind(of(layer).incoming, "results").map((each) => visit(each.from, each, each.from)),
       guests: (layer) => ofKind(of(layer).outgoing, "results").map((each) => visit(each.to, each, clip)),
       publish: async (layer, sent) => {
         const transfers = ofKind(of(layer).outgoing, rows);
@@ -250,7 +251,11 @@ export class ClipExchange {
     return { pass, step, firstStep, transfersAt: (other) => this.#transfersOf({ ...moment, step: other }) };
   }
 
-  async #send({ kind, to, frames }: Transfer, moment: LayerMoment, rows: readonly Uint8Array[]): Promise<void> {
+  async #send(
+    { kind, to, frames }: Transfer,
+    moment: LayerMoment,
+    rows: readonly Uint8Array[],
+  ): Promise<void> {
     const { epoch, keyType: from, payload, headDim, send } = this.#options;
     const { step, pass, layer } = moment;
     const sentAt = wallClock();

@@ -55,7 +55,9 @@ export function exchangePlan(
     return partition.flatMap((owner, from): Transfer[] => {
       const frames = needed.filter((frame) => isInRange(owner, frame));
       if (frames.length === 0) return [];
-      return [mode === "keys" ? { kind: mode, from, to, frames } : { kind: mode, from, to, frames, keys: frames }];
+      return [
+        mode === "keys" ? { kind: mode, from, to, frames } : { kind: mode, from, to, frames, keys: frames },
+      ];
     });
   });
 }

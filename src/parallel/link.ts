@@ -42,10 +42,10 @@ export class Link<Sent, Received> {
     this.#schema = schema;
   }
 
-  /** Sends a message; buffers are moved where possible. Returns what `Port.post` does. */
-  send(message: Sent, transfer?: readonly Transferred[]): Promise<void> | void {
-    if (this.#isClosed) return;
-    return this.#port.post({ token: this.#token, number: this.#sent++, message }, transfer);
+  /** Sends a message; buffers are moved where possible. See `Port.post`. */
+  send(message: Sent, transfer?: readonly Transferred[], onFree?: () => void): void {
+    if (this.#isClosed) onFree?.();
+    else this.#port.post({ token: this.#token, number: this.#sent++, message }, transfer, onFree);
   }
 
   /** Takes messages from now on. */

@@ -132,7 +132,8 @@ export class ParcelReceiver {
     this.#isClosed = true;
     for (const name of this.#held) void removeFile(this.#folder, name);
     this.#held.clear();
-    for (const file of this.#files.values()) void file.then((opened) => opened.close()).catch(() => undefined);
+    for (const file of this.#files.values())
+      void file.then((opened) => opened.close()).catch(() => undefined);
     this.#files.clear();
   }
 

@@ -8,9 +8,9 @@ export interface Port {
   /**
    * Sends a message; the buffers are moved where the transport can, and unusable afterwards.
    *
-   * @returns resolves, never rejects, when arrays that were not moved may change; nothing: at once
+   * @param onFree called when arrays that were not moved may change
    */
-  post(message: unknown, transfer?: readonly Transferred[]): Promise<void> | void;
+  post(message: unknown, transfer?: readonly Transferred[], onFree?: () => void): void;
   /** Takes messages from now on; those that came before are kept until then. One listener. */
   listen(listener: PortListener): void;
   /** Ends the connection; the other side's `onClose` is called. */
@@ -33,8 +33,9 @@ export type Transferred = ArrayBuffer | MessagePort;
 export function portOf(messagePort: MessagePort): Port {
   let isClosed = false;
   return {
-    post(message, transfer = []) {
+    post(message, transfer = [], onFree) {
       if (!isClosed) messagePort.postMessage(message, [...transfer]);
+      onFree?.();
     },
     listen({ onMessage, onClose }) {
       messagePort.addEventListener("message", ({ data }) => onMessage(data));

@@ -92,7 +92,11 @@ export class RunningPart {
 
   /** Takes the port to another part. */
   meet(part: number, port: Port, token: string): void {
-    const link = new Link<SentPeerMessage, PeerMessage>(port, { token, schema: peerSchema, takesDistant: true });
+    const link = new Link<SentPeerMessage, PeerMessage>(port, {
+      token,
+      schema: peerSchema,
+      takesDistant: true,
+    });
     const peer = { link, copies: port.copies === true };
     link.listen({
       onMessage: (message) => {
@@ -144,12 +148,15 @@ export class RunningPart {
   }
 }
 
-/** Sends a message; where arrays would move with it, ones of its own, since several messages may share one. */
+/**
+ * Sends a message; where arrays would move with it, ones of its own, since several messages may share one. Resolves when
+ * the message's arrays may change.
+ */
 async function post({ link, copies }: Peer, message: SentPeerMessage): Promise<void> {
-  if (copies) return await link.send(message);
-  if (message.type === "prediction") return await link.send(message, [message.data.buffer]);
+  if (copies) return await new Promise((resolve) => link.send(message, [], resolve));
+  if (message.type === "prediction") return link.send(message, [message.data.buffer]);
   const parts = message.parts.map((part) => part.slice());
-  await link.send(
+  link.send(
     { ...message, parts },
     parts.map(({ buffer }) => buffer),
   );

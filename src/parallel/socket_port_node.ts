@@ -111,10 +111,10 @@ function portOfSocket(opening: Promise<FramedSocket>, folder: ParcelFolder): Por
   let incoming: Promise<unknown> = opening;
   return {
     copies: true,
-    post(message) {
+    post(message, _transfer, onFree) {
       const packed = sender.pack(message);
       outgoing = Promise.all([opening, packed, outgoing]).then(([socket, ready]) => socket.send(ready));
-      return Promise.race([outgoing, Promise.all([closed, packed])]).then(() => undefined);
+      if (onFree) void Promise.race([outgoing, Promise.all([closed, packed])]).then(onFree);
     },
     listen({ takesDistant = false, ...listener }) {
       const onMessage = (message: unknown): void => {

@@ -22,7 +22,9 @@ export async function openClips(
     throw new InputError("This worker finds another model than the render began with: start both again.");
   }
   if (engine.name === "onnx" && mode !== undefined && mode !== "keys") {
-    throw new InputError("This worker computes on the CPU, and the render's others do not: all must be alike.");
+    throw new InputError(
+      "This worker computes on the CPU, and the render's others do not: all must be alike.",
+    );
   }
   const { transformer, config, scheduler, guider } = await pipeline.openSteps(settings);
   const { attention } = settings;

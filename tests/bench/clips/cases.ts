@@ -65,7 +65,8 @@ export function parseCase(name: string, steps: number): ClipsCase {
   return {
     name,
     plan: plan ?? full(),
-    mode: sharing === "keys" ? "keys" : sharing === "hidden" || sharing === "stale" ? "hidden_states" : "fewest",
+    mode:
+      sharing === "keys" ? "keys" : sharing === "hidden" || sharing === "stale" ? "hidden_states" : "fewest",
     staleAfter: sharing === "stale" ? 2 : undefined,
     isGuided,
     lanes: sharing === "guided" ? 2 : 1,

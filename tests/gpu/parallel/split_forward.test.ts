@@ -114,11 +114,13 @@ async function runClips(problem: Problem, partition: Partition): Promise<ClipRun
         keyType: "f32",
         payload,
         mode,
-        send: (to, message) => exchanges[to]!.receive(clip, structuredClone(message)),
+        send: async (to, message) => exchanges[to]!.receive(clip, structuredClone(message)),
       }),
   );
   return await Promise.all(
-    partition.map((clip, index) => runClip(problem, { clip, exchange: exchanges[index]!, ...devices[index]! })),
+    partition.map((clip, index) =>
+      runClip(problem, { clip, exchange: exchanges[index]!, ...devices[index]! }),
+    ),
   );
 }
 

@@ -63,7 +63,7 @@ async function runClips(problem: Problem, partition: Partition): Promise<Float32
         headDim: SMALL_WAN.attention_head_dim,
         keyType: "f32",
         payload: "f32",
-        send: (to, message) => exchanges[to]!.receive(clip, structuredClone(message)),
+        send: async (to, message) => exchanges[to]!.receive(clip, structuredClone(message)),
       }),
   );
   const pass = { ...MOMENT, pass: "conditional", plan: problem.attention };

@@ -229,7 +229,9 @@ describe("exchangePlan", () => {
       const rows = { heads: HEADS, headDim: 64, tokensPerFrame };
       const bytes = (all: readonly Transfer[]): number => exchangeBytes(all, rows, "f16");
       const asKeys = bytes(exchangePlan(plan, partition, moment));
-      expect(bytes(transfers)).toBeLessThanOrEqual(bytes(exchangePlan(plan, partition, moment, "hidden_states")));
+      expect(bytes(transfers)).toBeLessThanOrEqual(
+        bytes(exchangePlan(plan, partition, moment, "hidden_states")),
+      );
       expect(bytes(exchangePlan(plan, partition, moment, "hidden_states"))).toBe(asKeys / 2);
     },
   );

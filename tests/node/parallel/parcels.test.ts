@@ -21,7 +21,11 @@ const MESSAGE = {
 function isMessage(found: unknown): boolean {
   const { message } = found as typeof MESSAGE;
   const [big, small] = message.parts;
-  return isSame(big, new Uint8Array(BIG.buffer)) && isSame(message.data, BIG) && isSame(small, new Uint8Array([1, 2]));
+  return (
+    isSame(big, new Uint8Array(BIG.buffer)) &&
+    isSame(message.data, BIG) &&
+    isSame(small, new Uint8Array([1, 2]))
+  );
 }
 
 function isSame(a: ArrayBufferView | undefined, b: ArrayBufferView): boolean {
@@ -57,41 +61,47 @@ function filesHere(): string[] {
   return readdirSync(PATH).toSorted((a, b) => Number(a.split("-")[1]) - Number(b.split("-")[1]));
 }
 
-test.runIf(isHere)("large arrays go through files that only this user reads, and that are used again", async () => {
-  const { sender, receiver } = connect();
-  const packed = await sender.pack(MESSAGE);
-  expect(statSync(PATH).mode & 0o777).toBe(0o700);
-  const files = filesHere();
-  expect(files).toHaveLength(2);
-  expect(JSON.stringify(packed).length).toBeLessThan(500);
-  expect(isMessage(await receiver.unpack(packed, false))).toBe(true);
-  for (let turn = 0; turn < 3; turn++) {
-    expect(isMessage(await receiver.unpack(await sender.pack(MESSAGE), false))).toBe(true);
-  }
-  expect(filesHere()).toEqual(files);
-  sender.close();
-  receiver.close();
-  await expect.poll(() => filesHere()).toEqual([]);
-});
+test.runIf(isHere)(
+  "large arrays go through files that only this user reads, and that are used again",
+  async () => {
+    const { sender, receiver } = connect();
+    const packed = await sender.pack(MESSAGE);
+    expect(statSync(PATH).mode & 0o777).toBe(0o700);
+    const files = filesHere();
+    expect(files).toHaveLength(2);
+    expect(JSON.stringify(packed).length).toBeLessThan(500);
+    expect(isMessage(await receiver.unpack(packed, false))).toBe(true);
+    for (let turn = 0; turn < 3; turn++) {
+      expect(isMessage(await receiver.unpack(await sender.pack(MESSAGE), false))).toBe(true);
+    }
+    expect(filesHere()).toEqual(files);
+    sender.close();
+    receiver.close();
+    await expect.poll(() => filesHere()).toEqual([]);
+  },
+);
 
-test.runIf(isHere)("bytes stay where they are until they are fetched, and until they are dropped", async () => {
-  const { sender, receiver } = connect();
-  const { message } = (await receiver.unpack(await sender.pack(MESSAGE), true)) as typeof MESSAGE;
-  expect(isSame(message.data, BIG)).toBe(true);
-  const [distant] = message.parts as unknown as [DistantBytes];
-  expect(distant).toBeInstanceOf(DistantBytes);
-  const next = await sender.pack({ parts: [new Uint8Array(2 ** 20).fill(7)] }); // not over the first one
-  for (let turn = 0; turn < 2; turn++) {
-    const target = new Uint8Array(BIG.byteLength + 8).subarray(4, BIG.byteLength + 4);
-    await distant.fetch(target);
-    expect(isSame(target, new Uint8Array(BIG.buffer))).toBe(true);
-  }
-  await expect(distant.fetch(new Uint8Array(3))).rejects.toThrow("400000 bytes cannot be fetched into 3");
-  distant.drop();
-  distant.drop();
-  const { parts } = (await receiver.unpack(next, false)) as { parts: Uint8Array[] };
-  expect(isSame(parts[0], new Uint8Array(2 ** 20).fill(7))).toBe(true);
-});
+test.runIf(isHere)(
+  "bytes stay where they are until they are fetched, and until they are dropped",
+  async () => {
+    const { sender, receiver } = connect();
+    const { message } = (await receiver.unpack(await sender.pack(MESSAGE), true)) as typeof MESSAGE;
+    expect(isSame(message.data, BIG)).toBe(true);
+    const [distant] = message.parts as unknown as [DistantBytes];
+    expect(distant).toBeInstanceOf(DistantBytes);
+    const next = await sender.pack({ parts: [new Uint8Array(2 ** 20).fill(7)] }); // not over the first one
+    for (let turn = 0; turn < 2; turn++) {
+      const target = new Uint8Array(BIG.byteLength + 8).subarray(4, BIG.byteLength + 4);
+      await distant.fetch(target);
+      expect(isSame(target, new Uint8Array(BIG.buffer))).toBe(true);
+    }
+    await expect(distant.fetch(new Uint8Array(3))).rejects.toThrow("400000 bytes cannot be fetched into 3");
+    distant.drop();
+    distant.drop();
+    const { parts } = (await receiver.unpack(next, false)) as { parts: Uint8Array[] };
+    expect(isSame(parts[0], new Uint8Array(2 ** 20).fill(7))).toBe(true);
+  },
+);
 
 test.runIf(isHere)("what nobody has read goes with whoever was to read it", async () => {
   const { sender, receiver } = connect();
@@ -151,7 +161,11 @@ test("memory that the kernel may not touch is copied", async () => {
 });
 
 /** A port whose other end is there. */
-async function openPorts(): Promise<{ readonly mine: Port; readonly accepted: Port; readonly close: () => void }> {
+async function openPorts(): Promise<{
+  readonly mine: Port;
+  readonly accepted: Port;
+  readonly close: () => void;
+}> {
   const server = await openPortServer(TOKEN);
   const accepted = server.accept("a");
   const mine = connectPort(server.address, { token: TOKEN, ticket: "a" });
@@ -162,57 +176,71 @@ async function openPorts(): Promise<{ readonly mine: Port; readonly accepted: Po
   return { mine, accepted, close };
 }
 
-test.runIf(isHere)("over sockets: order stays, and what is damaged on its way is a lost message", async () => {
-  const { mine, accepted, close } = await openPorts();
-  const posted = [mine.post({ number: 0, data: BIG }), mine.post("second"), mine.post({ number: 2, data: BIG })];
-  await Promise.all(posted); // all of it waits for somebody who listens
-  writeFileSync(join(PATH, filesHere()[0]!), "cut");
-  const came: unknown[] = [];
-  await new Promise<void>((resolve) => {
+async function postWhole(port: Port, message: unknown): Promise<void> {
+  await new Promise<void>((resolve) => port.post(message, [], resolve));
+}
+
+test.runIf(isHere)(
+  "over sockets: order stays, and what is damaged on its way is a lost message",
+  async () => {
+    const { mine, accepted, close } = await openPorts();
+    const big = { number: 0, data: BIG };
+    await Promise.all([big, "second", { ...big, number: 2 }].map((each) => postWhole(mine, each))); // all of it waits for somebody who listens
+    writeFileSync(join(PATH, filesHere()[0]!), "cut");
+    const came: unknown[] = [];
+    await new Promise<void>((resolve) => {
+      accepted.listen({
+        onMessage: (message) => {
+          came.push(message);
+          if (came.length === 2) resolve();
+        },
+        onClose: () => undefined,
+      });
+    });
+    expect(came[0]).toBe("second");
+    expect(isSame((came[1] as typeof MESSAGE.message).data, BIG)).toBe(true);
+    close();
+  },
+);
+
+test.runIf(isHere)(
+  "over sockets: files go back and are used again; distant bytes that are damaged say so",
+  async () => {
+    const { mine, accepted, close } = await openPorts();
+    const distant: DistantBytes[] = [];
+    let tell: () => void = () => undefined;
+    let tellBack: () => void = () => undefined;
+    mine.listen({ onMessage: () => tellBack(), onClose: () => undefined });
     accepted.listen({
+      takesDistant: true,
       onMessage: (message) => {
-        came.push(message);
-        if (came.length === 2) resolve();
+        distant.push((message as { bytes: DistantBytes }).bytes);
+        tell();
       },
       onClose: () => undefined,
     });
-  });
-  expect(came[0]).toBe("second");
-  expect(isSame((came[1] as typeof MESSAGE.message).data, BIG)).toBe(true);
-  close();
-});
-
-test.runIf(isHere)("over sockets: files go back and are used again; distant bytes that are damaged say so", async () => {
-  const { mine, accepted, close } = await openPorts();
-  const distant: DistantBytes[] = [];
-  let tell: () => void = () => undefined;
-  accepted.listen({
-    takesDistant: true,
-    onMessage: (message) => {
-      distant.push((message as { bytes: DistantBytes }).bytes);
-      tell();
-    },
-    onClose: () => undefined,
-  });
-  const bytes = new Uint8Array(3_000_000);
-  for (let turn = 1; turn <= 4; turn++) {
+    const bytes = new Uint8Array(3_000_000);
+    for (let turn = 1; turn <= 4; turn++) {
+      const came = new Promise<void>((resolve) => (tell = resolve));
+      await postWhole(mine, { bytes: bytes.fill(turn) });
+      bytes.fill(0); // it may change now
+      await came;
+      const target = new Uint8Array(bytes.byteLength);
+      await distant.at(-1)!.fetch(target);
+      expect(target.every((value) => value === turn)).toBe(true);
+      distant.at(-1)!.drop();
+      const back = new Promise<void>((resolve) => (tellBack = resolve));
+      accepted.post("what was dropped is back when this comes");
+      await back;
+    }
+    expect(filesHere()).toHaveLength(1);
     const came = new Promise<void>((resolve) => (tell = resolve));
-    await mine.post({ bytes: bytes.fill(turn) });
-    bytes.fill(0); // it may change now
+    mine.post({ bytes });
     await came;
-    const target = new Uint8Array(bytes.byteLength);
-    await distant.at(-1)!.fetch(target);
-    expect(target.every((value) => value === turn)).toBe(true);
-    distant.at(-1)!.drop();
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  expect(filesHere()).toHaveLength(1);
-  const came = new Promise<void>((resolve) => (tell = resolve));
-  void mine.post({ bytes });
-  await came;
-  writeFileSync(join(PATH, filesHere()[0]!), "cut");
-  await expect(distant.at(-1)!.fetch(new Uint8Array(bytes.byteLength))).rejects.toThrow("not 3000000");
-  close();
-  await expect.poll(() => filesHere()).toEqual([]);
-  expect(existsSync(PATH)).toBe(true);
-});
+    writeFileSync(join(PATH, filesHere()[0]!), "cut");
+    await expect(distant.at(-1)!.fetch(new Uint8Array(bytes.byteLength))).rejects.toThrow("not 3000000");
+    close();
+    await expect.poll(() => filesHere()).toEqual([]);
+    expect(existsSync(PATH)).toBe(true);
+  },
+);
