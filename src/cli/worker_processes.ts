@@ -1,6 +1,7 @@
 // The worker processes of one render: started, connected, ended.
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { copyThreadsEnvironment } from "../parallel/copy_threads_node.ts";
 import type { Port } from "../parallel/port.ts";
 import { SegmentPool } from "../parallel/segment_pool.ts";
 import { openPortServer, type PortServer, removeParcels } from "../parallel/socket_port_node.ts";
@@ -73,7 +74,12 @@ interface Started {
 }
 
 async function startChildren(server: PortServer, token: string, count: number): Promise<ChildProcess[]> {
-  const env = { ...process.env, ...(await workerEnvironment(count)), [TOKEN_VARIABLE]: token };
+  const env = {
+    ...process.env,
+    ...copyThreadsEnvironment(count),
+    ...(await workerEnvironment(count)),
+    [TOKEN_VARIABLE]: token,
+  };
   const [script = ""] = process.argv.slice(1);
   const children = Array.from({ length: count }, (_, index) => {
     const args = ["worker", "--join", server.address, "--name", `worker ${index + 1}`];

@@ -1,5 +1,6 @@
 // Worker processes of the bench of clips, a card each.
 import { type ChildProcess, spawn } from "node:child_process";
+import { copyThreadsEnvironment } from "../../../src/parallel/copy_threads_node.ts";
 import type { Coordinator } from "../../../src/parallel/coordinator.ts";
 import type { Port } from "../../../src/parallel/port.ts";
 import { openPortServer, type PortServer, removeParcels } from "../../../src/parallel/socket_port_node.ts";
@@ -27,7 +28,10 @@ export class ClipsPool {
     this.#children = Array.from({ length: count }, (_, index) => {
       const script = [process.argv[1] ?? "", "clip-worker", server.address, String(index)];
       const { file, args, env } = pinned(pin, index, script);
-      return spawn(file, args, { env, stdio: ["ignore", "inherit", "inherit"] });
+      return spawn(file, args, {
+        env: { ...env, ...copyThreadsEnvironment(count) },
+        stdio: ["ignore", "inherit", "inherit"],
+      });
     });
     this.#failed = new Promise((_resolve, reject) => {
       for (const [index, child] of this.#children.entries()) {
