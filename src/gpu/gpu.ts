@@ -1,6 +1,7 @@
 // The opened GPU: device, capability table, compiled kernels, memory. One per thread; everything else takes it.
 
 import { DeviceLostError, WebGPUUnavailableError } from "../errors.ts";
+import type { OnSpan } from "../util/span.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { type Capabilities, readCapabilities, WANTED_FEATURES } from "./capabilities.ts";
 import { PipelineCache } from "./pipeline_cache.ts";
@@ -21,6 +22,11 @@ export interface GpuOptions {
   readonly profile?: boolean | undefined;
   /** What `weft tune` found to be fastest on this adapter; default every op's own tiles. */
   readonly tiles?: readonly TileChoice[] | undefined;
+  /**
+   * Is told of "encode" (JavaScript makes commands of a recording), "gpu" (a piece of one runs), "readback" (from a read's
+   * submission to its arrival). @default nobody
+   */
+  readonly onSpan?: OnSpan | undefined;
 }
 
 /** An opened device and what belongs to it. */
@@ -32,6 +38,7 @@ export class Gpu {
   readonly staging: StagingPool;
   readonly profiler: Profiler | undefined;
   readonly tiles: readonly TileChoice[];
+  readonly onSpan: OnSpan | undefined;
   /** Resolves when the device is lost for another reason than `dispose`. */
   readonly lost: Promise<DeviceLostError>;
   #lostError: DeviceLostError | undefined;
@@ -43,6 +50,7 @@ export class Gpu {
     this.pipelines = new PipelineCache(device);
     this.memory = new BufferPool(device, options.memoryCapBytes ?? defaultMemoryCap(capabilities));
     this.tiles = options.tiles ?? [];
+    this.onSpan = options.onSpan;
     this.staging = new StagingPool(device);
     this.profiler = options.profile === true && capabilities.timestamps ? new Profiler(device) : undefined;
     this.lost = new Promise((resolve) => {

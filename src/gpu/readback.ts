@@ -1,5 +1,6 @@
 // From GPU memory to JavaScript.
 
+import { spanOf } from "../util/span.ts";
 import type { BufferRange } from "./command.ts";
 import type { Gpu } from "./gpu.ts";
 import { mapForReading, readMapped } from "./mapped.ts";
@@ -48,7 +49,8 @@ export async function recordRead(
   }
   try {
     await recorder.queued();
-    const bytes = new Uint8Array(await mapForReading(gpu, staging, size));
+    const mapped = await spanOf(gpu.onSpan, "readback", () => mapForReading(gpu, staging, size));
+    const bytes = new Uint8Array(mapped);
     const release = (): void => {
       staging.unmap();
       gpu.staging.release("read", staging);

@@ -2,6 +2,7 @@
 // and for Cancel (about 100 ms each). The only place that submits.
 
 import { GpuOutOfMemoryError } from "../errors.ts";
+import { wallClock } from "../util/wall_clock.ts";
 import type { Gpu } from "./gpu.ts";
 import type { BufferRange, Command, DispatchDescriptor } from "./command.ts";
 import { type KernelVariant, kernelVariant } from "./kernel.ts";
@@ -178,7 +179,9 @@ export class Recorder {
     kernels: readonly (CompiledKernel | undefined)[],
     { start, end, ready }: { start: number; end: number; ready: Promise<unknown> | undefined },
   ): Promise<EncodedPiece> {
+    const began = wallClock();
     const encoded = this.#scoped(() => this.#encodeCommands(kernels, { start, end }));
+    this.gpu.onSpan?.({ name: "encode", start: began, end: wallClock() });
     await ready;
     return encoded;
   }

@@ -1,6 +1,8 @@
 // Cuts a recording into pieces of about 100 ms: long enough to keep the GPU busy, short enough for the driver's
 // watchdog and for Cancel. The speed is learnt from the pieces themselves.
 
+import type { OnSpan } from "../util/span.ts";
+import { wallClock } from "../util/wall_clock.ts";
 import type { Gpu } from "./gpu.ts";
 import type { Command } from "./command.ts";
 import { MAX_DISPATCHES_PER_PIECE } from "./uniform_arena.ts";
@@ -16,17 +18,19 @@ export class PieceTimer {
   #flopsPerMs: number;
   /** When the last piece ended: one that was on the queue before has waited until then. */
   #lastEnd = -Infinity;
+  readonly #onSpan: OnSpan | undefined;
 
   /** The device's timer. */
   static of(gpu: Gpu): PieceTimer {
-    const known = timers.get(gpu) ?? new PieceTimer(gpu.capabilities.software ? 2e6 : 1e9);
+    const known = timers.get(gpu) ?? new PieceTimer(gpu.capabilities.software ? 2e6 : 1e9, gpu.onSpan);
     timers.set(gpu, known);
     return known;
   }
 
   /** @param flopsPerMs first estimate of the device's speed. */
-  constructor(flopsPerMs: number) {
+  constructor(flopsPerMs: number, onSpan?: OnSpan) {
     this.#flopsPerMs = flopsPerMs;
+    this.#onSpan = onSpan;
   }
 
   /** Work for one piece, in floating-point operations. */
@@ -36,11 +40,13 @@ export class PieceTimer {
 
   /** Runs a piece and learns from its duration. */
   async measure(commands: readonly Command[], run: () => Promise<void>): Promise<void> {
-    const start = performance.now();
+    const submitted = wallClock();
     await run();
-    const end = performance.now();
-    this.learn(commandsFlops(commands), end - Math.max(start, this.#lastEnd));
+    const end = wallClock();
+    const start = Math.max(submitted, this.#lastEnd);
     this.#lastEnd = end;
+    this.learn(commandsFlops(commands), end - start);
+    this.#onSpan?.({ name: "gpu", start, end });
   }
 
   /**

@@ -26,7 +26,8 @@ import {
 import { KeyMailbox } from "./key_mailbox.ts";
 import { rowsAddress, type RowsMessage, type SentRows } from "./rows_message.ts";
 import { type LayerPass, sendsKeys, type StaleKeys, usesStale } from "./stale_keys.ts";
-import { wallClock } from "./wall_clock.ts";
+import { type OnSpan, spanOf } from "../util/span.ts";
+import { wallClock } from "../util/wall_clock.ts";
 
 /** The video, its clips and how they talk. */
 export interface ClipExchangeOptions {
@@ -46,6 +47,8 @@ export interface ClipExchangeOptions {
   readonly stale?: StaleKeys | undefined;
   /** The step that this division begins with. @default 0 */
   readonly firstStep?: number | undefined;
+  /** Is told of "write" (until what is sent may change), "wait" (for a peer's message) and "read". @default nobody */
+  readonly onSpan?: OnSpan | undefined;
   /** Hands a message to the transport. Resolves when its arrays may change. */
   readonly send: (toClip: number, message: SentRows) => Promise<void>;
 }
@@ -185,13 +188,14 @@ export class ClipExchange {
     partsFor: (transfer: Transfer) => readonly Uint8Array[],
   ): Promise<void> {
     if (wanted.length === 0) return;
+    const { onSpan } = this.#options;
     let idleFrom = Infinity;
     computed.then(() => (idleFrom = wallClock())).catch(() => undefined);
     this.#waitingFor = wanted.map(({ from }) => from);
     const missing = new Set(this.#waitingFor);
     const take = async (transfer: Transfer): Promise<Delivery> => {
       const { kind, from, frames } = transfer;
-      const { letter, isLast } = await this.#take(kind, moment, from);
+      const { letter, isLast } = await spanOf(onSpan, "wait", () => this.#take(kind, moment, from));
       missing.delete(from);
       this.#waitingFor = [...missing];
       if (frames.join() !== letter.frames.join()) {
@@ -201,7 +205,7 @@ export class ClipExchange {
         );
       }
       this.#add({ bytesReceived: bytesOf(letter.parts) });
-      return await this.#fill(partsFor(transfer), letter, isLast);
+      return await spanOf(onSpan, "read", () => this.#fill(partsFor(transfer), letter, isLast));
     };
     const deliveries = await Promise.all(wanted.map(take));
     this.#progress++;
@@ -256,7 +260,7 @@ export class ClipExchange {
     moment: LayerMoment,
     rows: readonly Uint8Array[],
   ): Promise<void> {
-    const { epoch, keyType: from, payload, headDim, send } = this.#options;
+    const { epoch, keyType: from, payload, headDim, send, onSpan } = this.#options;
     const { step, pass, layer } = moment;
     const sentAt = wallClock();
     // What comes back beside results are log-sum-exps, which stay as they are.
@@ -265,7 +269,8 @@ export class ClipExchange {
     ) as Uint8Array<ArrayBuffer>[];
     this.#add({ bytesSent: bytesOf(parts) });
     const common = { type: "rows", kind, epoch, step, pass, layer, frames } as const;
-    await send(to, { ...common, payload: travelType(from, payload), parts, sentAt });
+    const message = { ...common, payload: travelType(from, payload), parts, sentAt };
+    await spanOf(onSpan, "write", () => send(to, message));
   }
 
   #ownTransfers(moment: LayerMoment): LayerTransfers {

@@ -15,7 +15,7 @@ import {
 } from "./exchange_statistics.ts";
 import { KeyMailbox } from "./key_mailbox.ts";
 import { type LatentShape, putFrames, sliceFrames } from "./latent_frames.ts";
-import { wallClock } from "./wall_clock.ts";
+import { wallClock } from "../util/wall_clock.ts";
 
 /** The prediction of some frames, from one part to another. */
 export interface PredictionMessage extends FrameRange {

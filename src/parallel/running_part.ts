@@ -12,7 +12,7 @@ import { PredictionExchange } from "./prediction_exchange.ts";
 /** What key exchanges depend on besides the part. */
 export type KeyOptions = Pick<
   ClipExchangeOptions,
-  "tokensPerFrame" | "heads" | "headDim" | "keyType" | "payload" | "mode" | "stale"
+  "tokensPerFrame" | "heads" | "headDim" | "keyType" | "payload" | "mode" | "stale" | "onSpan"
 >;
 
 interface Peer {

@@ -1,7 +1,9 @@
 // Studies: benches with arguments of their own, which answer a question rather than time a kernel.
 import { studyBorders } from "./borders.ts";
 import { benchClips } from "./clips/main.ts";
+import { benchLink, linkPeer } from "./clips/link.ts";
 import { holdMemory, probePins } from "./clips/pins.ts";
+import { studyScaling } from "./clips/scaling_study.ts";
 import { clipWorker } from "./clips/worker.ts";
 import { guidance } from "./guidance/main.ts";
 import { longVideos } from "./long_video.ts";
@@ -41,9 +43,23 @@ export const STUDIES: readonly Study[] = [
   },
   {
     name: "clips",
-    usage: "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16] [frames=81] [steps=5] [pin=PIN] [limit=240]",
+    usage:
+      "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16] [frames=81] [steps=5] [pin=PIN] [limit=240] [trace=FILE]",
     description: "denoising steps of the 1.3B transformer shared by several cards (clips/main.ts)",
     run: benchClips,
+  },
+  {
+    name: "scaling",
+    usage: "[workers=2,4,8] [cases=PLAN+PLAN] [gbs=1.08,4,8] [full=1.40] [dual=0.91] [json=FILE]",
+    description: "what more cards would bring to the 1.3B transformer, on paper (clips/scaling_study.ts)",
+    run: studyScaling,
+  },
+  {
+    name: "link",
+    usage: "[mb=45,11] [rounds=20] [json=FILE]",
+    description:
+      "how fast one process hands another large arrays, beside fresh files each time (clips/link.ts)",
+    run: benchLink,
   },
   {
     name: "borders",
@@ -63,6 +79,7 @@ export const STUDIES: readonly Study[] = [
     description: "what keys of the step before cost in exactness, on the CPU (stale.ts)",
     run: staleKeysStudy,
   },
+  { name: "link-peer", usage: "", description: "one process of link", isHidden: true, run: linkPeer },
   { name: "clip-worker", usage: "", description: "one worker of clips", isHidden: true, run: clipWorker },
   { name: "pin-probe", usage: "", description: "one process of pins", isHidden: true, run: holdMemory },
 ];

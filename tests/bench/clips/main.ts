@@ -1,8 +1,9 @@
 // Times denoising steps of the 1.3B transformer with random weights, shared by workers with a card each:
 //   node bench.mjs clips [workers=1,2] [cases=full+tile:3+full@guided] [payload=f16] [frames=81] [steps=5] [pin=filter]
-//     [limit=240]
-// Cases are told in cases.ts, pins in pins.ts. A row is printed as soon as it is measured; after `limit` seconds the bench
-// ends with what it has. WEFT_BENCH_LAYERS and WEFT_BENCH_SIZE (480x832) make it small enough to be tried on a CPU.
+//     [limit=240] [trace=FILE] [json=FILE]
+// Cases are told in cases.ts, pins in pins.ts, where a worker's milliseconds go in spans.ts. A row is printed as soon as it
+// is measured; after `limit` seconds the bench ends with what it has. `trace` is for ui.perfetto.dev. WEFT_BENCH_LAYERS and WEFT_BENCH_SIZE (480x832) make it small enough to be tried on a CPU.
+import { writeFileSync } from "node:fs";
 import { Coordinator } from "../../../src/parallel/coordinator.ts";
 import type { CoordinatorEvent } from "../../../src/parallel/coordinator_events.ts";
 import { divideBySpeed } from "../../../src/parallel/division.ts";
@@ -15,6 +16,15 @@ import { median } from "../median.ts";
 import { type ClipsCase, type ClipsJob, CONFIG, guiderOf, parseCase, schedulerOf } from "./cases.ts";
 import { buildFilter, parsePin } from "./pins.ts";
 import { ClipsPool } from "./pool.ts";
+import {
+  closeSpans,
+  openSpans,
+  readSpans,
+  type StepTimes,
+  stepTimes,
+  traceOf,
+  type WorkerSpans,
+} from "./spans.ts";
 import { TOKEN } from "./worker.ts";
 
 /** One measurement; the first step, which compiles, is not counted. */
@@ -35,6 +45,14 @@ interface ClipsRow {
   /** Received, over the transfers' time. */
   readonly megabytesPerSecond: number | null;
   readonly cards: string;
+  /** Where the milliseconds of every worker's step go. */
+  readonly profile: readonly StepTimes[];
+}
+
+/** A case for the timeline. */
+interface TracedCase {
+  readonly name: string;
+  readonly workers: readonly WorkerSpans[];
 }
 
 const DEFAULT_CASES =
@@ -55,9 +73,20 @@ export async function benchClips(args: readonly string[]): Promise<void> {
   const size = { numLatentFrames, latentHeight: height / 8, latentWidth: width / 8 };
   const payload = option("payload", "f16") as ClipsJob["payload"];
   const rows: ClipsRow[] = [];
+  const traced: TracedCase[] = [];
+  openSpans();
+  process.once("exit", closeSpans);
+  const tell = (): void => {
+    console.table(rows.map(({ profile: _, ...row }) => row));
+    const times = rows.flatMap(({ case: name, profile }) => profile.map((each) => ({ case: name, ...each })));
+    console.table(times);
+    const [trace, json] = [options.get("trace"), options.get("json")];
+    if (trace) writeFileSync(trace, traceOf(traced));
+    if (json) writeFileSync(json, JSON.stringify(rows, null, 1));
+  };
   const limit = setTimeout(
     () => {
-      console.table(rows);
+      tell();
       console.error(`The limit of ${option("limit", "240")} s is reached; the rows above are all there are.`);
       process.exit(1);
     },
@@ -84,16 +113,18 @@ export async function benchClips(args: readonly string[]): Promise<void> {
         error: alone ? Number(relativeL2(measured.sample, alone.sample).toPrecision(3)) : null,
       };
       rows.push(row);
+      traced.push({ name: `${row.case} on ${count}`, workers: measured.spans });
       console.log(JSON.stringify(row));
     }
     pool.close();
   }
   clearTimeout(limit);
-  console.table(rows);
+  tell();
 }
 
 interface Measured {
   readonly sample: Float32Array;
+  readonly spans: readonly WorkerSpans[];
   readonly row: Omit<ClipsRow, "case" | "workers" | "speedup" | "error">;
 }
 
@@ -149,13 +180,16 @@ async function timeJob(
       `${count} workers are on these cards: ${cards}. This way to pin them does not work here.`,
     );
   }
-  return { sample: slots.get("sample") ?? noise, row: { ...rowOf(job, { events, ends }), cards } };
+  const spans = readSpans(count);
+  const profile = spans.map((each) => roundAll(stepTimes(each, job.staleAfter ?? 1)));
+  const row = { ...rowOf(job, { events, ends }), cards, profile };
+  return { sample: slots.get("sample") ?? noise, spans, row };
 }
 
 function rowOf(
   job: ClipsJob,
   { events, ends }: { events: readonly CoordinatorEvent[]; ends: readonly number[] },
-): Omit<Measured["row"], "cards"> {
+): Omit<Measured["row"], "cards" | "profile"> {
   const { steps, size, plan, payload, mode, staleAfter } = job;
   const totals = sumExchanges(events);
   const division = events.find((event) => event.type === "shared")?.division ?? [];
@@ -205,6 +239,10 @@ function attentionSize({
     headDim: CONFIG.attention_head_dim,
     layers: CONFIG.num_layers,
   };
+}
+
+function roundAll(times: StepTimes): StepTimes {
+  return Object.fromEntries(Object.entries(times).map(([name, value]) => [name, round(value)])) as StepTimes;
 }
 
 function round(value: number): number {

@@ -8,6 +8,7 @@ import { type CarriedTicket, connectPort, openPortServer } from "../../../src/pa
 import type { EngineTransformer } from "../../../src/pipelines/engine.ts";
 import { createWebgpuDenoiser } from "../../../src/pipelines/webgpu_denoiser.ts";
 import { randomCheckpoint } from "../random_checkpoint.ts";
+import { SpanLog } from "./spans.ts";
 import { type ClipsJob, CONFIG, guiderOf, schedulerOf } from "./cases.ts";
 
 /** The token of all jobs of the bench. */
@@ -16,7 +17,8 @@ export const TOKEN = "bench";
 /** Works until the process that started it ends it. */
 export async function clipWorker([address = "", index = "0"]: readonly string[]): Promise<void> {
   const startedAt = performance.now();
-  const gpu = await Gpu.open({ gpu: startDawn() });
+  const log = new SpanLog(index);
+  const gpu = await Gpu.open({ gpu: startDawn(), onSpan: log.add });
   const dtype = gpu.capabilities.f16 ? "f16" : "f32";
   const storage = "stored";
   const model = await WanTransformer3DModel.load(gpu, randomCheckpoint("f16"), {
@@ -44,7 +46,7 @@ export async function clipWorker([address = "", index = "0"]: readonly string[])
       open: async (raw) => {
         const job = raw as ClipsJob;
         const { plan: attention, payload, mode, staleAfter, size, steps, isGuided } = job;
-        return createClipComputer(transformer, {
+        const computer = createClipComputer(transformer, {
           config: CONFIG,
           video: { size, attention, embeds: { conditional: prompt(40), unconditional: prompt(25) } },
           scheduler: schedulerOf(steps),
@@ -54,6 +56,7 @@ export async function clipWorker([address = "", index = "0"]: readonly string[])
           mode,
           staleAfter,
         });
+        return log.watch(computer);
       },
       toPort: (carried) => {
         const { ticket, address: at } = carried as CarriedTicket;
