@@ -77,7 +77,8 @@ export async function benchClips(args: readonly string[]): Promise<void> {
   openSpans();
   process.once("exit", closeSpans);
   const tell = (): void => {
-    console.table(rows.map(({ profile: _, ...row }) => row));
+    const columns = Object.keys(rows[0] ?? {}).filter((name) => name !== "profile");
+    console.table(rows, columns);
     const times = rows.flatMap(({ case: name, profile }) => profile.map((each) => ({ case: name, ...each })));
     console.table(times);
     const [trace, json] = [options.get("trace"), options.get("json")];
