@@ -2,13 +2,14 @@
 
     python criteria.py work/scores.json [student_ode]      # two tables for EVALUATION.md; fails if a line is not met
 
-Cubes' edges: the excess over the autoencoder's row, since nothing drawn in latents can be straighter than it.
+Cubes have straight edges when their outlines are within BENT and HOLLOW (edges.py) of renders': by eye that is a cube that the
+autoencoder of 2026-11-30 shows at rest or moving without turning.
 """
 import json
 import sys
 
 COLUMNS = ["shape", "colour", "motion", "ground", "sky", "camera", "mean", "partner", "frechet", "dynamic", "pulse"]
-BENT, HOLLOW = .1, .5                   # by how much a student's cubes may be more bent and more hollow than the autoencoder's
+BENT, HOLLOW = .3, .4                   # by how much a student's cubes may be more bent and more hollow than renders
 
 
 def find(rows, start, end=""):
@@ -19,7 +20,7 @@ def criteria(rows, student):
     """[(what was asked, what was reached, met)]; a row that is missing is not met."""
     ae, renders, through = rows.get("autoencoder", {}), rows.get("renders", {}), rows.get("renders through the autoencoder", {})
     base, few, int8 = find(rows, "base, ", "2.5"), find(rows, f"{student}, 4 steps"), find(rows, f"{student}, 4 steps, int8")
-    cubes, drawn = rows.get("cubes: renders through the autoencoder", {}), find(rows, f"cubes: {student}, 4 steps")
+    cubes, drawn = rows.get("cubes: renders", {}), find(rows, f"cubes: {student}, 4 steps")
     heads = COLUMNS[:6]
     def line(asked, reached, met):
         try: return asked, reached(), bool(met())
@@ -34,8 +35,8 @@ def criteria(rows, student):
         *[line(f"dynamic degree of the {n} within 10 % of renders", lambda r=r: f"{100 * ratio(r, 'dynamic', renders) - 100:+.1f} %", lambda r=r: abs(ratio(r, "dynamic", renders) - 1) <= .1) for n, r in (("base", base), ("student", few))],
         line("judge's ceiling >= 97 % in every attribute", lambda: f"{min(renders[k] for k in heads)}", lambda: min(renders[k] for k in heads) >= 97),
         line("int8 storage costs <= 0.5 points", lambda: f"{few['mean'] - int8['mean']:.2f}", lambda: few["mean"] - int8["mean"] <= .5),
-        line(f"cubes at most {BENT} more bent than the autoencoder's", lambda: f"{drawn['bent']} against {cubes['bent']}", lambda: drawn["bent"] <= cubes["bent"] + BENT),
-        line(f"cubes at most {HOLLOW} more hollow than the autoencoder's", lambda: f"{drawn['hollow']} against {cubes['hollow']}", lambda: drawn["hollow"] <= cubes["hollow"] + HOLLOW)]
+        line(f"cubes at most {BENT} more bent than in renders", lambda: f"{drawn['bent']} against {cubes['bent']}", lambda: drawn["bent"] <= cubes["bent"] + BENT),
+        line(f"cubes at most {HOLLOW} more hollow than in renders", lambda: f"{drawn['hollow']} against {cubes['hollow']}", lambda: drawn["hollow"] <= cubes["hollow"] + HOLLOW)]
 
 
 def table(head, lines):

@@ -202,7 +202,7 @@ def evaluate(work, dev, n=512, judge_seconds=60, cfg=2.5, quick=False, only=None
 if __name__ == "__main__":
     ap = argparse.ArgumentParser()
     ap.add_argument("--work", default="work")
-    ap.add_argument("--n", type=int, default=512)
+    ap.add_argument("--captions", type=int, default=512)
     ap.add_argument("--judge-seconds", type=float, default=90)
     ap.add_argument("--cfg", type=float, default=2.5)
     ap.add_argument("--steps", type=int, default=30, help="of the base model")
@@ -210,4 +210,4 @@ if __name__ == "__main__":
     ap.add_argument("--only", help="jobs of the plan, by comma: codec, renders, through, base, base_until, cubes, student_ode, student_dmd, 2, 1, int8, shipped, base_shipped, edges, wide, long13, long17, long33")
     ap.add_argument("--name", default="scores", help="of the JSON file")
     a = ap.parse_args()
-    evaluate(a.work, dist_init(), a.n, a.judge_seconds, a.cfg, a.quick, a.only and a.only.split(","), a.name, a.steps)
+    evaluate(a.work, dist_init(), a.captions, a.judge_seconds, a.cfg, a.quick, a.only and a.only.split(","), a.name, a.steps)

@@ -28,14 +28,14 @@ rehearse() (
   small=$work/rehearsal; mkdir -p "$small"
   python3 train.py --work "$small" --square 128 --wide 128 --pool 64 --ae-seconds 2 --latents-seconds 4 --base-seconds 2 --traj-seconds 1 --ode-seconds 2 --dmd-seconds 0 --stages ae,base,student &&
   python3 distill.py --work "$small" --seconds 2 --traj-seconds 1 &&
-  python3 evaluate.py --work "$small" --n 8 --judge-seconds 3
+  python3 evaluate.py --work "$small" --captions 8 --judge-seconds 3
 )
 
 # Trains on: $work has base.pt as start.pt, ae.pt and judge.pt. The miniature fills the compile cache while videos are encoded.
 refine() {
   cd "$work/code" || exit 1
   stage rehearsal 0 timeout 330 nice -n 5 bash "$work/code/run.sh" rehearse_refine & rehearsal=$!
-  stage train $GPUS $LAUNCH train.py --work "$work" --start "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-480}" \
+  stage train $GPUS $LAUNCH train.py --work "$work" --base-from "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-480}" \
     --square 25600 --wide 6400 --latents-seconds 75 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
   [ -f "$work/student_ode.pt" ] && stage decoder $GPUS $LAUNCH train.py --work "$work" --stages decoder --decoder-seconds "${DECODER_SECONDS:-100}" $EXTRA
   stage evaluate $GPUS $LAUNCH evaluate.py --work "$work" $EVALUATE
@@ -45,9 +45,9 @@ refine() {
 
 rehearse_refine() (
   small=$work/rehearsal; mkdir -p "$small"; cp "$work/ae.pt" "$small/"; ln -sf "$work/judge.pt" "$small/judge.pt"
-  python3 train.py --work "$small" --start "$work/start.pt" --stages base,student --square 256 --wide 256 --latents-seconds 4 --base-seconds 2 --traj-seconds 1 --ode-seconds 2 --dmd-seconds 0 $EXTRA &&
+  python3 train.py --work "$small" --base-from "$work/start.pt" --stages base,student --square 256 --wide 256 --latents-seconds 40 --base-seconds 2 --traj-seconds 1 --ode-seconds 2 --dmd-seconds 0 $EXTRA &&
   python3 train.py --work "$small" --stages decoder --decoder-seconds 2 --pool 64 $EXTRA &&
-  python3 evaluate.py --work "$small" --n 8 $EVALUATE
+  python3 evaluate.py --work "$small" --captions 8 $EVALUATE
 )
 
 good_decoder() { python3 -c "import json,sys; a=json.load(open('$work/ae.json')); sys.exit(a['psnr'] < 35.3 or a['worst'] < 29.3)"; }

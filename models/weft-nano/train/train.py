@@ -1,7 +1,7 @@
 """The whole recipe with wall-clock budgets: autoencoder, data set, base model, few-step student, evaluation.
 
     torchrun --nproc_per_node=2 train.py --work work            # or: python train.py
-    ... train.py --work new --start work/base.pt                # trains a base model on, and a student anew
+    ... train.py --work new --base-from work/base.pt                # trains a base model on, and a student anew
 Stages whose result already lies in --work are skipped (delete the file to run them again), so a run can be resumed.
 """
 import argparse
@@ -47,7 +47,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--work", default="work")
     ap.add_argument("--stages", default="ae,base,student,evaluate", help="also: decoder, for the student's latents if there is one")
-    ap.add_argument("--start", help="base model to train on, with more cubes and pyramids, low noise and weight on objects")
+    ap.add_argument("--base-from", help="base model to train on, with more cubes and pyramids, low noise and weight on objects")
     for name, seconds in (("ae", 200), ("decoder", 120), ("latents", 60), ("base", 320), ("traj", 25), ("ode", 60), ("dmd", 60), ("judge", 60)):
         ap.add_argument(f"--{name}-seconds", type=float, default=seconds)
     ap.add_argument("--total-seconds", type=float, help="for everything: the base model gets what the other stages leave")
@@ -66,7 +66,7 @@ def main():
     path = lambda name: f"{a.work}/{name}.pt"
     missing = lambda stage, name: stage in todo and not os.path.exists(path(name))
     log(f"{world()} processes on {dev}")
-    data = DataSet(a.square, a.wide, anew=bool(a.start)) if missing("base", "base") or missing("student", "student_ode") else None
+    data = DataSet(a.square, a.wide, anew=bool(a.base_from)) if missing("base", "base") or missing("student", "student_ode") else None
     if missing("ae", "ae"):
         train_autoencoder(a.ae_seconds, path("ae"), dev, a.ae_batch, a.pool, fast)
         torch.cuda.empty_cache()
@@ -83,7 +83,7 @@ def main():
             rest = a.traj_seconds + a.ode_seconds + a.dmd_seconds + OVERHEAD[0] + (a.judge_seconds + OVERHEAD[1] if "evaluate" in todo else 0)
             a.base_seconds = max(30., a.total_seconds - elapsed() - rest)
             log(f"{a.base_seconds:.0f} s for the base model")
-        train_transformer(latents, a.base_seconds, path("base"), dev, a.tokens, fast, start=a.start)
+        train_transformer(latents, a.base_seconds, path("base"), dev, a.tokens, fast, start=a.base_from)
         ids = torch.cat([i for _, i, _ in latents.values()])
         del latents
         torch.cuda.empty_cache()
