@@ -34,7 +34,7 @@ export async function measureQuality(options: QualityOptions): Promise<void> {
       resolve();
     });
     const farm = new ProcessFarm<QualityTask, QualityRow | null>({
-      args: ["long", "worker", options.model, options.engine],
+      script: [process.argv[1] ?? "", "long", "worker", options.model, options.engine],
       processes: Math.min(options.processes, jobs.length),
       cards: options.cards,
       warmUp: options.engine === "onnx" ? [] : warmUp(options.lengths),

@@ -1,4 +1,4 @@
-// Processes of this program that take one task after another, each on a core of its own, all on one graphics card or dealt
+// Processes that take one task after another, each on a core of its own, all on one graphics card or dealt
 // out to several. While one waits for the card, the others decode and measure, so together they keep it busy.
 import { type ChildProcess, spawn } from "node:child_process";
 import { pinned } from "./clips/pins.ts";
@@ -12,8 +12,8 @@ export interface FarmJob<Task, Result> {
 
 /** How a farm works. */
 export interface FarmOptions<Task, Result> {
-  /** Arguments of this program that make it a worker: it must call `serveFarm`. */
-  readonly args: readonly string[];
+  /** What Node runs: a program, which must call `serveFarm`, and its arguments. */
+  readonly script: readonly string[];
   readonly processes: number;
   /** Numbers of the graphics cards that processes are pinned to in turn; none leaves all to the driver, which takes the first. */
   readonly cards: readonly number[];
@@ -86,8 +86,7 @@ export class ProcessFarm<Task, Result> {
   }
 
   #startOne(index: number): void {
-    const { args, cards } = this.#options;
-    const script = [process.argv[1] ?? "", ...args];
+    const { script, cards } = this.#options;
     const card = cards[index % cards.length];
     const command = card === undefined ? pinned("none", 0, script) : pinned("mount", card, script);
     const stdio = ["ignore", "inherit", "inherit", "ipc"] as const;

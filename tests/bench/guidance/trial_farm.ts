@@ -50,7 +50,7 @@ export class TrialFarm {
     const { model, engine, judge, processes, cards, warmUp } = options;
     this.#options = options;
     this.#farm = new ProcessFarm({
-      args: ["guidance", "worker", model, engine, judge],
+      script: [process.argv[1] ?? "", "guidance", "worker", model, engine, judge],
       processes,
       cards,
       warmUp: engine === "onnx" ? [] : warmUp,
