@@ -1,7 +1,8 @@
 // Files that are either whole or not there: written under a temporary name in the same folder, renamed at the end.
 
 import { rmSync } from "node:fs";
-import { open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../errors.ts";
 
@@ -37,6 +38,22 @@ export async function writeFileAtomically(
     throw explainWriteError(path, error);
   } finally {
     partial.delete(temporary);
+  }
+}
+
+/**
+ * A file without a name, on the disk of `path`, for what is not whole yet: nothing of it is left however this process ends.
+ *
+ * @throws as `writeFileAtomically`
+ */
+export async function openScratchFile(path: string): Promise<FileHandle> {
+  const name = partialPath((await isDevice(path)) ? join(tmpdir(), basename(path)) : path);
+  try {
+    const file = await open(name, "w+");
+    await rm(name, { force: true });
+    return file;
+  } catch (error) {
+    throw explainWriteError(path, error);
   }
 }
 

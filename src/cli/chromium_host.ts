@@ -74,23 +74,34 @@ class ChromiumHost implements RunHost {
   }
 
   async render(plan: JobPlan, tell: (event: PipelineEvent) => void): Promise<JobResult> {
-    const { attention, output } = plan;
-    const signal = this.#signal;
-    const { page, compute } = this.#begun();
     const { preview } = this.#request.run;
-    const besides = new SideFiles(plan, { ffmpeg: this.#ffmpeg, preview, signal });
+    const besides = new SideFiles(plan, { ffmpeg: this.#ffmpeg, preview, signal: this.#signal });
     const onEvent = (event: PipelineEvent): void => {
       besides.onEvent(event);
       // The page resolves the same settings, and has the same to say of them.
       if (event.type !== "notice" || !plan.notices.includes(event.message)) tell(event);
     };
     this.#listener = { onEvent, sink: besides.sink };
-    const rendered = await page.call("render", pageRequest(plan, preview));
+    try {
+      return await this.#renderAndWrite(plan, besides, tell);
+    } finally {
+      await besides.close();
+    }
+  }
+
+  async #renderAndWrite(
+    plan: JobPlan,
+    besides: SideFiles,
+    tell: (event: PipelineEvent) => void,
+  ): Promise<JobResult> {
+    const { attention, output } = plan;
+    const { page, compute } = this.#begun();
+    const rendered = await page.call("render", pageRequest(plan, this.#request.run.preview));
     const { settings, seconds, workers, file } = rendered;
     if (workers) tell({ type: "notice", message: wordsForReport(workers) });
     await besides.finishPreview();
     const outputBytes =
-      output && (await writeFileAtomically(output.path, [Buffer.from(file, "base64")], signal));
+      output && (await writeFileAtomically(output.path, [Buffer.from(file, "base64")], this.#signal));
     await besides.writeDump(fileMetadata(plan, { files: this.files, engine: compute }));
     const files = { output: output?.path, outputBytes, ...besides.paths };
     return { settings, attention, seconds: { ...seconds.stages, total: seconds.total }, ...files, workers };

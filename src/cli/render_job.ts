@@ -34,20 +34,21 @@ export interface JobResult {
 
 /** Runs a job. Throws what its stages throw; no file is left half written, and no worker runs on. */
 export async function renderJob(plan: JobPlan, context: JobContext): Promise<JobResult> {
+  const besides = new SideFiles(plan, context);
   try {
-    return await denoiseAndWrite(plan, context);
+    return await denoiseAndWrite(plan, besides, context);
   } finally {
     context.workers?.end();
+    await besides.close();
   }
 }
 
-async function denoiseAndWrite(plan: JobPlan, context: JobContext): Promise<JobResult> {
+async function denoiseAndWrite(plan: JobPlan, besides: SideFiles, context: JobContext): Promise<JobResult> {
   const { settings, attention, output, noise } = plan;
   const { ffmpeg, signal, workers } = context;
   const clock = createStageClock();
   // While weights are read one thread is idle; a failure is told when ffmpeg is needed.
   if (output && output.format !== "png") void ffmpeg.load(signal).catch(() => undefined);
-  const besides = new SideFiles(plan, context);
   const pipeline = plan.dump
     ? withDump(context.pipeline, { ...plan.dump, sink: besides.sink })
     : context.pipeline;

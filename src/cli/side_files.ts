@@ -39,7 +39,7 @@ export class SideFiles {
   };
 
   /** Takes what a render dumps. */
-  readonly sink = (part: DumpPart): void => this.#dump?.add(part);
+  readonly sink = async (part: DumpPart): Promise<void> => await this.#dump?.add(part);
 
   /** Waits for the last preview. Throws what went wrong with any of them. */
   async finishPreview(): Promise<void> {
@@ -49,5 +49,10 @@ export class SideFiles {
   /** Writes the dump, if there is one; throws like `writeFileAtomically`. */
   async writeDump(metadata: Readonly<Record<string, unknown>>): Promise<void> {
     await this.#dump?.write(metadata, this.#signal);
+  }
+
+  /** Drops what is not written. */
+  async close(): Promise<void> {
+    await this.#dump?.close();
   }
 }

@@ -100,11 +100,6 @@ export function parseSafetensorsHeader(path: string, header: Uint8Array, fileByt
   return { path, tensors: new Map(entries), metadata };
 }
 
-/** Bytes of one element. */
-export function bytesPerElement(dtype: SafetensorsDtype): number {
-  return DTYPE_BYTES[dtype];
-}
-
 /** Number of elements of a shape; 1 for a scalar. */
 export function countElements(shape: readonly number[]): number {
   return shape.reduce((product, dim) => product * dim, 1);

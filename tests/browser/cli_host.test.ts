@@ -148,7 +148,7 @@ test("two tabs on WebGPU, with weights of their own kind: the latents of one pro
 const STAGES = [
   ["the browser starts", undefined, {}],
   ["the model is loaded", /loading weights/, {}],
-  ["two tabs denoise", /denoising: step/, { frames: 257, width: 128, height: 128, steps: 50, tabs: 2 }],
+  ["two tabs denoise", /denoising: step/, { frames: 65, width: 64, height: 64, steps: 50, tabs: 2 }],
   ["the video is encoded", /encoding the video/, { out: inFolder("e.gif") }],
 ] as const;
 
