@@ -39,12 +39,12 @@ def objects(cover):
 
 
 class DataSet:
-    """Scenes of this process, sampled at once; `encode` renders them. `anew`: other ones, with more cubes and pyramids."""
+    """Scenes of this process, sampled at once; `encode` renders them. `anew`: other ones, with more cubes and pyramids that turn."""
 
     def __init__(self, square, wide, variants=4, anew=False):
         r, seed, words = rank(), 1234 + 86420 * anew, 500009 * anew
         self.counts = {SQUARE: square, WIDE: wide}
-        self.scenes = world.sample_scenes(square + wide, torch.Generator().manual_seed(seed + 7777 * r), hard=world.HARDER_SHARE if anew else world.HARD_SHARE)
+        self.scenes = world.sample_scenes(square + wide, torch.Generator().manual_seed(seed + 7777 * r), **(world.HARDER if anew else world.PLAIN))
         self.captions = CaptionPool(self.scenes, variants, 1000003 * (r + 1) + words)
 
     def encode(self, ae, dev, seconds=None, fast=True):

@@ -241,7 +241,7 @@ def main():
     ap.add_argument("--no-compile", action="store_true")
     a = ap.parse_args()
     dev, base = dist_init(), f"{a.work}/base.pt"
-    scenes = world.sample_scenes(8192, torch.Generator().manual_seed(4321 + rank()), hard=world.HARD_SHARE)
+    scenes = world.sample_scenes(8192, torch.Generator().manual_seed(4321 + rank()), **world.PLAIN)
     ids = captions.caption_ids(scenes, 2, 17 + rank()).to(dev)
     st, teacher, te = prepare(ids, base, f"{a.work}/student_ode.pt", dev, a.traj_seconds, a.cfg, a.tokens, not a.no_compile)
     match(st, teacher, te, ids, a.cfg, base, a.seconds, f"{a.work}/student_dmd.pt", batch=dmd_batch(a.tokens), compile=not a.no_compile)

@@ -67,9 +67,13 @@ def test_storage():
 
 
 def test_harder_scenes():
-    s = world.sample_scenes(20000, torch.Generator().manual_seed(1), hard=world.HARDER_SHARE)
+    """Shares of shapes and of what turns; balls move as ever."""
+    s = world.sample_scenes(20000, torch.Generator().manual_seed(1), **world.HARDER)
     share = [(s["shape"] == k).float().mean().item() for k in range(6)]
     assert abs(share[1] - .39) < .01 and abs(share[5] - .24) < .01 and min(share) > .08, share
+    turns = torch.isin(s["motion"][:, 0], torch.tensor(world.TURNS))
+    def turning(shape): return turns[~s["two"] & (s["shape"][:, 0] == shape)].float().mean().item()
+    assert abs(turning(1) - (.4 + .6 * 3 / 11)) < .03 and abs(turning(0) - 3 / 11) < .04
 
 
 def test_criteria():

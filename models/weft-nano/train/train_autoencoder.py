@@ -39,9 +39,9 @@ def pixel_loss(y, x, mask, objects=1.5):
     return (w * d.abs()).mean() + 4 * (w * d.square()).mean() + .5 * sharp, d.square().mean()
 
 
-def render_pool(n, gen, dev, frames=33, hard=world.HARD_SHARE):
+def render_pool(n, gen, dev, frames=33, share=world.PLAIN):
     """Scenes, in parts of 256, and uint8 [n, frames, 4, 128, 128]: colour and object coverage."""
-    scenes = [world.sample_scenes(min(256, n - i), gen, dev, hard) for i in range(0, n, 256)]
+    scenes = [world.sample_scenes(min(256, n - i), gen, dev, **share) for i in range(0, n, 256)]
     return scenes, torch.cat([render.render_frames(world.pack(s, frames), mask=True) for s in scenes])
 
 
@@ -154,7 +154,7 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
     only, at a lower rate, and with `student` for that student's latents too."""
     Graphed.new_pool()
     budget, rate = Budget(seconds), RESUMED if start else 1.
-    scenes, vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev, hard=world.HARDER_SHARE if student else world.HARD_SHARE)
+    scenes, vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev, share=world.HARDER if student else world.PLAIN)
     source, loss = (LastStep(student, scenes, dev, compile), lambda y, x, mask: pixel_loss(y, x, mask, OBJECTS)) if student else (None, pixel_loss)
     tr = Trainer(dev, vids, batch, compile, source, loss)
     log("autoencoder pool", tuple(vids.shape))

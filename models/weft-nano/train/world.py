@@ -23,16 +23,18 @@ GROUNDS = ["grass", "sand", "snow", "checkered", "water"]
 SKIES = ["day", "sunset", "night", "overcast"]
 CAMERAS = ["static", "orbits left", "orbits right", "zooms in", "zooms out", "pans left", "pans right"]
 LIGHTS = [(.45, .85, .45), (-.75, .52, .42), (.45, .80, .40), (.15, 1., .25)]
-HARD_SHARE, HARD = .2, (1, 1, 5)                       # training scenes: this share of shapes is drawn again, cubes before pyramids
-HARDER_SHARE = .45                                     # the same for models that are trained on: 39 % cubes, 24 % pyramids, 9 % each of the rest
+HARD, TURNS = (1, 1, 5), (LEFT, RIGHT, SPIN)           # shapes that training scenes have more of, cubes before pyramids; what turns them
+PLAIN = dict(hard=.2)                                  # sample_scenes' shares for a first training: 27 % cubes, 20 % pyramids
+HARDER = dict(hard=.45, turning=.4)                    # and for models that are trained on: 39 % and 24 %, more of which turn
 REST_HEIGHT = [1.0, .83, .89, .92, 1.0, .87]          # centre above the floor, in radii, per shape
 HALF_WIDTH = [1.0, .83, .73, .80, 1.0, .80]           # how far a pushed shape reaches sideways, in radii
 
 
-def sample_scenes(n, gen=None, device="cpu", hard=0.):
+def sample_scenes(n, gen=None, device="cpu", hard=0., turning=0.):
     """Random attributes of n scenes as a dict of tensors; columns 0 and 1 are object slots, slot 0 is named first.
 
-    `hard`: share of objects drawn anew among the shapes with straight edges, which take longest to learn."""
+    `hard`: share of objects drawn anew among the shapes with straight edges, which take longest to learn; `turning`: share
+    of those, where they are alone, that roll or spin whatever they would have done."""
     def r(hi, *s): return torch.randint(hi, (n, *s), generator=gen)
     def u(*s): return torch.rand(n, *s, generator=gen)
     two = u() < .36
@@ -41,6 +43,7 @@ def sample_scenes(n, gen=None, device="cpu", hard=0.):
     if hard: shape = torch.where(u(2) < hard, torch.tensor(HARD)[r(len(HARD), 2)], shape)
     still = torch.full((n,), REST_STILL)
     single = torch.stack([r(11), still], 1)
+    if turning: single[:, 0] = torch.where(torch.isin(shape[:, 0], torch.tensor(HARD)) & (u() < turning), torch.tensor(TURNS)[r(len(TURNS))], single[:, 0])
     pair = torch.tensor(PAIR_MOTIONS)[r(len(PAIR_MOTIONS), 2)]
     pair[:, 1] = torch.where(u() < .5, still, pair[:, 1])
     meet = torch.stack([torch.tensor(INTERACTIONS)[r(len(INTERACTIONS))], still], 1)
