@@ -2,7 +2,7 @@
 //
 // Operands, tiles, results, division of work and sums are those of attention_f16.wgsl; out is written packed. For
 // `weft tune` to try: without a running maximum a tile of keys takes three barriers less and rescales nothing.
-// Probabilities are relative to the largest logit of a sample of SAMPLES key tiles, starting at the queries' own
+// Probabilities are relative to the largest logit of a sample of up to SAMPLES key tiles, starting at the queries' own
 // place in the list, and smaller by 2^HEADROOM: a logit may exceed the sample's by 2 * HEADROOM (5.5 in powers of e)
 // before a probability exceeds 2^HEADROOM, and f16 sums of 32 of them times values come near the end of f16. Every
 // thread keeps its largest exponent; should one not fit, the workgroup starts again with the maximum of all keys.
@@ -69,7 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     // First the sample, a stride apart, then everything; should it not do, both again with all keys as the sample.
     var is_sampling = true;
-    var stride = max(count / SAMPLES, 1u);
+    var stride = max(count / SAMPLES, 8u); // of short lists a sample must not cost more than it saves
     var next_turn = 0u;
     for (var turn = 0u; turn < count; turn = next_turn) {
         let step = select(1u, stride, is_sampling);
