@@ -12,6 +12,8 @@ export interface ProgressTarget {
 /** Shows what a run is doing. */
 export interface ProgressLine {
   onEvent(event: PipelineEvent): void;
+  /** What is going on, for work that is no pipeline's: rewritten on a terminal, elsewhere said now and then. */
+  status(text: string): void;
   /** A line that stays. */
   say(text: string): void;
   /** Ends the line that is being rewritten. */
@@ -36,7 +38,7 @@ export function createProgressLine(
   target: ProgressTarget,
   { quiet, now = Date.now }: { quiet: boolean; now?: () => number },
 ): ProgressLine {
-  if (quiet) return { onEvent: ignore, say: ignore, end: ignore };
+  if (quiet) return { onEvent: ignore, status: ignore, say: ignore, end: ignore };
   return target.isTTY === true ? new TerminalProgress(target, now) : new PlainProgress(target, now);
 }
 
@@ -85,6 +87,13 @@ class TerminalProgress implements ProgressLine {
     this.#draw(this.#clock.describe(event, now));
   }
 
+  status(text: string): void {
+    const now = this.#now();
+    if (now - this.#drawnAt < REDRAW_MS) return;
+    this.#drawnAt = now;
+    this.#draw(text);
+  }
+
   say(text: string): void {
     this.end();
     this.#target.write(`${text}\n`);
@@ -106,7 +115,7 @@ class PlainProgress implements ProgressLine {
   readonly #target: ProgressTarget;
   readonly #now: () => number;
   readonly #clock = new StageClock();
-  #saidAt = 0;
+  #saidAt = -Infinity;
   #saidSteps = 0;
 
   constructor(target: ProgressTarget, now: () => number) {
@@ -123,6 +132,13 @@ class PlainProgress implements ProgressLine {
       this.#saidAt = now;
       this.say(this.#clock.describe(event, now));
     }
+  }
+
+  status(text: string): void {
+    const now = this.#now();
+    if (now - this.#saidAt < PLAIN_MS) return;
+    this.#saidAt = now;
+    this.say(text);
   }
 
   say(text: string): void {

@@ -91,11 +91,17 @@ export async function tuneAdapter(webgpu: GPU, flags: TuneFlags, signal: AbortSi
   try {
     progress.say(`tuning ${adapterName(capabilities)}: ${problems.length} problems, their tiles in turn`);
     for (const problem of problems) {
-      const result = await tuneProblem(gpu, problem, { signal });
+      const { title, tiles } = problem;
+      const of = `${results.length + 1} of ${problems.length}: ${title}`;
+      progress.status(`${of}: compiling ${tiles.length} tiles`);
+      const onProgress = (share: number): void =>
+        progress.status(`${of}: timing ${tiles.length} tiles, ${Math.floor(100 * share)} %`);
+      const result = await tuneProblem(gpu, problem, { signal, onProgress });
       results.push(result);
       progress.say(`${results.length} of ${problems.length}: ${tuningLine(result)}`);
     }
   } finally {
+    progress.end();
     gpu.dispose();
   }
   const { path } = await writeTuning(adapter, results);

@@ -25,10 +25,15 @@ export interface MeasureOptions {
   readonly tolerance: number;
   readonly rounds: number;
   readonly signal?: AbortSignal | undefined;
+  /** Called before every measurement, with the share that is done. */
+  readonly onProgress?: ((share: number) => void) | undefined;
 }
 
 /** The GPU works this long before it is timed: it leaves its idle clocks. */
 const WARM_UP_MS = 300;
+/** Slow problems are timed in fewer rounds, for about this long, but not in fewer than three. */
+const MOST_MS = 30_000;
+const LEAST_ROUNDS = 3;
 /** What is timed takes about this long, where a launch takes less. */
 const STRETCH_MS = 2;
 const MOST_LAUNCHES = 50;
@@ -44,7 +49,7 @@ const SAMPLES = 32;
 export async function measureTiles(
   gpu: Gpu,
   problem: PreparedProblem,
-  { tiles, tolerance, rounds, signal }: MeasureOptions,
+  { tiles, tolerance, rounds, signal, onProgress }: MeasureOptions,
 ): Promise<TileMeasurement[]> {
   const [standard = "", ...others] = tiles;
   await compileAll(gpu, problem, tiles);
@@ -55,7 +60,7 @@ export async function measureTiles(
     found.set(tile, await compare(gpu, problem, { tile, wanted, tolerance }));
   }
   const right = tiles.filter((tile) => found.get(tile)?.refusal === undefined);
-  const times = await timeInTurn(gpu, problem, { tiles: right, rounds, signal });
+  const times = await timeInTurn(gpu, problem, { tiles: right, rounds, signal, onProgress });
   return tiles.map((tile) => ({
     tile,
     times: times.get(tile) ?? [],
@@ -129,13 +134,14 @@ interface Turns {
   readonly tiles: readonly string[];
   readonly rounds: number;
   readonly signal: AbortSignal | undefined;
+  readonly onProgress: MeasureOptions["onProgress"];
 }
 
 /** Every round begins with another tile, so that none always follows the same one. */
 async function timeInTurn(
   gpu: Gpu,
   problem: PreparedProblem,
-  { tiles, rounds, signal }: Turns,
+  { tiles, rounds: wanted, signal, onProgress }: Turns,
 ): Promise<ReadonlyMap<string, readonly number[]>> {
   const times = new Map(tiles.map((tile): [string, number[]] => [tile, []]));
   const time = (tile: string, launches: number): Promise<number> =>
@@ -145,8 +151,11 @@ async function timeInTurn(
   do milliseconds = await time(tiles[0] ?? "", 1);
   while (performance.now() - start < WARM_UP_MS);
   const launches = Math.max(1, Math.min(MOST_LAUNCHES, Math.ceil(STRETCH_MS / milliseconds)));
+  const roundMs = tiles.length * launches * milliseconds;
+  const rounds = Math.min(wanted, Math.max(LEAST_ROUNDS, Math.floor(MOST_MS / roundMs)));
   for (let round = 0; round < rounds; round++) {
     for (let i = 0; i < tiles.length; i++) {
+      onProgress?.((round * tiles.length + i) / (rounds * tiles.length));
       const tile = tiles[(round + i) % tiles.length] ?? "";
       times.get(tile)?.push(await time(tile, launches));
     }

@@ -31,9 +31,11 @@ export interface TuningResult extends TileChoice {
 
 /** How to tune. */
 export interface TuneOptions {
-  /** Times taken of every tile; default 9. */
+  /** Times taken of every tile; default 9. Fewer are taken of slow ones. */
   readonly rounds?: number;
   readonly signal?: AbortSignal | undefined;
+  /** Called as tiles are timed, with the share that is done. */
+  readonly onProgress?: ((share: number) => void) | undefined;
 }
 
 const ROUNDS = 9;
@@ -46,13 +48,13 @@ const ROUNDS = 9;
 export async function tuneProblem(
   gpu: Gpu,
   problem: TileProblem,
-  { rounds = ROUNDS, signal }: TuneOptions = {},
+  { rounds = ROUNDS, signal, onProgress }: TuneOptions = {},
 ): Promise<TuningResult> {
   signal?.throwIfAborted();
   const { title, work, tiles, tolerance, flops } = problem;
   const prepared = await problem.prepare(gpu);
   try {
-    const measured = await measureTiles(gpu, prepared, { tiles, tolerance, rounds, signal });
+    const measured = await measureTiles(gpu, prepared, { tiles, tolerance, rounds, signal, onProgress });
     const [standard = { tile: "", times: [] }, ...others] = measured.filter(isRight);
     const { tile, speedUp } = chooseTile(standard, others);
     return { ...work, title, tile, speedUp, tiles: measured.map((one) => reportOf(one, flops)) };

@@ -6,6 +6,7 @@ import type { PipelineEvent } from "../../../src/pipelines/events.ts";
 function harness(options: { isTTY: boolean; quiet?: boolean; columns?: number }): {
   text: () => string;
   at: (ms: number, event: PipelineEvent) => void;
+  status: (ms: number, text: string) => void;
   end: () => void;
 } {
   let written = "";
@@ -17,6 +18,10 @@ function harness(options: { isTTY: boolean; quiet?: boolean; columns?: number })
     at: (ms, event) => {
       time = ms;
       line.onEvent(event);
+    },
+    status: (ms, words) => {
+      time = ms;
+      line.status(words);
     },
     end: () => line.end(),
   };
@@ -74,4 +79,25 @@ test("duration() reads well", () => {
   expect(duration(8000)).toBe("8 s");
   expect(duration(200_000)).toBe("3 min 20 s");
   expect(duration(7_500_000)).toBe("2 h 5 min");
+});
+
+describe("the status of other work", () => {
+  test("is a plain line in a pipe, every ten seconds at most", () => {
+    const { status, text } = harness({ isTTY: false });
+    for (const ms of [0, 5000, 9999, 10_000]) status(ms, `at ${ms}`);
+    expect(text()).toBe("at 0\nat 10000\n");
+  });
+
+  test("is rewritten on a terminal, and taken back at the end", () => {
+    const { status, text, end } = harness({ isTTY: true, columns: 6 });
+    for (const ms of [0, 50, 100]) status(ms, `at ${ms} ms`);
+    end();
+    expect(text()).toBe("\r\x1b[2Kat 0 \r\x1b[2Kat 10\r\x1b[2K");
+  });
+
+  test("is nothing when quiet", () => {
+    const { status, text } = harness({ isTTY: true, quiet: true });
+    status(0, "x");
+    expect(text()).toBe("");
+  });
 });
