@@ -6,7 +6,7 @@ import type { AttentionTiles } from "../ops/attention.ts";
 import { freeTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
 import type { ResolvedRule } from "./frame_rules.ts";
 import { type FrameRange, framesOfRange, isInRange } from "./frame_range.ts";
-import { type AttentionMoment, layerRules, layerStrengths } from "./layer_rules.ts";
+import { type AttentionMoment, type LayerRules, layerRules, layerStrengths } from "./layer_rules.ts";
 import type { AttentionPlan } from "./plan.ts";
 import type { PassPositions } from "./positions.ts";
 import { type PieceSchedule, schedulePieces } from "./piece_schedule.ts";
@@ -61,6 +61,9 @@ export class CompiledPlan {
   readonly #passes = new Map<string, readonly AttentionPass[]>();
   readonly #pieces = new Map<string, { readonly layer: LayerPieces; lastStep: number }>();
   readonly #strengths = new Map<string, Tensor>();
+  /** Of one step: they are asked for several times in every layer, and resolving them takes longer than recording a kernel. */
+  readonly #rules = new Map<number, LayerRules>();
+  #rulesOf: Omit<AttentionMoment, "layer"> = { step: -1, timestep: -1 };
 
   constructor(gpu: Gpu, plan: AttentionPlan, size: PlanSize) {
     this.#gpu = gpu;
@@ -75,7 +78,7 @@ export class CompiledPlan {
 
   /** The lists of a layer at a step for some queries and some keys, each one frame after the other. */
   layerOfFrames(moment: AttentionMoment, { queries, keys, hidden = [] }: FramePairs): LayerAttention {
-    const { rules, key, label } = layerRules(this.plan, moment, this.#size);
+    const { rules, key, label } = this.#layerRules(moment);
     const ofFrames = `${queries.join()} ${keys.join()} ${JSON.stringify(hidden)}\n${key}`;
     let passes = this.#passes.get(ofFrames);
     if (passes === undefined) {
@@ -102,7 +105,7 @@ export class CompiledPlan {
     others: readonly number[] = [],
   ): LayerPieces {
     this.#dropPieces(moment.step);
-    const { rules, key: rulesKey, label } = layerRules(this.plan, moment, this.#size);
+    const { rules, key: rulesKey, label } = this.#layerRules(moment);
     const key = `${others.join()}\n${rulesKey}`;
     const known = this.#pieces.get(key);
     if (known !== undefined) {
@@ -145,8 +148,19 @@ export class CompiledPlan {
     for (const { tiles } of passes) freeTileLists(this.#gpu, tiles);
   }
 
+  #layerRules(moment: AttentionMoment): LayerRules {
+    const { layer, step, timestep } = moment;
+    if (step !== this.#rulesOf.step || timestep !== this.#rulesOf.timestep) {
+      this.#rules.clear();
+      this.#rulesOf = { step, timestep };
+    }
+    const rules = this.#rules.get(layer) ?? layerRules(this.plan, moment, this.#size);
+    this.#rules.set(layer, rules);
+    return rules;
+  }
+
   #passesOf(moment: AttentionMoment): readonly AttentionPass[] {
-    const { rules, key, label } = layerRules(this.plan, moment, this.#size);
+    const { rules, key, label } = this.#layerRules(moment);
     const passes = this.#passes.get(key) ?? this.#upload(rules, label);
     this.#passes.set(key, passes);
     return passes;

@@ -25,10 +25,16 @@ export function wordsFor(event: CoordinatorEvent): string | undefined {
 }
 
 /** What the workers of a render sent each other. */
-export function wordsForReport({ bytesSent, bytesPredicted, hiddenShare }: WorkersReport): string {
+export function wordsForReport({ bytesSent, bytesPredicted, hiddenShare, byWorker }: WorkersReport): string {
   const predicted = bytesPredicted === undefined ? "" : ` (${megabytes(bytesPredicted)} predicted)`;
+  const percent = (share: number): string => `${Math.round(100 * share)} %`;
+  const shares = byWorker.flatMap(({ worker, hiddenShare: own }) =>
+    own === undefined ? [] : [`${worker} ${percent(own)}`],
+  );
   const hidden =
-    hiddenShare === undefined ? "" : `, ${Math.round(100 * hiddenShare)} % of their time behind computing`;
+    hiddenShare === undefined
+      ? ""
+      : `, ${percent(hiddenShare)} of their time behind computing (${shares.join(", ")})`;
   return `Workers sent each other ${megabytes(bytesSent)}${predicted}${hidden}.`;
 }
 

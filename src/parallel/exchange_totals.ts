@@ -5,7 +5,7 @@ import type { AttentionPlan } from "../attention/plan.ts";
 import { type ForwardPass, type Guider, passesOf } from "../guiders/guider.ts";
 import { perturbedPlan } from "../guiders/perturbed_plan.ts";
 import type { Scheduler } from "../schedulers/scheduler.ts";
-import type { ExchangeStatistics } from "./exchange_statistics.ts";
+import { addStatistics, type ExchangeStatistics } from "./exchange_statistics.ts";
 import type { CoordinatorEvent } from "./coordinator_events.ts";
 import type { Division, Lane } from "./division.ts";
 import {
@@ -19,11 +19,17 @@ import { firstLayerOf } from "./guidance_lanes.ts";
 import type { PayloadType } from "./key_codec.ts";
 import { sendsKeys, staleKeys } from "./stale_keys.ts";
 
-/** Sums over workers and steps. */
-export interface ExchangeTotals {
+/** Sums over steps. */
+interface Exchanged {
   readonly bytesSent: number;
   /** Of the transfers' time, the share in which their receivers had something to compute; undefined without any. */
   readonly hiddenShare: number | undefined;
+}
+
+/** Sums over workers and steps. */
+export interface ExchangeTotals extends Exchanged {
+  /** Of each worker that took a step, with the transfers that it received. */
+  readonly byWorker: readonly (Exchanged & { readonly worker: string })[];
   /** Times the frames were shared out. */
   readonly shares: number;
   readonly workersLost: number;
@@ -31,24 +37,30 @@ export interface ExchangeTotals {
 
 /** Adds up what a coordinator tells. Statistics are totals of a worker's clip, so its last ones count. */
 export function sumExchanges(events: readonly CoordinatorEvent[]): ExchangeTotals {
-  const finished: ExchangeStatistics[] = [];
+  const finished = new Map<string, ExchangeStatistics[]>();
   let current = new Map<string, ExchangeStatistics>();
+  const finish = (): void => {
+    for (const [worker, statistics] of current) {
+      finished.set(worker, [...(finished.get(worker) ?? []), statistics]);
+    }
+    current = new Map();
+  };
   for (const event of events) {
     if (event.type === "stepped") current.set(event.worker, event.statistics);
-    if (event.type !== "shared") continue;
-    finished.push(...current.values());
-    current = new Map();
+    if (event.type === "shared") finish();
   }
-  finished.push(...current.values());
-  const sum = (value: (each: ExchangeStatistics) => number): number =>
-    finished.reduce((total, each) => total + value(each), 0);
-  const transferMs = sum((each) => each.transferMs);
+  finish();
   return {
-    bytesSent: sum((each) => each.bytesSent),
-    hiddenShare: transferMs > 0 ? 1 - sum((each) => each.exposedMs) / transferMs : undefined,
+    ...exchanged([...finished.values()].flat()),
+    byWorker: [...finished].map(([worker, statistics]) => ({ worker, ...exchanged(statistics) })),
     shares: events.filter(({ type }) => type === "shared").length,
     workersLost: events.filter(({ type }) => type === "lost").length,
   };
+}
+
+function exchanged(all: readonly ExchangeStatistics[]): Exchanged {
+  const { bytesSent, transferMs, exposedMs } = addStatistics(all);
+  return { bytesSent, hiddenShare: transferMs > 0 ? 1 - exposedMs / transferMs : undefined };
 }
 
 /** What decides the bytes of a run. */

@@ -66,6 +66,8 @@ test("totals count each worker's last statistics of every sharing", () => {
   const totals = sumExchanges(EVENTS);
   expect(totals).toMatchObject({ bytesSent: 290, shares: 2, workersLost: 1 });
   expect(totals.hiddenShare).toBeCloseTo(0.6);
+  expect(totals.byWorker.map(({ worker }) => worker)).toEqual(["a", "b"]);
+  expect(totals.byWorker.reduce((sum, { bytesSent }) => sum + bytesSent, 0)).toBe(290);
 });
 
 const FRAME_BYTES = 7 * 64 * 2 * 2; // keys and values of a layer, as f16
