@@ -79,7 +79,7 @@ export class ChromiumPage {
     const server = await listen(createStaticServer(folders), { host: ADDRESS, port: 0 });
     const page = new ChromiumPage(options, server, addresses);
     try {
-      await page.#whileItLives(() => page.#open());
+      await page.#whileItLives("The browser did not start; WEFT_DEBUG=1 shows why.", () => page.#open());
       return page;
     } catch (error) {
       await page.close();
@@ -92,7 +92,11 @@ export class ChromiumPage {
     name: Name,
     ...args: Parameters<ScriptedWeft[Name]>
   ): Promise<Awaited<ReturnType<ScriptedWeft[Name]>>> {
-    const answer = (await this.#whileItLives(() => this.#evaluate(callWeft, { name, args }))) as Answer;
+    const sentence = "The browser ended before the video was done; it may have run out of memory.";
+    const answer = await this.#whileItLives(
+      sentence,
+      async () => (await this.#evaluate(callWeft, { name, args })) as Answer,
+    );
     if (!answer.ok) throw restoreError(answer);
     return answer.value as Awaited<ReturnType<ScriptedWeft[Name]>>;
   }
@@ -163,16 +167,15 @@ export class ChromiumPage {
     return result.value;
   }
 
-  async #whileItLives<T>(work: () => Promise<T>): Promise<T> {
+  /** Says `sentence` when the work fails because the browser has ended. */
+  async #whileItLives<T>(sentence: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
       this.#options.signal.throwIfAborted();
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#chromium?.hasEnded !== true) throw error;
-      throw new Error("The browser ended before the video was done; it may have run out of memory.", {
-        cause: error,
-      });
+      throw new Error(sentence, { cause: error });
     }
   }
 }

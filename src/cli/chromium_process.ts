@@ -1,10 +1,9 @@
-// A headless Chromium that belongs to this process: started with a folder of its own for all its files, spoken to over pipes in the
-// Chrome DevTools Protocol (JSON, each message ended by a zero byte), and ended with everything it has started. It can be
-// ended at any time, also while it starts; however this process ends, no process and no folder are left.
+// A headless Chromium that belongs to this process: started with a folder of its own for all its files, spoken to over
+// pipes in the Chrome DevTools Protocol (JSON, each message ended by a zero byte), and ended with everything it has started.
+// It can be ended at any time, also while it starts, and when this process exits, no process and no folder are left.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { rmSync } from "node:fs";
-import { mkdtemp } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
@@ -59,6 +58,9 @@ const ARGS = [
   "--use-mock-keychain",
 ];
 
+/** Characters of its last words that are kept for an error. */
+const MAX_SAID = 2000;
+
 /** The browser. */
 export class Chromium {
   readonly #child: ChildProcess;
@@ -78,7 +80,9 @@ export class Chromium {
     this.#commands.on("error", () => undefined);
     readMessages(child.stdio[4] as Readable, (message) => this.#receive(message));
     child.on("error", (error) => this.#end(error));
-    child.on("exit", () => this.#end(new Error("The browser has ended.")));
+    let said = "";
+    child.stderr?.on("data", (data: Buffer) => (said = (said + data.toString()).slice(-MAX_SAID)));
+    child.on("exit", () => this.#end(new Error(`The browser has ended. It said: ${said}`)));
     options.signal.addEventListener("abort", this.#kill);
     process.on("exit", this.#remove);
   }
@@ -86,7 +90,7 @@ export class Chromium {
   /** Starts one; it takes commands at once. Rejects with an AbortError after the signal. */
   static async start(options: ChromiumOptions): Promise<Chromium> {
     const { executable, args, env } = await findChromium(options.signal);
-    const folder = await mkdtemp(join(tmpdir(), "weft-chromium-"));
+    const folder = mkdtempSync(join(tmpdir(), "weft-chromium-")); // in one breath with what removes it
     const all = [
       ...ARGS,
       ...args,
@@ -95,11 +99,10 @@ export class Chromium {
       "about:blank",
     ];
     // In a process group of its own, which a terminal's Ctrl-C does not reach, and which can be ended as a whole.
-    const stdio = ["ignore", "ignore", "ignore", "pipe", "pipe"] as const;
     const child = spawn(executable, all, {
       detached: true,
       env: { ...env, TMPDIR: folder },
-      stdio: [...stdio],
+      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"],
     });
     const chromium = new Chromium(child, folder, options);
     if (options.signal.aborted) await chromium.close();

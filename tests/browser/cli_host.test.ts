@@ -157,9 +157,11 @@ test.each(STAGES)("an abort while %s leaves nothing within a second", async (_, 
   const before = readdirSync(folder);
   const controller = new AbortController();
   let abortedAt = 0;
+  let group: number | undefined;
   const abort = (): void => {
     if (abortedAt > 0) return;
     abortedAt = performance.now();
+    group = browserProcesses()[0]?.group;
     controller.abort();
   };
   vi.spyOn(process.stderr, "write").mockImplementation((said) => {
@@ -175,20 +177,48 @@ test.each(STAGES)("an abort while %s leaves nothing within a second", async (_, 
   clearInterval(watch);
   expect(performance.now() - abortedAt).toBeLessThan(1000);
   expect(readdirSync(folder)).toEqual(before);
-  expect(chromiumProcesses()).toEqual([]);
+  expect(group).toBeDefined();
+  expect(processes().filter((each) => each.group === group)).toEqual([]);
 });
 
-/** Command lines of browsers with their files in this test's folder. */
-function chromiumProcesses(): string[] {
-  const ids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  const lines = ids.map((id) => {
+test("a page that crashes ends the run with a sentence", async () => {
+  vi.stubEnv("TMPDIR", folder);
+  vi.spyOn(process.stderr, "write").mockImplementation((said) => {
+    const isLoading = /loading weights/.test(String(said));
+    for (const { id, line } of isLoading ? browserProcesses() : [])
+      if (line.includes("--type=renderer")) process.kill(id, "SIGKILL");
+    return true;
+  });
+  const job = { ...SMALL, vae: VAE, quiet: false, out: inFolder("c.png") };
+  await expect(renderOn("chromium", job)).rejects.toThrow(/^The browser ended before the video was done/);
+  expect(browserProcesses()).toEqual([]);
+});
+
+/** A process, as /proc tells of it. */
+interface Process {
+  readonly id: number;
+  readonly line: string;
+  readonly group: number;
+}
+
+/** All that live: the dead, which somebody has still to take note of, have no command line. */
+function processes(): Process[] {
+  return readdirSync("/proc").flatMap((name) => {
     try {
-      return readFileSync(`/proc/${id}/cmdline`, "utf8");
+      const [line, stat] = ["cmdline", "stat"].map((file) => readFileSync(`/proc/${name}/${file}`, "utf8"));
+      if (line === "") return [];
+      return { id: Number(name), line: line!, group: Number(stat!.replace(/^.*\) /, "").split(" ")[2]) };
     } catch {
-      return ""; // it has ended meanwhile
+      return []; // no process, or it has ended meanwhile
     }
   });
-  return lines.filter((line) => line.includes(`${folder}/weft-chromium-`));
+}
+
+/** Everything that belongs to the browser whose files are in this test's folder. */
+function browserProcesses(): Process[] {
+  const all = processes();
+  const first = all.find(({ line }) => line.includes(`${folder}/weft-chromium-`));
+  return all.filter(({ group }) => group === first?.group);
 }
 
 async function compareDumps(name: string, other: string): Promise<void> {
