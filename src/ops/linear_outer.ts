@@ -1,5 +1,5 @@
-// Candidate tiles of linear layers: operands staged along rows, products of all rows and columns of a k at a time. In
-// f32, and in f16 with f32 sums. None is a default anywhere: `weft tune` tries them.
+// Candidate tiles of linear layers in f32: operands staged along rows, products of all rows and columns of a k at a time.
+// None is a default anywhere: `weft tune` tries them.
 
 import source from "../../shaders/linear_outer.wgsl?raw";
 import type { LinearCandidate, LinearSize } from "./linear_variant.ts";

@@ -1,5 +1,5 @@
-// The same with f16 products. On adapters without shader-f16 the very same text computes in f32, so that it can be tested
-// there.
+// Candidate tiles of linear layers with f16 products, as linear_outer.ts has in f32. On adapters without shader-f16 the very
+// same text computes in f32, so that it can be tested there.
 
 import type { Capabilities } from "../gpu/capabilities.ts";
 import source from "../../shaders/linear_outer_f16.wgsl?raw";
