@@ -1,6 +1,7 @@
 // Reads small safetensors fixtures in tests, independently of src/weights. F32, F16, BF16, I32, I64 and U8 only.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { brotliDecompressSync } from "node:zlib";
 import { f32ArrayFromF16 } from "../../src/util/half.ts";
 import { repoPath } from "../repo_path.ts";
 
@@ -20,9 +21,15 @@ export function readFixtureJson(path: string): unknown {
   return JSON.parse(readFileSync(fixturePath(path), "utf8"));
 }
 
+/** The bytes of a fixture; what only tests read lies there in Brotli, as `path`.br. */
+export function readFixture(path: string): Buffer {
+  const whole = fixturePath(path);
+  return existsSync(whole) ? readFileSync(whole) : brotliDecompressSync(readFileSync(`${whole}.br`));
+}
+
 /** All tensors of a safetensors fixture by name, widened to f32. */
 export function readFixtureTensors(path: string): Map<string, FixtureTensor> {
-  const bytes = readFileSync(fixturePath(path));
+  const bytes = readFixture(path);
   const headerLength = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.subarray(8, 8 + headerLength).toString()) as Record<
     string,

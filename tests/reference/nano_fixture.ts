@@ -1,9 +1,14 @@
 // What PyTorch computed with a weft-nano's f16 originals, for three prompts: of the shipped model in
 // tests/fixtures/weft_nano, of other weft-nanos in their own folder `reference`.
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { brotliDecompressSync } from "node:zlib";
-import { type FixtureTensor, fixturePath, readFixtureJson, readFixtureTensors } from "./fixture_tensors.ts";
+import {
+  type FixtureTensor,
+  fixturePath,
+  readFixture,
+  readFixtureJson,
+  readFixtureTensors,
+} from "./fixture_tensors.ts";
 
 /** Names of the cases; only case1 has more than ids and embeddings. */
 export const NANO_CASES = ["case0", "case1", "case2"] as const;
@@ -31,14 +36,12 @@ export function nanoReference(folder = "weft_nano"): NanoReference {
       return found;
     };
   };
-  const packedFrames = fixturePath(`${folder}/case1_frames.br`);
+  const frames = `${folder}/case1_frames`;
   return {
     tensors,
     prompt: (name) => (readFixtureJson(`${folder}/cases.json`) as NanoPrompts)[name],
     frames: () =>
-      existsSync(packedFrames)
-        ? brotliDecompressSync(readFileSync(packedFrames))
-        : tensors("case1")("fewstep_frames").data,
+      existsSync(fixturePath(`${frames}.br`)) ? readFixture(frames) : tensors("case1")("fewstep_frames").data,
   };
 }
 
