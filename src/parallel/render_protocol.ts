@@ -38,7 +38,7 @@ export interface DownloadSize {
 }
 
 /** A model to open, and how to hold it. Addresses are URLs. */
-export interface ModelRequest extends Omit<WorkerModel, "modelHash"> {
+export interface ModelRequest extends Omit<WorkerModel, "modelHash" | "tuning"> {
   /** Time every kernel. @default false */
   readonly profile?: boolean | undefined;
 }

@@ -1,46 +1,34 @@
 // Guidance by heads in the built page: chosen in the grid by mouse and keyboard, rendered, written into the file, and
 // compared side by side with the same seed without.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
-import { build } from "vite";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createStaticServer } from "../../src/cli/static_server.ts";
 import { readMetadata } from "../../src/video/inspect.ts";
 import { launchChromium } from "./chromium.ts";
+import { ready, type ServedPage, servePage } from "./served_page.ts";
 
 const SCREENSHOTS = process.env["WEFT_SCREENSHOTS"];
 
-let folder: string;
-let server: Server;
+let served: ServedPage;
 let browser: Browser;
 let page: Page;
 const problems: string[] = [];
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "weft-guidance-"));
-  const root = fileURLToPath(new URL("../../", import.meta.url));
-  await build({ root, logLevel: "error", build: { outDir: folder, emptyOutDir: true } });
-  server = createStaticServer({ "/": folder, "/models/": join(root, "models") });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  served = await servePage();
   browser = await launchChromium();
   page = await browser.newPage();
   page.on("pageerror", (error) => problems.push(error.message));
-  await page.goto(`${address}?frames=5&width=64&height=64&seed=7&prompt=a+red+ball&heads=4.0`);
-  await page.waitForSelector("#generate:not([disabled])", { timeout: 60_000 });
+  await page.goto(`${served.address}?frames=5&width=64&height=64&seed=7&prompt=a+red+ball&heads=4.0`);
+  await ready(page);
   await page.click("#settings summary");
   await page.click("#head-guidance summary");
 });
 
 afterAll(async () => {
   await browser?.close();
-  server?.close();
-  await rm(folder, { recursive: true, force: true });
+  await served?.close();
 });
 
 function pressed(): Promise<string[]> {
