@@ -21,7 +21,7 @@ import { OutOfTime } from "./trial_farm.ts";
 import { runTrialWorker } from "./trial_worker.ts";
 
 /** Phases of a study and when each ends, as shares of its time; what a phase leaves, the next ones have. */
-const PHASE_ENDS = { search: 0.5, table: 0.85, rounds: 0.95, times: 1 } as const;
+const PHASE_ENDS = { search: 0.5, table: 0.8, rounds: 0.9, times: 1 } as const;
 type Phase = keyof typeof PHASE_ENDS;
 type Weights = "student" | "base";
 
@@ -115,7 +115,7 @@ async function allRounds(
   return rows;
 }
 
-const TIMED = 4;
+const TIMED = 2;
 
 /** Seconds a video, one at a time in one process; the first of them, which compiles, is left out. */
 async function timesOf(
