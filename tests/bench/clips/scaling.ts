@@ -42,7 +42,7 @@ export interface ScalingRow {
   readonly exposedMs: number;
   readonly secondsPerStep: number;
   readonly speedup: number;
-  /** Share of a step's time beyond one card's divided by the number of cards. */
+  /** What a step takes beyond one card's divided by the number of cards, as a share of the latter. */
   readonly overhead: number;
 }
 
@@ -77,7 +77,7 @@ export function scaling(plan: AttentionPlan, workers: number, inputs: ScalingInp
     exposedMs: (1000 * sum((each) => each.exposed)) / layers,
     secondsPerStep: seconds,
     speedup: alone / seconds,
-    overhead: 1 - alone / clips.length / seconds,
+    overhead: (seconds * clips.length) / alone - 1,
   };
 }
 
