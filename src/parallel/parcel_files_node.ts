@@ -43,8 +43,17 @@ export class ParcelFolder {
   }
 }
 
-/** Writes bytes to the beginning of a file. */
-export async function writeChunks(file: FileHandle, bytes: Uint8Array): Promise<void> {
+/**
+ * Writes bytes to the beginning of a file.
+ *
+ * @param onWritten told now and then up to where all is written, and at the end
+ */
+export async function writeChunks(
+  file: FileHandle,
+  bytes: Uint8Array,
+  onWritten?: (upTo: number) => void,
+): Promise<void> {
+  const prefix = new WrittenPrefix(bytes.byteLength, onWritten);
   await allChunks(bytes, async (chunk, position) => {
     for (let done = 0; done < chunk.byteLength;) {
       const rest = chunk.subarray(done);
@@ -57,12 +66,48 @@ export async function writeChunks(file: FileHandle, bytes: Uint8Array): Promise<
       });
       done += bytesWritten;
     }
+    prefix.add(position);
   });
 }
 
-/** Reads as many bytes as `target` has from the beginning of a file. Rejects when it is shorter. */
-export async function readChunks(file: FileHandle, target: Uint8Array): Promise<void> {
+/** Up to where a file is written without a gap, while its chunks are written in any order. */
+class WrittenPrefix {
+  readonly #bytes: number;
+  readonly #onWritten: ((upTo: number) => void) | undefined;
+  readonly #ahead = new Set<number>();
+  #upTo = 0;
+  #told = 0;
+
+  constructor(bytes: number, onWritten: ((upTo: number) => void) | undefined) {
+    this.#bytes = bytes;
+    this.#onWritten = onWritten;
+  }
+
+  /** The chunk at a position is written. */
+  add(position: number): void {
+    this.#ahead.add(position);
+    while (this.#ahead.delete(this.#upTo)) this.#upTo = Math.min(this.#bytes, this.#upTo + CHUNK_BYTES);
+    if (this.#upTo < this.#bytes && this.#upTo - this.#told < NOTICE_BYTES) return;
+    this.#told = this.#upTo;
+    this.#onWritten?.(this.#upTo);
+  }
+}
+
+/** What is worth a message to whoever waits for it. */
+const NOTICE_BYTES = 2 * CHUNK_BYTES;
+
+/**
+ * Reads as many bytes as `target` has from the beginning of a file. Rejects when it is shorter.
+ *
+ * @param until resolves when so many bytes are there; default at once
+ */
+export async function readChunks(
+  file: FileHandle,
+  target: Uint8Array,
+  until?: (bytes: number) => Promise<void>,
+): Promise<void> {
   await allChunks(target, async (chunk, position) => {
+    await until?.(position + chunk.byteLength);
     for (let done = 0; done < chunk.byteLength;) {
       const rest = chunk.subarray(done);
       const bytesRead = await readOnce(file, rest, position + done);

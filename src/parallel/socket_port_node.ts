@@ -4,7 +4,7 @@
 import { createServer, connect, type Server, type Socket } from "node:net";
 import { deserialize, serialize } from "node:v8";
 import { ParcelFolder } from "./parcel_files_node.ts";
-import { ParcelReceiver, ParcelSender } from "./parcels_node.ts";
+import { type ParcelNotice, parcelNotice, ParcelReceiver, ParcelSender } from "./parcels_node.ts";
 import type { Port, PortListener } from "./port.ts";
 
 /** Where ports are accepted. */
@@ -93,19 +93,18 @@ export interface CarriedTicket {
   readonly address?: string | undefined;
 }
 
-/** Says that a parcel's file may be used again. */
-const RETURNED = "weft.returned";
-
 function portOfSocket(opening: Promise<FramedSocket>, folder: ParcelFolder): Port {
   let isClosed = false;
   let tellClosed: () => void = () => undefined;
   const closed = new Promise<void>((resolve) => (tellClosed = resolve));
-  const sender = new ParcelSender(folder);
-  const receiver = new ParcelReceiver(
-    folder,
-    (name) => void opening.then((socket) => socket.send({ [RETURNED]: name })),
-  );
-  void opening.then((socket) => socket.takeReturns((name) => sender.takeBack(name)));
+  const tell = (notice: ParcelNotice): void => void opening.then((socket) => socket.send(notice));
+  const sender = new ParcelSender(folder, tell);
+  const receiver = new ParcelReceiver(folder, tell);
+  const takeNotice = (notice: ParcelNotice): void => {
+    if (notice.type === "weft.returned") sender.takeBack(notice.name);
+    else receiver.takeWritten(notice);
+  };
+  void opening.then((socket) => socket.takeNotices(takeNotice));
   // Packing takes its time; what is posted or comes later waits for what was before.
   let outgoing: Promise<unknown> = opening;
   let incoming: Promise<unknown> = opening;
@@ -113,8 +112,11 @@ function portOfSocket(opening: Promise<FramedSocket>, folder: ParcelFolder): Por
     copies: true,
     post(message, _transfer, onFree) {
       const packed = sender.pack(message);
-      outgoing = Promise.all([opening, packed, outgoing]).then(([socket, ready]) => socket.send(ready));
-      if (onFree) void Promise.race([outgoing, Promise.all([closed, packed])]).then(onFree);
+      outgoing = Promise.all([opening, packed, outgoing]).then(([socket, ready]) =>
+        socket.send(ready.message),
+      );
+      const written = packed.then((ready) => ready.written);
+      if (onFree) void Promise.all([written, Promise.race([outgoing, closed])]).then(onFree);
     },
     listen({ takesDistant = false, ...listener }) {
       const onMessage = (message: unknown): void => {
@@ -162,7 +164,9 @@ class FramedSocket {
   #maxBytes: number;
   #once: ((message: unknown) => void) | undefined;
   #listener: PortListener | undefined;
-  #onReturned: ((name: string) => void) | undefined;
+  /** Keeps them until somebody takes them: some may come right behind the greeting. */
+  readonly #keptNotices: ParcelNotice[] = [];
+  #onNotice = (notice: ParcelNotice): void => void this.#keptNotices.push(notice);
   #isGone = false;
 
   constructor(socket: Socket, maxBytes: number) {
@@ -195,9 +199,10 @@ class FramedSocket {
     };
   }
 
-  /** Takes the names of parcels that come back. */
-  takeReturns(onReturned: (name: string) => void): void {
-    this.#onReturned = onReturned;
+  /** Takes what is told of parcels, also before somebody listens. */
+  takeNotices(onNotice: (notice: ParcelNotice) => void): void {
+    this.#onNotice = onNotice;
+    for (const notice of this.#keptNotices.splice(0)) onNotice(notice);
   }
 
   listen(listener: PortListener): void {
@@ -252,19 +257,13 @@ class FramedSocket {
     }
     const once = this.#once;
     this.#once = undefined;
-    const returned = returnedName(message);
+    const notice = parcelNotice(message);
     if (once) once(message);
-    else if (returned !== undefined) this.#onReturned?.(returned);
+    else if (notice) this.#onNotice(notice);
     else if (this.#listener) this.#listener.onMessage(message);
     else this.#kept.push(message);
     return true;
   }
-}
-
-function returnedName(message: unknown): string | undefined {
-  if (typeof message !== "object" || message === null || !(RETURNED in message)) return undefined;
-  const { [RETURNED]: name } = message;
-  return typeof name === "string" ? name : undefined;
 }
 
 function ticketOf(greeting: unknown, token: string): string | undefined {

@@ -6,7 +6,12 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { DistantBytes } from "../../../src/parallel/distant_bytes.ts";
 import { ParcelFolder, readChunks, writeChunks } from "../../../src/parallel/parcel_files_node.ts";
-import { ParcelReceiver, ParcelSender } from "../../../src/parallel/parcels_node.ts";
+import {
+  type ParcelNotice,
+  parcelNotice,
+  ParcelReceiver,
+  ParcelSender,
+} from "../../../src/parallel/parcels_node.ts";
 import type { Port } from "../../../src/parallel/port.ts";
 import { connectPort, openPortServer, removeParcels } from "../../../src/parallel/socket_port_node.ts";
 
@@ -51,10 +56,16 @@ interface Connection {
 }
 
 function connect(folder = new ParcelFolder(TOKEN)): Connection {
-  const sender = new ParcelSender(folder);
-  const receiver = new ParcelReceiver(new ParcelFolder(TOKEN), (name) => sender.takeBack(name));
+  const sender: ParcelSender = new ParcelSender(folder, (notice) => {
+    if (notice.type === "weft.written") receiver.takeWritten(notice);
+  });
+  const receiver = new ParcelReceiver(new ParcelFolder(TOKEN), ({ name }) => sender.takeBack(name));
   ends.push(sender, receiver);
   return { sender, receiver };
+}
+
+async function pack(sender: ParcelSender, message: unknown): Promise<unknown> {
+  return (await sender.pack(message)).message;
 }
 
 function filesHere(): string[] {
@@ -65,14 +76,14 @@ test.runIf(isHere)(
   "large arrays go through files that only this user reads, and that are used again",
   async () => {
     const { sender, receiver } = connect();
-    const packed = await sender.pack(MESSAGE);
+    const packed = await pack(sender, MESSAGE);
     expect(statSync(PATH).mode & 0o777).toBe(0o700);
     const files = filesHere();
     expect(files).toHaveLength(2);
     expect(JSON.stringify(packed).length).toBeLessThan(500);
     expect(isMessage(await receiver.unpack(packed, false))).toBe(true);
     for (let turn = 0; turn < 3; turn++) {
-      expect(isMessage(await receiver.unpack(await sender.pack(MESSAGE), false))).toBe(true);
+      expect(isMessage(await receiver.unpack(await pack(sender, MESSAGE), false))).toBe(true);
     }
     expect(filesHere()).toEqual(files);
     sender.close();
@@ -85,11 +96,11 @@ test.runIf(isHere)(
   "bytes stay where they are until they are fetched, and until they are dropped",
   async () => {
     const { sender, receiver } = connect();
-    const { message } = (await receiver.unpack(await sender.pack(MESSAGE), true)) as typeof MESSAGE;
+    const { message } = (await receiver.unpack(await pack(sender, MESSAGE), true)) as typeof MESSAGE;
     expect(isSame(message.data, BIG)).toBe(true);
     const [distant] = message.parts as unknown as [DistantBytes];
     expect(distant).toBeInstanceOf(DistantBytes);
-    const next = await sender.pack({ parts: [new Uint8Array(2 ** 20).fill(7)] }); // not over the first one
+    const next = await pack(sender, { parts: [new Uint8Array(2 ** 20).fill(7)] }); // not over the first one
     for (let turn = 0; turn < 2; turn++) {
       const target = new Uint8Array(BIG.byteLength + 8).subarray(4, BIG.byteLength + 4);
       await distant.fetch(target);
@@ -105,7 +116,7 @@ test.runIf(isHere)(
 
 test.runIf(isHere)("what nobody has read goes with whoever was to read it", async () => {
   const { sender, receiver } = connect();
-  await receiver.unpack(await sender.pack(MESSAGE), true);
+  await receiver.unpack(await pack(sender, MESSAGE), true);
   sender.close();
   await expect.poll(() => filesHere()).toHaveLength(1);
   receiver.close();
@@ -115,25 +126,74 @@ test.runIf(isHere)("what nobody has read goes with whoever was to read it", asyn
 test("small messages stay as they are", async () => {
   const small = { parts: [new Uint8Array(100)], map: new Map([["x", BIG]]) };
   const { sender, receiver } = connect();
-  expect(await sender.pack(small)).toBe(small);
+  expect(await pack(sender, small)).toBe(small);
   expect(receiver.unpack(small, true)).toBe(small);
 });
 
 test.runIf(isHere)("without room, or without a folder, the socket carries everything", async () => {
   const { sender } = connect();
-  await sender.pack(MESSAGE);
+  await pack(sender, MESSAGE);
   rmSync(PATH, { recursive: true });
   const fresh = connect();
-  await fresh.sender.pack({ data: new Float32Array(BIG) }); // makes the folder again
+  await pack(fresh.sender, { data: new Float32Array(BIG) }); // makes the folder again
   rmSync(PATH, { recursive: true });
-  expect(await sender.pack(MESSAGE)).toBe(MESSAGE);
-  expect(await sender.pack(MESSAGE)).toBe(MESSAGE);
+  expect(await pack(sender, MESSAGE)).toBe(MESSAGE);
+  expect(await pack(sender, MESSAGE)).toBe(MESSAGE);
 });
 
 test("a message that names any other file is not followed", () => {
-  const message = { parts: [{ "weft.parcel": "../../etc/passwd", type: "Uint8Array", bytes: 10 }] };
+  const label = { "weft.parcel": "../../etc/passwd", type: "Uint8Array", bytes: 10, turn: 0, written: 10 };
+  const message = { parts: [label] };
+  expect(parcelNotice({ type: "weft.returned", name: "../../etc/passwd" })).toBeUndefined();
   expect(connect().receiver.unpack(message, false)).toBe(message);
 });
+
+test.runIf(isHere)("very large bytes are read as far as they are written", async () => {
+  const notices: ParcelNotice[] = [];
+  const folderOf = new ParcelFolder(TOKEN);
+  const sender = new ParcelSender(folderOf, (notice) => notices.push(notice));
+  const receiver = new ParcelReceiver(folderOf, () => undefined);
+  ends.push(sender, receiver);
+  const bytes = new Uint8Array(11_000_000).map((_, i) => i % 253);
+  const { message, written } = await sender.pack({ bytes });
+  const { bytes: distant } = (await receiver.unpack(message, true)) as { bytes: DistantBytes };
+  await written;
+  const upTo = notices.flatMap((notice) => (notice.type === "weft.written" ? [notice.upTo] : []));
+  expect(upTo.at(-1)).toBe(bytes.byteLength);
+  expect(upTo).toEqual(upTo.toSorted((x, y) => x - y));
+  const target = new Uint8Array(bytes.byteLength);
+  let isDone = false;
+  const fetched = distant.fetch(target).then(() => (isDone = true));
+  for (const notice of notices) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(isDone).toBe(false);
+    if (notice.type === "weft.written") receiver.takeWritten(notice);
+  }
+  await fetched;
+  expect(isSame(target, bytes)).toBe(true);
+});
+
+test.runIf(isHere)(
+  "who waits for what cannot be written, or for a connection that ends, is told",
+  async () => {
+    const label = { "weft.parcel": "1-1", type: "Uint8Array", bytes: 10, turn: 3, written: 0 };
+    const { receiver, sender } = connect();
+    await pack(sender, MESSAGE); // makes the folder
+    for (const end of [
+      () => receiver.takeWritten({ type: "weft.written", name: "1-1", turn: 3, upTo: -1 }),
+      () => receiver.close(),
+    ]) {
+      writeFileSync(join(PATH, "1-1"), "0123456789");
+      const { bytes } = (await receiver.unpack({ bytes: label }, true)) as { bytes: DistantBytes };
+      const fetched = bytes.fetch(new Uint8Array(10));
+      const outcome = expect(fetched).rejects.toThrow("could not be written, or its connection is closed");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      end();
+      await outcome;
+      bytes.drop();
+    }
+  },
+);
 
 test("memory that the kernel may not touch is copied", async () => {
   const path = join(tmpdir(), `chunks ${process.pid}`);
@@ -219,7 +279,7 @@ test.runIf(isHere)(
       },
       onClose: () => undefined,
     });
-    const bytes = new Uint8Array(3_000_000);
+    const bytes = new Uint8Array(9_000_000);
     for (let turn = 1; turn <= 4; turn++) {
       const came = new Promise<void>((resolve) => (tell = resolve));
       await postWhole(mine, { bytes: bytes.fill(turn) });
@@ -235,10 +295,9 @@ test.runIf(isHere)(
     }
     expect(filesHere()).toHaveLength(1);
     const came = new Promise<void>((resolve) => (tell = resolve));
-    mine.post({ bytes });
-    await came;
+    await Promise.all([postWhole(mine, { bytes }), came]);
     writeFileSync(join(PATH, filesHere()[0]!), "cut");
-    await expect(distant.at(-1)!.fetch(new Uint8Array(bytes.byteLength))).rejects.toThrow("not 3000000");
+    await expect(distant.at(-1)!.fetch(new Uint8Array(bytes.byteLength))).rejects.toThrow("not 9000000");
     close();
     await expect.poll(() => filesHere()).toEqual([]);
     expect(existsSync(PATH)).toBe(true);
