@@ -2,12 +2,12 @@
 # The whole recipe in the background of a machine with two GPUs that is worked on in short calls and keeps nothing.
 #   bash run.sh start          copies the code to $WORK and begins: GPU 1 trains the autoencoder, GPU 0 stays free for others
 #   bash run.sh start refine DIR   instead trains the model in DIR (base.pt, ae.pt, judge.pt; carry.py makes base.pt small) on:
-#                              base, student and the decoder for it, on both GPUs; then evaluates
+#                              autoencoder, base, student and the decoder for it, on both GPUs; then evaluates
 #   bash run.sh free           GPU 0 may be used from now on (else it is taken a minute after the autoencoder is done)
-#   bash run.sh wait SECONDS STAGE   follows the logs until STAGE is done or has failed: rehearsal ae judge train decoder evaluate dmd all
+#   bash run.sh wait SECONDS STAGE   follows the logs until STAGE is done or has failed: rehearsal ae judge codec train decoder evaluate dmd all
 #   OUT=... bash run.sh collect core|students|all|scores    what exists now, ae.pt first: at most 8 files below 16 MB
-# Budgets in seconds: AE_SECONDS, JUDGE_SECONDS, TRAIN_SECONDS (encoding to student), DMD_SECONDS (0: none), DECODER_SECONDS
-# (refine). $WORK is /tmp/weft-work; EXTRA are more arguments for train.py; unpack with `cat core.* | tar xz`.
+# Budgets in seconds: AE_SECONDS, JUDGE_SECONDS, TRAIN_SECONDS (encoding to student), DMD_SECONDS (0: none), CODEC_SECONDS
+# and DECODER_SECONDS (refine). $WORK is /tmp/weft-work; EXTRA are more arguments for train.py; unpack with `cat core.* | tar xz`.
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/weft-compiled}
 export WORK=${WORK:-/tmp/weft-work} EXTRA EVALUATE
 work=$WORK GPUS=${GPUS:-0,1} LAUNCH=${LAUNCH:-torchrun --nproc_per_node=2}
@@ -35,9 +35,10 @@ rehearse() (
 refine() {
   cd "$work/code" || exit 1
   stage rehearsal 0 timeout 330 nice -n 5 bash "$work/code/run.sh" rehearse_refine & rehearsal=$!
-  stage train $GPUS $LAUNCH train.py --work "$work" --base-from "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-480}" \
-    --square 25600 --wide 6400 --latents-seconds 75 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
-  [ -f "$work/student_ode.pt" ] && stage decoder $GPUS $LAUNCH train.py --work "$work" --stages decoder --decoder-seconds "${DECODER_SECONDS:-100}" $EXTRA
+  stage codec $GPUS $LAUNCH train.py --work "$work" --stages codec --codec-seconds "${CODEC_SECONDS:-140}" $EXTRA
+  stage train $GPUS $LAUNCH train.py --work "$work" --base-from "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-380}" \
+    --square 25600 --wide 6400 --latents-seconds 65 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
+  [ -f "$work/student_ode.pt" ] && stage decoder $GPUS $LAUNCH train.py --work "$work" --stages decoder --decoder-seconds "${DECODER_SECONDS:-60}" $EXTRA
   stage evaluate $GPUS $LAUNCH evaluate.py --work "$work" $EVALUATE
   wait $rehearsal
   touch "$work/done.all"; say "all done"

@@ -11,8 +11,11 @@ import torch
 import torch._dynamo
 
 import edges
-from autoencoder import decode_latents, load_ae
-from common import barrier, dist_init, elapsed, log, rank, share, world
+import render
+import world
+from autoencoder import decode_latents, encode_latents, load_ae
+from common import barrier, dist_init, elapsed, log, rank, share
+from common import world as processes
 from data import DataSet
 from distill import distill
 from evaluate import evaluate
@@ -24,31 +27,32 @@ from train_transformer import TOKENS, train_transformer
 OVERHEAD = 25, 40                      # seconds: capturing the graphs of teacher and student; the evaluation itself
 
 
-def choose_decoder(path, student, dev, n, loss=.2):
-    """ae_after.pt takes the place of ae.pt, which becomes ae_before.pt, if it costs less than `loss` dB on renders and, where
-    there is a student, draws its cubes straighter."""
+def choose_autoencoder(path, student, dev, n, loss=.2):
+    """ae_after.pt takes the place of ae.pt, which becomes ae_before.pt (ae_old.pt where its latents are others), if it costs less than `loss` dB on renders and
+    cubes are straighter through it: those that the student draws or, where there is none, rendered ones."""
     before, after = (report(path(name), dev, n)[1] for name in ("ae", "ae_after"))
-    better = after > before - loss if student else after > before
-    if student:
-        cubes, texts = edges.captioned_cubes(n, dev)
-        z = generate(*load_models(student, dev), texts, sigmas=FEWSTEP)
-        old, new = (edges.summary(decode_latents(load_ae(path(name), dev), z), cubes) for name in ("ae", "ae_after"))
-        log("cubes before", old, "after", new)
-        better = better and new["bent"] < old["bent"]
+    cubes, texts = edges.captioned_cubes(n, dev)
+    drawn = generate(*load_models(student, dev), texts, sigmas=FEWSTEP) if student else render.render_frames(world.pack(cubes))
+    def judged(name):
+        ae = load_ae(path(name), dev)
+        return edges.summary(decode_latents(ae, drawn if student else encode_latents(ae, drawn)), cubes)
+    old, new = judged("ae"), judged("ae_after")
+    log("cubes before", old, "after", new)
+    better = after > before - loss and new["bent"] < old["bent"]
     better = share(float(better)) > 0
     if rank() == 0 and better:
-        os.replace(path("ae"), path("ae_before"))
+        os.replace(path("ae"), path("ae_before" if student else "ae_old"))
         os.replace(path("ae_after"), path("ae"))
-    log("the decoder is", "replaced" if better else "kept")
+    log("the autoencoder is", "replaced" if better else "kept")
     barrier()
 
 
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--work", default="work")
-    ap.add_argument("--stages", default="ae,base,student,evaluate", help="also: decoder, for the student's latents if there is one")
+    ap.add_argument("--stages", default="ae,base,student,evaluate", help="also: codec and decoder, which train an autoencoder on, the whole or for the student's latents if there is one")
     ap.add_argument("--base-from", help="base model to train on, with more cubes and pyramids, low noise and weight on objects")
-    for name, seconds in (("ae", 200), ("decoder", 120), ("latents", 60), ("base", 320), ("traj", 25), ("ode", 60), ("dmd", 60), ("judge", 60)):
+    for name, seconds in (("ae", 200), ("codec", 140), ("decoder", 120), ("latents", 60), ("base", 320), ("traj", 25), ("ode", 60), ("dmd", 60), ("judge", 60)):
         ap.add_argument(f"--{name}-seconds", type=float, default=seconds)
     ap.add_argument("--total-seconds", type=float, help="for everything: the base model gets what the other stages leave")
     ap.add_argument("--square", type=int, default=40960, help="128x128 videos per GPU")
@@ -65,17 +69,21 @@ def main():
     dev, todo, fast = dist_init(), a.stages.split(","), not a.no_compile
     path = lambda name: f"{a.work}/{name}.pt"
     missing = lambda stage, name: stage in todo and not os.path.exists(path(name))
-    log(f"{world()} processes on {dev}")
+    log(f"{processes()} processes on {dev}")
     data = DataSet(a.square, a.wide, anew=bool(a.base_from)) if missing("base", "base") or missing("student", "student_ode") else None
     if missing("ae", "ae"):
         train_autoencoder(a.ae_seconds, path("ae"), dev, a.ae_batch, a.pool, fast)
         torch.cuda.empty_cache()
         report(path("ae"), dev)
+    if "codec" in todo:                         # more training for a finished autoencoder: base models have to be trained on as well
+        train_autoencoder(a.codec_seconds, path("ae_after"), dev, a.ae_batch, a.pool, fast, start=path("ae"), whole=True)
+        torch.cuda.empty_cache()
+        choose_autoencoder(path, None, dev, min(64, a.captions))
     if "decoder" in todo:                       # more training for the decoder of a finished autoencoder
         student = path("student_ode") if os.path.exists(path("student_ode")) else None
         train_autoencoder(a.decoder_seconds, path("ae_after"), dev, a.ae_batch, a.pool, fast, start=path("ae"), student=student)
         torch.cuda.empty_cache()
-        choose_decoder(path, student, dev, min(64, a.captions))
+        choose_autoencoder(path, student, dev, min(64, a.captions))
     ids = None
     if missing("base", "base"):
         latents = data.encode(load_ae(path("ae"), dev), dev, a.latents_seconds, fast)
@@ -93,7 +101,7 @@ def main():
         torch.cuda.empty_cache()
     if "evaluate" in todo: evaluate(a.work, dev, a.captions, a.judge_seconds, a.cfg)
     barrier()
-    if world() > 1: torch.distributed.destroy_process_group()
+    if processes() > 1: torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__": main()

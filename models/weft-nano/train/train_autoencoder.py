@@ -1,7 +1,8 @@
 """Autoencoder training in three parts of one wall-clock budget: both halves with live latent statistics, both with
 frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder. The last part can be
 run again on its own (`start`): latents stay what they are, so transformers trained on them go on fitting. Given a student
-it learns, on half of its clips, to decode what the student's last step makes of them."""
+it learns, on half of its clips, to decode what the student's last step makes of them. The last two parts can be run again as
+well (`whole`): then the encoder keeps near its old latents, to which a transformer has to be trained on."""
 import json
 import math
 import time
@@ -20,7 +21,8 @@ from transformer import compile_blocks
 
 LIVE, FROZEN = .48, .72             # shares of the budget at which statistics freeze and the encoder is finished
 CLIP = 17
-RESUMED, OBJECTS = .3, 4.           # a decoder that is trained on: this part of the learning rates, and weight on objects
+RESUMED, OBJECTS = .3, 4.           # what is trained on: this part of the learning rates, and weight on objects
+ANCHOR = .1                        # and on the squared distance from the old latents
 MUON, ADAM = 2e-3, 1e-3            # learning rates; a Muon rate of 4e-3 diverges with this decoder
 
 
@@ -66,9 +68,9 @@ class LastStep:
 class Trainer:
     """Everything that one training step touches, with persistent buffers so that steps can be captured as graphs."""
 
-    def __init__(self, dev, vids, batch, compile, last_step=None, loss=pixel_loss):
+    def __init__(self, dev, vids, batch, compile, last_step=None, loss=pixel_loss, anchor=0.):
         torch.manual_seed(0)
-        self.ae, self.last_step = VideoAE(), last_step
+        self.ae, self.last_step, self.anchor = VideoAE(), last_step, anchor
         initialise(self.ae)
         self.ae.to(dev)
         self.dev, self.vids, self.batch = dev, vids, batch
@@ -99,13 +101,16 @@ class Trainer:
         """Loss and gradients of one random batch."""
         x, mask, i = self.clip()
         if encoder: z, scale = self.normalised(self.encode(x).float(), live)
-        else:
-            with torch.no_grad(): z = self.fixed.encode(x.to(self.fixed.encoder[0].weight.dtype)).float()
+        if not encoder or self.anchor:
+            with torch.no_grad(): old = self.fixed.encode(x.to(self.fixed.encoder[0].weight.dtype)).float()
+        if not encoder:
+            z = old
             half = len(z) // 2
             if self.last_step: z = torch.cat([self.last_step(z[:half], i[:half]), z[half:]])
         noisy = z + torch.randn_like(z) * (.12 * torch.rand(len(z), 1, 1, 1, 1, device=self.dev))
         loss, mse = self.loss(self.decode(noisy.to(x.dtype)), x, mask)
         total = loss + 1e-3 * F.relu(z.abs() - 3.).square().mean() + (.003 * scale if live else 0.)      # a free scale would run away
+        if encoder and self.anchor: total = total + self.anchor * F.mse_loss(z, old)
         if encoder:           # half-size latents must decode to half-size frames: smoother latents are easier to generate
             k = max(1, self.batch // 4)
             half = F.avg_pool2d(z[:k].flatten(0, 1), 2).unflatten(0, (k, -1)).to(x.dtype)
@@ -122,8 +127,13 @@ class Trainer:
 
     @torch.no_grad()
     def finish_encoder(self):
-        """Fold the exact mean and variance of the averaged encoder's latents, over all processes, into `fixed`."""
+        """Put the averaged encoder into `fixed`, with the exact mean and variance of its latents, over all processes, folded in;
+        where latents were held near older ones these have been normalised already."""
         self.enc.load(self.enc.ema.clone())
+        self.dec.ema.copy_(self.dec.master)                # the average starts again with the latents that count
+        if self.anchor:
+            self.fixed.encoder.load_state_dict(self.enc.state())
+            return
         s, q = torch.zeros_like(self.mean), torch.zeros_like(self.mean)
         for v in (parts := self.vids[:1024].split(64)):
             z = self.ae.encode(v[:, :, :3].to(self.enc.work.dtype) / 255).float()
@@ -133,7 +143,6 @@ class Trainer:
         sd[last + ".weight"] /= std[:, None, None, None]
         sd[last + ".bias"] = (sd[last + ".bias"] - s) / std
         self.fixed.encoder.load_state_dict(sd)
-        self.dec.ema.copy_(self.dec.master)                # the average starts again with the latents that count
 
     def save(self, out):
         """The finished encoder and the average of the decoder so far."""
@@ -142,25 +151,27 @@ class Trainer:
 
     @torch.no_grad()
     def load(self, sd):
-        """A finished autoencoder whose decoder is to be trained on."""
+        """A finished autoencoder that is to be trained on."""
         self.fixed.load_state_dict(sd)
-        at = {n[2:]: self.dec._view(self.dec.master, s, o) for n, s, o in zip(self.dec.names, self.dec.shapes, self.dec.offsets)}
-        for n, w in at.items(): w.copy_(sd["decoder." + n])
-        self.dec.load(self.dec.master.clone())
+        for part, flat in (("encoder.", self.enc), ("decoder.", self.dec)):
+            for n, s, o in zip(flat.names, flat.shapes, flat.offsets): flat._view(flat.master, s, o).copy_(sd[part + n[2:]])
+            flat.load(flat.master.clone())
 
 
-def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, start=None, student=None):
+def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, start=None, student=None, whole=False):
     """Train within `seconds` (rendering of the pool included) and save to `out`; with `start`, the decoder of that file
-    only, at a lower rate, and with `student` for that student's latents too."""
+    only, at a lower rate, and with `student` for that student's latents too; with `whole` its encoder as well, first."""
     Graphed.new_pool()
-    budget, rate = Budget(seconds), RESUMED if start else 1.
-    scenes, vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev, share=world.HARDER if student else world.PLAIN)
-    source, loss = (LastStep(student, scenes, dev, compile), lambda y, x, mask: pixel_loss(y, x, mask, OBJECTS)) if student else (None, pixel_loss)
-    tr = Trainer(dev, vids, batch, compile, source, loss)
+    budget, rate, harder = Budget(seconds), RESUMED if start else 1., bool(student or whole)
+    scenes, vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev, share=world.HARDER if harder else world.PLAIN)
+    loss = (lambda y, x, mask: pixel_loss(y, x, mask, OBJECTS)) if harder else pixel_loss
+    tr = Trainer(dev, vids, batch, compile, student and LastStep(student, scenes, dev, compile), loss, ANCHOR if whole else 0.)
     log("autoencoder pool", tuple(vids.shape))
     if start: tr.load(torch.load(start, map_location=dev))
     alone = (Graphed(lambda: tr.step(False, encoder=False)), Graphed(lambda: tr.update(False)))
-    parts = [alone] if start else [(Graphed(lambda: tr.step(True)), both := Graphed(tr.update)), (Graphed(lambda: tr.step(False)), both), alone]
+    parts = [alone]
+    if whole or not start: parts = [(Graphed(lambda: tr.step(False)), both := Graphed(tr.update)), alone]
+    if not start: parts = [(Graphed(lambda: tr.step(True)), both), *parts]
     log("autoencoder captured")
     tr.stat.zero_()
     guard, t0, step, part, p, begin = Guard([tr.enc, tr.dec], .3, [tr.mean, tr.var], slack=3.), time.time(), 0, 3 - len(parts), 0., 0
@@ -172,7 +183,7 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
             tr.finish_encoder()
             guard.check(guard.best)                       # never back to before this point
             part, begin = 2, step
-        tr.enc.set(guard.factor * trapezoid(p / FROZEN, warm=.04), min(.998, 1 - 1 / (step + 2)))
+        tr.enc.set(rate * guard.factor * trapezoid(p / FROZEN, warm=.04), min(.998, 1 - 1 / (step + 2)))
         tr.dec.set(rate * guard.factor * trapezoid(p, warm=.03), min(.998, 1 - 1 / (step - begin + 2)))
         forward, update = parts[part - 3 + len(parts)]
         forward()
