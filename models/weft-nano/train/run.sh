@@ -35,9 +35,9 @@ rehearse() (
 refine() {
   cd "$work/code" || exit 1
   stage rehearsal 0 timeout 330 nice -n 5 bash "$work/code/run.sh" rehearse_refine & rehearsal=$!
-  stage codec $GPUS $LAUNCH train.py --work "$work" --stages codec --codec-seconds "${CODEC_SECONDS:-140}" $EXTRA
-  stage train $GPUS $LAUNCH train.py --work "$work" --base-from "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-380}" \
-    --square 25600 --wide 6400 --latents-seconds 65 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
+  stage codec $GPUS $LAUNCH train.py --work "$work" --stages codec --codec-seconds "${CODEC_SECONDS:-160}" $EXTRA
+  stage train $GPUS $LAUNCH train.py --work "$work" --base-from "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-360}" \
+    --square 20480 --wide 5120 --latents-seconds 55 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
   [ -f "$work/student_ode.pt" ] && stage decoder $GPUS $LAUNCH train.py --work "$work" --stages decoder --decoder-seconds "${DECODER_SECONDS:-60}" $EXTRA
   stage evaluate $GPUS $LAUNCH evaluate.py --work "$work" $EVALUATE
   wait $rehearsal

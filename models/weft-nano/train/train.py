@@ -27,7 +27,7 @@ from train_transformer import TOKENS, train_transformer
 OVERHEAD = 25, 40                      # seconds: capturing the graphs of teacher and student; the evaluation itself
 
 
-def choose_autoencoder(path, student, dev, n, loss=.2):
+def choose_autoencoder(path, student, dev, n, loss=.5):
     """ae_after.pt takes the place of ae.pt, which becomes ae_before.pt (ae_old.pt where its latents are others), if it costs less than `loss` dB on renders and
     cubes are straighter through it: those that the student draws or, where there is none, rendered ones."""
     before, after = (report(path(name), dev, n)[1] for name in ("ae", "ae_after"))
