@@ -253,6 +253,8 @@ export class WanTransformer3DModel {
       const block = { index, weights, context, attention, moment, exchange, alive };
       if (pieces) yield* splitBlockInPieces(segments, hiddenStates, { ...block, pieces });
       else hiddenStates = yield* splitBlock(segments, hiddenStates, block);
+      // Without anything to wait for, a whole pass would be recorded before its first block runs.
+      if (exchange.needs(index).length === 0) void segments.cut([...alive, hiddenStates]);
     }
     const { recorder } = segments;
     const velocity = this.#head(recorder, hiddenStates, { temb, latents, geometry });
