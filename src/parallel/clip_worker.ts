@@ -158,6 +158,7 @@ class ClipWorker {
   /** Tells the coordinator and waits until everybody is as far. */
   async #finishStep(running: RunningPart, { step, slots }: DenoiseState): Promise<void> {
     const { epoch, signal, statistics, isFirstLane } = running;
+    signal.throwIfAborted(); // what is on the GPU's queue is computed all the same, and its step too late
     const peakBytes = this.#computer?.peakBytes?.();
     let stop: () => void = () => undefined;
     const allowed = new Promise<void>((resolve, reject) => {
