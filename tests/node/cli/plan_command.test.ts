@@ -42,7 +42,7 @@ describe("weft plan", () => {
 
   test("tells what workers would send each other", async () => {
     const frames = 4 * (9 - 1) + 1;
-    const rows = 9 * 64 * 256 * 2; // tokens of all frames, width of all heads, keys and values
+    const rows = 9 * 64 * 256; // hidden states: tokens of all frames, width of all heads
     const { exchange } = JSON.parse(await show("full", "--frames", `${frames}`, "--workers", "3", "--json"));
     // Everybody is sent what the two others have.
     expect(exchange).toMatchObject({ workers: 3, clips: [3, 3, 3], bytes: { f16: 12 * 2 * rows * 2 } });
