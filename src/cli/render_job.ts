@@ -1,13 +1,12 @@
 // One video from its plan to its files: denoise, write, and the dump beside it.
 
-import type { WorkersReport } from "../parallel/render_division.ts";
 import { type FrameMaker, withDump } from "../pipelines/dump.ts";
 import type { PipelineEvent, Stage } from "../pipelines/events.ts";
 import type { WanPipeline } from "../pipelines/wan_pipeline.ts";
 import { fileMetadata, writeVideo } from "./render_file.ts";
 import type { JobPlan } from "./render_plan.ts";
 import { SideFiles, type SideFilesOptions } from "./side_files.ts";
-import type { WorkersRun } from "./workers_option.ts";
+import type { ProcessesReport, WorkersRun } from "./workers_option.ts";
 
 /** What a job works with. */
 export interface JobContext extends SideFilesOptions {
@@ -29,7 +28,7 @@ export interface JobResult {
   readonly dump: string | undefined;
   readonly preview: string | undefined;
   /** Of worker processes; undefined without. */
-  readonly workers?: WorkersReport | undefined;
+  readonly workers?: ProcessesReport | undefined;
 }
 
 /** Runs a job. Throws what its stages throw; no file is left half written, and no worker runs on. */

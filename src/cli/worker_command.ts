@@ -19,6 +19,12 @@ import { cpuThreads } from "./engine_option.ts";
 import { TICKETS, TOKEN_VARIABLE } from "./worker_processes.ts";
 import { type WorkerHost, WorkerSession } from "./worker_session.ts";
 
+interface WorkerFlags {
+  readonly join: string;
+  readonly name: string;
+  readonly card?: string;
+}
+
 /** Adds the command to the program. */
 export function addWorkerCommand(program: Command): void {
   program
@@ -26,12 +32,13 @@ export function addWorkerCommand(program: Command): void {
     .description("Computes clips for `weft render --workers`, which starts it.")
     .requiredOption("--join <address>", "host:port of the render")
     .option("--name <name>", "name in messages", "worker")
-    .action(async ({ join, name }: { join: string; name: string }) => {
+    .option("--card <number>", "which of several graphics cards it sees")
+    .action(async (flags: WorkerFlags) => {
       const threads = cpuThreads();
-      if (threads !== undefined) return await work({ type: "onnx", threads }, { join, name });
+      if (threads !== undefined) return await work({ type: "onnx", threads }, flags);
       const host = await openHost();
       if (host.type === "elsewhere") process.exitCode = host.code;
-      else await work({ type: "webgpu", ...(await describeGpu(host.gpu)) }, { join, name });
+      else await work({ type: "webgpu", ...(await describeGpu(host.gpu)) }, flags);
     });
 }
 
@@ -39,7 +46,7 @@ async function describeGpu(gpu: GPU): Promise<{ gpu: GPU; capabilities: Capabili
   return { gpu, capabilities: readCapabilities(await requestAdapter(gpu)) };
 }
 
-async function work(host: WorkerHost, { join, name }: { join: string; name: string }): Promise<void> {
+async function work(host: WorkerHost, { join, name, card }: WorkerFlags): Promise<void> {
   const token = process.env[TOKEN_VARIABLE];
   if (token === undefined) {
     throw new InputError("A worker is started by weft render --workers N, which gives it the job's token.");
@@ -48,9 +55,10 @@ async function work(host: WorkerHost, { join, name }: { join: string; name: stri
   const server = await openPortServer(token);
   const session = new WorkerSession(host);
   const isFatal = (error: unknown): boolean => error instanceof DeviceLostError;
-  const adapter = deviceName(
+  const device = deviceName(
     host.type === "onnx" ? { name: "onnx", threads: host.threads } : { name: "webgpu", ...host },
   );
+  const adapter = card === undefined ? device : `${device}, card ${card}`;
   const common = { token, name, isFatal };
   try {
     await Promise.all([

@@ -1,13 +1,17 @@
 // The worker processes of one render: started, connected, ended.
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { requestAdapter } from "../gpu/gpu.ts";
 import { copyThreadsEnvironment } from "../parallel/copy_threads_node.ts";
 import type { Port } from "../parallel/port.ts";
 import { SegmentPool } from "../parallel/segment_pool.ts";
 import { openPortServer, type PortServer, removeParcels } from "../parallel/socket_port_node.ts";
 import { openHardware } from "./adapter_node.ts";
+import { type CardPlacement, placeOnCards, UNPINNED } from "./card_pinning.ts";
 import { cpuEnvironment, cpuThreads } from "./engine_option.ts";
+import { listCards } from "./graphics_cards.ts";
 import { swiftshaderEnvironment } from "./swiftshader_node.ts";
+import { workerName } from "./workers_words.ts";
 
 /** With which ticket a worker comes for which work. */
 export const TICKETS = { clips: "worker", segments: "segments" } as const;
@@ -19,13 +23,16 @@ export const TOKEN_VARIABLE = "WEFT_JOB_TOKEN";
 export class WorkerProcesses {
   /** All of them, for the making of segments. */
   readonly segments: SegmentPool;
+  /** Which process computes on which graphics card. */
+  readonly placement: CardPlacement;
   readonly #server: PortServer;
   readonly #children: readonly ChildProcess[];
   readonly #token: string;
 
-  private constructor({ server, children, segments, token }: Started) {
+  private constructor({ server, children, segments, placement, token }: Started) {
     this.#token = token;
     this.segments = segments;
+    this.placement = placement;
     this.#server = server;
     this.#children = children;
   }
@@ -41,12 +48,20 @@ export class WorkerProcesses {
     token: string,
     onClipWorker: (port: Port) => void,
   ): Promise<WorkerProcesses> {
+    const { placement, env } = await findDevices(count);
     const server = await openPortServer(token);
     const segments = new SegmentPool(token);
     server.acceptAll(TICKETS.clips, onClipWorker);
     server.acceptAll(TICKETS.segments, (port) => segments.add(port));
-    const children = await startChildren(server, token, count);
-    return new WorkerProcesses({ server, children, segments, token });
+    const secret = { ...process.env, ...copyThreadsEnvironment(count), ...env, [TOKEN_VARIABLE]: token };
+    const children = Array.from({ length: count }, (_, index) =>
+      startChild(server.address, index, { placement, env: secret }),
+    );
+    process.once("exit", () => {
+      for (const child of children) child.kill("SIGKILL");
+      removeParcels(token);
+    });
+    return new WorkerProcesses({ server, children, segments, placement, token });
   }
 
   /** Rejects when no process is left that could still join. */
@@ -70,37 +85,38 @@ interface Started {
   readonly server: PortServer;
   readonly children: readonly ChildProcess[];
   readonly segments: SegmentPool;
+  readonly placement: CardPlacement;
   readonly token: string;
 }
 
-async function startChildren(server: PortServer, token: string, count: number): Promise<ChildProcess[]> {
-  const env = {
-    ...process.env,
-    ...copyThreadsEnvironment(count),
-    ...(await workerEnvironment(count)),
-    [TOKEN_VARIABLE]: token,
-  };
-  const [script = ""] = process.argv.slice(1);
-  const children = Array.from({ length: count }, (_, index) => {
-    const args = ["worker", "--join", server.address, "--name", `worker ${index + 1}`];
-    return spawn(process.execPath, [...process.execArgv, script, ...args], {
-      // Read by a driver that shows one of several cards (tests/bench/vulkan_filter.c); nobody else knows it.
-      env: { ...env, WEFT_GPU_INDEX: String(index) },
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-  });
-  process.once("exit", () => {
-    for (const child of children) child.kill("SIGKILL");
-    removeParcels(token);
-  });
-  return children;
+interface Devices {
+  readonly placement: CardPlacement;
+  readonly env: Readonly<Record<string, string>>;
 }
 
-/** Workers compute on what this process computes on; on the CPU they share its cores. */
-async function workerEnvironment(count: number): Promise<Record<string, string>> {
+/** Workers compute on what this process computes on, on all cards of the kind; on the CPU they share its cores. */
+async function findDevices(count: number): Promise<Devices> {
   const threads = cpuThreads();
-  if (threads !== undefined) return cpuEnvironment(threads / count);
-  return (await openHardware()) === undefined ? await swiftshaderEnvironment() : {};
+  if (threads !== undefined) return { placement: UNPINNED, env: cpuEnvironment(threads / count) };
+  const gpu = await openHardware();
+  if (gpu === undefined) return { placement: UNPINNED, env: await swiftshaderEnvironment() };
+  const { vendor } = (await requestAdapter(gpu)).info;
+  const cards = vendor === "nvidia" ? listCards() : [];
+  return { placement: await placeOnCards(count, { cards }), env: {} };
+}
+
+function startChild(
+  address: string,
+  index: number,
+  { placement, env }: { placement: CardPlacement; env: NodeJS.ProcessEnv },
+): ChildProcess {
+  const [script = ""] = process.argv.slice(1);
+  const worker = ["worker", "--join", address, "--name", workerName(index)];
+  const card = placement.cards?.[index];
+  if (card !== undefined) worker.push("--card", String(card));
+  const args = [...process.execArgv, script, ...worker];
+  const command = placement.command(index, { file: process.execPath, args, env });
+  return spawn(command.file, command.args, { env: command.env, stdio: ["ignore", "ignore", "inherit"] });
 }
 
 /** A worker ends by itself when its job does; one that hangs is ended. */

@@ -20,7 +20,7 @@ import type { RenderRun } from "./render_request.ts";
 import { denoiseOnWorkers, modelOf } from "./render_workers.ts";
 import type { WorkerSegmentsJob } from "../parallel/worker_job.ts";
 import type { WorkerProcesses } from "./worker_processes.ts";
-import { wordsFor, wordsForReport } from "./workers_words.ts";
+import { wordsFor, wordsForReport, workerName } from "./workers_words.ts";
 
 /** Each is a process, or a tab, with all weights. */
 const MAX_WORKERS = 64;
@@ -124,12 +124,18 @@ interface SegmentsOptions {
   readonly onEvent: (event: PipelineEvent) => void;
 }
 
+/** What the processes of a render came to. */
+export interface ProcessesReport extends WorkersReport {
+  /** Only where the host has several graphics cards to deal out. */
+  readonly cards?: readonly { readonly worker: string; readonly card: number }[] | undefined;
+}
+
 /** One render on workers: runs its steps, decodes and encodes, and tells of it. Ends with `end`. */
 export class WorkersRun {
   readonly #run: RenderRun;
   readonly #settings: RenderSettings;
   readonly #onEvent: (event: PipelineEvent) => void;
-  #report: WorkersReport | undefined;
+  #report: ProcessesReport | undefined;
   #processes: WorkerProcesses | undefined;
 
   constructor(run: RenderRun, settings: RenderSettings, onEvent: (event: PipelineEvent) => void) {
@@ -144,7 +150,7 @@ export class WorkersRun {
   }
 
   /** What the workers came to; undefined before the end. */
-  get report(): WorkersReport | undefined {
+  get report(): ProcessesReport | undefined {
     return this.#report;
   }
 
@@ -164,10 +170,18 @@ export class WorkersRun {
       if (message !== undefined) this.#onEvent({ type: "notice", message });
     };
     try {
-      const onStart = (processes: WorkerProcesses): void => void (this.#processes = processes);
+      const onStart = (processes: WorkerProcesses): void => {
+        this.#processes = processes;
+        const { notice } = processes.placement;
+        if (notice !== undefined) this.#onEvent({ type: "notice", message: notice });
+      };
       const options = { run: this.#run, settings: this.#settings, wish: workers, onEvent, onStart };
       const { latents, report } = await denoiseOnWorkers(work, options);
-      this.#report = report;
+      const cards = this.#processes?.placement.cards?.map((card, index) => ({
+        worker: workerName(index),
+        card,
+      }));
+      this.#report = { ...report, cards };
       this.#onEvent({ type: "notice", message: wordsForReport(report) });
       return latents;
     } finally {

@@ -3,6 +3,11 @@
 import type { CoordinatorEvent } from "../parallel/coordinator_events.ts";
 import type { WorkersReport } from "../parallel/render_division.ts";
 
+/** What the process `index` of a render is called. */
+export function workerName(index: number): string {
+  return `worker ${index + 1}`;
+}
+
 /** What people should know of an event. */
 export function wordsFor(event: CoordinatorEvent): string | undefined {
   switch (event.type) {

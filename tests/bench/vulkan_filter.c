@@ -1,5 +1,5 @@
-// A Vulkan driver that is another driver with all graphics cards but one left out: the only way to pin a process that
-// lets no card be chosen (Dawn in Node) to one of several equal ones.
+// A Vulkan driver that is another driver with all graphics cards but one left out: pins a process that lets no card be
+// chosen (Dawn in Node) to one of several equal ones where card_pinning.ts may not hide the others' files.
 //   cc -shared -fPIC -O1 -o /tmp/filter/libweft_icd.so tests/bench/vulkan_filter.c -ldl
 //   json='{"file_format_version":"1.0.0","ICD":{"library_path":"/tmp/filter/libweft_icd.so","api_version":"1.3.0"}}'
 //   echo "$json" > /tmp/filter/weft_icd.json

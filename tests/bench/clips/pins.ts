@@ -2,7 +2,9 @@
 // takes some gigabytes, while nvidia-smi says on which card they are.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { type Command, showCard, UNSHARE_MOUNTS } from "../../../src/cli/card_pinning.ts";
 import { startDawn } from "../../../src/cli/dawn_node.ts";
+import { listCards } from "../../../src/cli/graphics_cards.ts";
 import { requestAdapter } from "../../../src/gpu/gpu.ts";
 import filterSource from "../vulkan_filter.c?raw";
 
@@ -58,13 +60,9 @@ function realDriver(): VulkanDriver | undefined {
 }
 
 /** A command that runs `args` with this Node on card `index`. */
-export function pinned(
-  pin: Pin,
-  index: number,
-  args: readonly string[],
-): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
-  const node = { file: process.execPath, args: [...args], env: { ...process.env } };
-  const withEnv = (env: NodeJS.ProcessEnv): typeof node => ({ ...node, env: { ...node.env, ...env } });
+export function pinned(pin: Pin, index: number, args: readonly string[]): Command {
+  const node: Command = { file: process.execPath, args, env: process.env };
+  const withEnv = (env: NodeJS.ProcessEnv): Command => ({ ...node, env: { ...node.env, ...env } });
   switch (pin) {
     case "none":
       return node;
@@ -76,23 +74,16 @@ export function pinned(
       });
     }
     case "mount": {
-      const others = cards().filter((card) => card !== index);
-      const hide = others.map((card) => `mount --bind /dev/null /dev/nvidia${card}`).join(" && ");
-      const script = `${hide || "true"} && exec "$@"`;
-      return { ...node, file: "unshare", args: ["-m", "sh", "-c", script, "sh", node.file, ...args] };
+      const cards = listCards();
+      const card = cards[index];
+      if (card === undefined) throw new Error(`There is no card ${index} here, of ${cards.length}.`);
+      return showCard(node, { card, cards, unshare: UNSHARE_MOUNTS });
     }
     case "cuda_visible_devices":
       return withEnv({ CUDA_VISIBLE_DEVICES: String(index) });
     case "nvidia_visible_devices":
       return withEnv({ NVIDIA_VISIBLE_DEVICES: String(index) });
   }
-}
-
-/** Numbers of NVIDIA's device files. */
-function cards(): number[] {
-  return readdirSync("/dev")
-    .flatMap((name) => /^nvidia(\d+)$/.exec(name)?.[1] ?? [])
-    .map(Number);
 }
 
 const HELD_BUFFERS = 8;
@@ -117,7 +108,11 @@ export async function probePins(names: readonly string[]): Promise<void> {
   const pins = names.length > 0 ? names.map(parsePin) : PINS;
   const memory = cardMemory();
   if (memory.length === 0) console.error("nvidia-smi does not answer, so nobody can say which card is used.");
-  console.log(`device files: ${cards().join(", ")}; memory by nvidia-smi: ${memory.join(", ")} MiB`);
+  console.log(
+    `device files: ${listCards()
+      .map(({ file }) => file)
+      .join(", ")}; memory by nvidia-smi: ${memory.join(", ")} MiB`,
+  );
   const results: PinResult[] = [];
   for (const pin of pins) {
     for (const index of [0, 1]) {
