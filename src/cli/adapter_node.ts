@@ -6,6 +6,7 @@ import { readdirSync } from "node:fs";
 import { readCapabilities } from "../gpu/capabilities.ts";
 import { requestAdapter } from "../gpu/gpu.ts";
 import { WebGPUUnavailableError } from "../errors.ts";
+import type { Wrap } from "./card_pinning.ts";
 import { releaseDawn, startDawn } from "./dawn_node.ts";
 import { SWIFTSHADER_VARIABLE, swiftshaderEnvironment } from "./swiftshader_node.ts";
 
@@ -80,14 +81,19 @@ async function requireAdapter(gpu: GPU): Promise<GPU> {
 }
 
 /**
- * Runs this very command in a new process, for two reasons: SwiftShader needs its environment, and a thread that is busy
- * in WebAssembly hears no signal. Signals go there, its exit code comes back.
+ * Runs this very command in a new process, for three reasons: SwiftShader needs its environment, a thread that is busy
+ * in WebAssembly hears no signal, and a process cannot be kept from a card that it sees. Signals go there, its exit code
+ * comes back.
+ *
+ * @param wrap what the command is started with
  */
-export async function restart(environment: Readonly<Record<string, string>>): Promise<number> {
-  const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    stdio: "inherit",
-    env: { ...process.env, ...environment },
-  });
+export async function restart(
+  environment: Readonly<Record<string, string>>,
+  wrap: Wrap = (plain) => plain,
+): Promise<number> {
+  const args = [...process.execArgv, ...process.argv.slice(1)];
+  const command = wrap({ file: process.execPath, args, env: { ...process.env, ...environment } });
+  const child = spawn(command.file, command.args, { stdio: "inherit", env: command.env });
   let isInterrupted = false;
   const forward = (signal: NodeJS.Signals): void => {
     isInterrupted = true;

@@ -35,6 +35,9 @@ export interface CardPlacement {
   command(index: number, plain: Command): Command;
 }
 
+/** Puts what a command needs around it. */
+export type Wrap = (plain: Command) => Command;
+
 /** What a placement is found with. */
 export interface PlacementOptions {
   /** All cards of the host. */
@@ -64,21 +67,45 @@ export async function placeOnCards(
     return UNPINNED;
   const found = await findUnshare(hidden.file, probe);
   if ("reason" in found) return { ...UNPINNED, notice: sharedNotice(count, cards.length, found.reason) };
-  const cardOf = (index: number): GraphicsCard => chosen[index % chosen.length] ?? first;
-  const numbers = Array.from({ length: count }, (_, index) => cardOf(index).number);
+  const numbers = Array.from(
+    { length: count },
+    (_, index) => (chosen[index % chosen.length] ?? first).number,
+  );
   return {
     cards: numbers,
     notice: placedNotice(numbers),
-    command: (index, plain) => showCard(plain, { card: cardOf(index), cards, unshare: found.unshare }),
+    command: (index, plain) => {
+      const others = cards.filter(({ number }) => number !== numbers[index]);
+      return hideCards(plain, others, found.unshare);
+    },
   };
 }
 
-/** A command whose process, under the same id, sees one of the cards alone. */
-export function showCard(
+/**
+ * For a process that only coordinates, but computes a little: how to run it without the cards that CUDA_VISIBLE_DEVICES
+ * leaves out; undefined where that is so already, or cannot be.
+ */
+export async function leaveOutCards({
+  cards,
+  env = process.env,
+  probe = probeUnshare,
+}: PlacementOptions): Promise<Wrap | undefined> {
+  if (hasCardDriver(env)) return undefined;
+  const chosen = chooseCards(cards, env["CUDA_VISIBLE_DEVICES"]);
+  const others = cards.filter((card) => !chosen.includes(card));
+  const [hidden] = others;
+  const found = hidden && (await findUnshare(hidden.file, probe));
+  if (found === undefined || "reason" in found) return undefined;
+  return (plain) => hideCards(plain, others, found.unshare);
+}
+
+/** A command whose process, under the same id, does not see some of the cards. */
+export function hideCards(
   { file, args, env }: Command,
-  { card, cards, unshare }: { card: GraphicsCard; cards: readonly GraphicsCard[]; unshare: Unshare },
+  cards: readonly GraphicsCard[],
+  unshare: Unshare,
 ): Command {
-  const hidden = cards.filter((each) => each.file !== card.file).map((each) => each.file);
+  const hidden = cards.map((card) => card.file);
   return {
     file: "unshare",
     args: [...unshare, "sh", "-c", HIDE_AND_RUN, "sh", ...hidden, "--", file, ...args],

@@ -4,6 +4,8 @@ import { availableParallelism } from "node:os";
 import { InputError } from "../errors.ts";
 import type { EngineWish } from "../pipelines/engine.ts";
 import { openHardware, openHost, restart } from "./adapter_node.ts";
+import { leaveOutCards } from "./card_pinning.ts";
+import { listCards } from "./graphics_cards.ts";
 import type { RenderRun } from "./render_request.ts";
 
 /** What a command computes on; "elsewhere" when another process did the whole command in its stead. */
@@ -56,6 +58,16 @@ export async function openComputeHost(
   }
   const host = await openHost();
   return host.type === "here" ? { type: "webgpu", gpu: host.gpu } : host;
+}
+
+/**
+ * Runs the command in a new process that sees the cards of CUDA_VISIBLE_DEVICES alone, for what workers' coordinator
+ * computes itself: the prompt and short videos' frames. Returns its exit code; undefined where there is no need.
+ */
+export async function restartOnCards(wish: EngineWish): Promise<number | undefined> {
+  if (wish === "onnx" || cpuThreads() !== undefined) return undefined;
+  const wrap = await leaveOutCards({ cards: listCards() });
+  return wrap && (await restart({}, wrap));
 }
 
 /** Set in a process that was started to compute on the CPU, to the number of its threads. */

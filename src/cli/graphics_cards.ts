@@ -1,7 +1,7 @@
 // NVIDIA's graphics cards of a Linux host, as their driver shows them in files: Vulkan can neither name nor tell apart
 // equal ones. Cards of other makers are not listed; Mesa's drivers have variables of their own.
 
-import { readdirSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
 
 /** A card that processes of this host may open. */
 export interface GraphicsCard {
@@ -23,12 +23,16 @@ export interface CardFolders {
 
 const LINUX: CardFolders = { devices: "/dev", driver: "/proc/driver/nvidia/gpus" };
 
-/** The cards in nvidia-smi's order, or by their files' numbers where the driver does not tell it; none but on Linux. */
+/**
+ * The cards in nvidia-smi's order, or by their files' numbers where the driver does not tell it; none but on Linux. A
+ * card that is hidden from this process is left out, and counted.
+ */
 export function listCards({ devices, driver }: CardFolders = LINUX): GraphicsCard[] {
   if (process.platform !== "linux") return [];
   const minors = namesIn(devices)
     .flatMap((name) => /^nvidia(\d+)$/.exec(name)?.[1] ?? [])
     .map(Number)
+    .filter((minor) => mayOpen(`${devices}/nvidia${minor}`))
     .sort((a, b) => a - b);
   const told = namesIn(driver)
     .sort()
@@ -36,7 +40,9 @@ export function listCards({ devices, driver }: CardFolders = LINUX): GraphicsCar
   const ordered = told.filter(({ minor }) => minors.includes(minor));
   const cards =
     ordered.length === minors.length ? ordered : minors.map((minor) => ({ minor, uuid: undefined }));
-  return cards.map(({ minor, uuid }, number) => ({ number, file: `${devices}/nvidia${minor}`, uuid }));
+  return cards
+    .map(({ minor, uuid }, number) => ({ number, file: `${devices}/nvidia${minor}`, uuid }))
+    .filter(({ file }) => !isHidden(file));
 }
 
 /**
@@ -57,6 +63,21 @@ export function chooseCards(
   const end = chosen.indexOf(undefined);
   const named = chosen.slice(0, end < 0 ? undefined : end).filter((card) => card !== undefined);
   return named.length > 0 ? named : cards;
+}
+
+/** A container may show files of cards that it may not use. */
+function mayOpen(file: string): boolean {
+  try {
+    closeSync(openSync(file, "r+"));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Lies under /dev/null: see card_pinning.ts. */
+function isHidden(file: string): boolean {
+  return statSync(file).rdev === statSync("/dev/null").rdev;
 }
 
 function toldCard(path: string): { minor: number; uuid: string | undefined }[] {

@@ -7,7 +7,7 @@ import { ENGINE_WISHES } from "../pipelines/engine.ts";
 import { readBatch } from "./batch_file.ts";
 import { openChromiumHost } from "./chromium_host.ts";
 import { requireFolderOf } from "./atomic_file.ts";
-import { checkTuning, openComputeHost } from "./engine_option.ts";
+import { checkTuning, openComputeHost, restartOnCards } from "./engine_option.ts";
 import { withInterrupt } from "./interrupt.ts";
 import { modelOption } from "./model_option.ts";
 import { openNodeHost } from "./node_host.ts";
@@ -56,6 +56,11 @@ export function addRenderCommand(program: Command): void {
       await withInterrupt(async (signal) =>
         runRender(request, await openChromiumHost(request, signal), signal),
       );
+      return;
+    }
+    const code = request.run.workers && (await restartOnCards(request.run.engine));
+    if (code !== undefined) {
+      process.exitCode = code;
       return;
     }
     const engine = await openComputeHost(request.run.engine, request.run);

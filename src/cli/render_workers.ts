@@ -59,7 +59,10 @@ export async function denoiseOnWorkers(
     },
     signal: loop.signal,
   });
-  const processes = await WorkerProcesses.start(count, token, (port) => coordinator.add(port));
+  const processes = await WorkerProcesses.start(count, token, {
+    onClipWorker: (port) => coordinator.add(port),
+    onEnd: (worker, reason) => coordinator.giveUp(worker, reason),
+  });
   onStart(processes);
   const { slots } = await Promise.race([coordinator.run(), processes.allGone()]);
   const latents = slots.get("sample") ?? new Float32Array();

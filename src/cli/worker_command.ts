@@ -2,7 +2,7 @@
 // `weft render --workers`.
 
 import type { Command } from "commander";
-import { DeviceLostError, InputError } from "../errors.ts";
+import { DeviceLostError, InputError, WebGPUUnavailableError } from "../errors.ts";
 import { type Capabilities, readCapabilities } from "../gpu/capabilities.ts";
 import { requestAdapter } from "../gpu/gpu.ts";
 import { runClipWorker } from "../parallel/clip_worker.ts";
@@ -14,7 +14,7 @@ import {
   removeParcels,
 } from "../parallel/socket_port_node.ts";
 import { deviceName } from "../pipelines/render_metadata.ts";
-import { openHost } from "./adapter_node.ts";
+import { type Host, openHardware, openHost } from "./adapter_node.ts";
 import { cpuThreads } from "./engine_option.ts";
 import { TICKETS, TOKEN_VARIABLE } from "./worker_processes.ts";
 import { type WorkerHost, WorkerSession } from "./worker_session.ts";
@@ -36,10 +36,19 @@ export function addWorkerCommand(program: Command): void {
     .action(async (flags: WorkerFlags) => {
       const threads = cpuThreads();
       if (threads !== undefined) return await work({ type: "onnx", threads }, flags);
-      const host = await openHost();
+      const host = flags.card === undefined ? await openHost() : await openCard(flags.card);
       if (host.type === "elsewhere") process.exitCode = host.code;
       else await work({ type: "webgpu", ...(await describeGpu(host.gpu)) }, flags);
     });
+}
+
+/** A worker that was given a card must not compute on the CPU in its stead, unnoticed and a thousand times slower. */
+async function openCard(card: string): Promise<Host> {
+  const gpu = await openHardware();
+  if (gpu !== undefined) return { type: "here", gpu };
+  throw new WebGPUUnavailableError(
+    `Vulkan finds nothing on graphics card ${card}: update the driver, or name the cards that work in CUDA_VISIBLE_DEVICES.`,
+  );
 }
 
 async function describeGpu(gpu: GPU): Promise<{ gpu: GPU; capabilities: Capabilities }> {

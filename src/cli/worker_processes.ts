@@ -41,12 +41,11 @@ export class WorkerProcesses {
    * Starts processes.
    *
    * @param token what only the processes of this render know
-   * @param onClipWorker takes a process in that offers to denoise clips
    */
   static async start(
     count: number,
     token: string,
-    onClipWorker: (port: Port) => void,
+    { onClipWorker, onEnd }: WorkerListener,
   ): Promise<WorkerProcesses> {
     const { placement, env } = await findDevices(count);
     const server = await openPortServer(token);
@@ -57,6 +56,9 @@ export class WorkerProcesses {
     const children = Array.from({ length: count }, (_, index) =>
       startChild(server.address, index, { placement, env: secret }),
     );
+    for (const [index, child] of children.entries()) {
+      child.once("exit", (code, signal) => onEnd(workerName(index), `it has ended with ${code ?? signal}`));
+    }
     process.once("exit", () => {
       for (const child of children) child.kill("SIGKILL");
       removeParcels(token);
@@ -79,6 +81,14 @@ export class WorkerProcesses {
       removeParcels(this.#token);
     }, CLOSE_MS);
   }
+}
+
+/** Who hears of processes. */
+export interface WorkerListener {
+  /** Takes a process in that offers to denoise clips. */
+  readonly onClipWorker: (port: Port) => void;
+  /** A process has ended, by itself or not. */
+  readonly onEnd: (worker: string, reason: string) => void;
 }
 
 interface Started {

@@ -54,9 +54,12 @@ export class Coordinator {
   #epoch = 0;
   #repeats = 0;
   #isRunning = false;
+  #isOver = false;
   #isCommitting = false;
-  /** Workers that joined and were lost before the first step. */
+  /** Workers that were lost before the first step. */
   #lostEarly = 0;
+  /** Names of all that have ever joined. */
+  readonly #heard = new Set<string>();
   #lastLoss = "none has joined";
   #isPatient = true;
   #patience: ReturnType<typeof setTimeout> | undefined;
@@ -81,6 +84,12 @@ export class Coordinator {
     });
   }
 
+  /** Waits no longer for a worker that has ended; one that had joined is known to be lost by its port. */
+  giveUp(name: string, reason: string): void {
+    if (this.#heard.has(name) || this.#isOver) return;
+    this.#mourn(name, reason);
+  }
+
   /**
    * Runs all steps that are left.
    *
@@ -102,6 +111,7 @@ export class Coordinator {
       return await this.#done;
     } finally {
       this.#isRunning = false;
+      this.#isOver = true;
       stopWatching();
       clearTimeout(this.#patience);
       signal?.removeEventListener("abort", abort);
@@ -116,6 +126,7 @@ export class Coordinator {
   #hear(member: Member, report: Report): void {
     switch (report.type) {
       case "hello":
+        this.#heard.add(report.name);
         member.send({ type: "job", job: this.#options.job });
         break;
       case "ready":
@@ -241,15 +252,19 @@ export class Coordinator {
     if (!this.#members.delete(member)) return;
     member.close();
     if (!member.isKnown) return;
-    this.#lastLoss = `${member.name} was lost (${reason})`;
-    this.#tell({ type: "lost", worker: member.name, reason });
-    if (this.#epoch === 0) {
-      this.#lostEarly++;
-      this.#beginWhenReady();
-      return;
-    }
+    const isEarly = this.#epoch === 0;
+    this.#mourn(member.name, reason);
+    if (isEarly) return;
     // While a step is being kept, `#proceed` finds out by itself.
     if (this.#isRunning && !this.#isCommitting && member.part !== undefined) this.#share();
+  }
+
+  #mourn(name: string, reason: string): void {
+    this.#lastLoss = `${name} was lost (${reason})`;
+    this.#tell({ type: "lost", worker: name, reason });
+    if (this.#epoch > 0) return;
+    this.#lostEarly++;
+    this.#beginWhenReady();
   }
 
   #repeat(reason: string): void {

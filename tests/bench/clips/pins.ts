@@ -2,7 +2,7 @@
 // takes some gigabytes, while nvidia-smi says on which card they are.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
-import { type Command, showCard, UNSHARE_MOUNTS } from "../../../src/cli/card_pinning.ts";
+import { type Command, hideCards, UNSHARE_MOUNTS } from "../../../src/cli/card_pinning.ts";
 import { startDawn } from "../../../src/cli/dawn_node.ts";
 import { listCards } from "../../../src/cli/graphics_cards.ts";
 import { requestAdapter } from "../../../src/gpu/gpu.ts";
@@ -75,9 +75,10 @@ export function pinned(pin: Pin, index: number, args: readonly string[]): Comman
     }
     case "mount": {
       const cards = listCards();
-      const card = cards[index];
-      if (card === undefined) throw new Error(`There is no card ${index} here, of ${cards.length}.`);
-      return showCard(node, { card, cards, unshare: UNSHARE_MOUNTS });
+      const others = cards.filter(({ number }) => number !== index);
+      if (others.length === cards.length)
+        throw new Error(`There is no card ${index} here, of ${cards.length}.`);
+      return hideCards(node, others, UNSHARE_MOUNTS);
     }
     case "cuda_visible_devices":
       return withEnv({ CUDA_VISIBLE_DEVICES: String(index) });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   type Command,
+  leaveOutCards,
   placeOnCards,
   type PlacementOptions,
   probeUnshare,
@@ -61,6 +62,22 @@ describe("workers are dealt out", () => {
     const probe: UnshareProbe = async (unshare, file) =>
       unshare.includes("--map-root-user") ? await works(unshare, file) : await forbidden(unshare, file);
     expect((await placeOnCards(2, host(2, { probe }))).command(0, NODE).args[0]).toBe("--map-root-user");
+  });
+});
+
+describe("the process that coordinates", () => {
+  test("does not see the cards that CUDA_VISIBLE_DEVICES leaves out", async () => {
+    const wrap = await leaveOutCards(host(3, { env: { CUDA_VISIBLE_DEVICES: "2" } }));
+    expect(wrap && hidden(wrap(NODE))).toEqual(["/dev/nvidia0", "/dev/nvidia1"]);
+  });
+
+  test.each([
+    ["all are named", host(2, { env: { CUDA_VISIBLE_DEVICES: "1,0" } })],
+    ["none is named", host(2)],
+    ["they cannot be hidden", host(2, { env: { CUDA_VISIBLE_DEVICES: "1" }, probe: forbidden })],
+    ["a driver shows one", host(2, { env: { CUDA_VISIBLE_DEVICES: "1", WEFT_GPU_INDEX: "0" } })],
+  ])("runs on where %s", async (_case, options) => {
+    expect(await leaveOutCards(options)).toBeUndefined();
   });
 });
 

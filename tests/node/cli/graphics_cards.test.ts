@@ -1,5 +1,5 @@
 // Which cards a host has, and which of them a user means.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -44,6 +44,13 @@ describe.runIf(process.platform === "linux")("the cards of a host", () => {
     const told = { "0000:18:00.0": 0, "0000:2a:00.0": 1, "0000:3a:00.0": 2 };
     const folders = host("container", ["nvidia2", "nvidia1"], told);
     expect(listCards(folders).map(({ file }) => file.slice(-1))).toEqual(["1", "2"]);
+  });
+
+  test("are not those that are hidden, nor those that may not be opened, of which only the first count", () => {
+    const folders = host("hidden", ["nvidia3"]);
+    symlinkSync("/dev/null", join(folders.devices, "nvidia1"));
+    symlinkSync("/dev/nothing", join(folders.devices, "nvidia0"));
+    expect(listCards(folders)).toEqual([{ number: 1, file: join(folders.devices, "nvidia3") }]);
   });
 
   test("are none without the driver", () => {

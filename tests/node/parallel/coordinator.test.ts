@@ -237,6 +237,18 @@ describe("faults cost a step at most", () => {
     );
   });
 
+  test("a worker that ends before it has joined is not waited for", async () => {
+    const { coordinator, events } = fakeCoordinator(full(), { numWorkers: 2 });
+    coordinator.add(fakeWorker("alive").port);
+    coordinator.giveUp("dead", "it has ended with 1");
+    expect(sampleOf(await coordinator.run())).toEqual(await fakeAnswer(full()));
+    expect(events.filter(({ type }) => type === "lost")).toEqual([
+      { type: "lost", worker: "dead", reason: "it has ended with 1" },
+    ]);
+    coordinator.giveUp("alive", "it has ended with 0"); // its port has told
+    expect(events.filter(({ type }) => type === "lost")).toHaveLength(1);
+  });
+
   test("a worker that cannot open the job is not waited for", async () => {
     const { coordinator } = fakeCoordinator(full(), { numWorkers: 2 });
     coordinator.add(fakeWorker("poor", { open: () => Promise.reject(new Error("out of memory")) }).port);
