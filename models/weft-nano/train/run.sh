@@ -3,6 +3,7 @@
 #   bash run.sh start          copies the code to $WORK and begins: GPU 1 trains the autoencoder, GPU 0 stays free for others
 #   bash run.sh start refine DIR   instead trains the model in DIR (base.pt, ae.pt, judge.pt; carry.py makes base.pt small) on:
 #                              autoencoder, base, student and the decoder for it, on both GPUs; then evaluates
+#   bash run.sh start finish DIR   only the end of that, for the model in DIR (student_ode.pt and base.pt too)
 #   bash run.sh free           GPU 0 may be used from now on (else it is taken a minute after the autoencoder is done)
 #   bash run.sh wait SECONDS STAGE   follows the logs until STAGE is done or has failed: rehearsal ae judge codec train decoder evaluate dmd all
 #   OUT=... bash run.sh collect core|students|all|scores    what exists now, ae.pt first: at most 8 files below 16 MB
@@ -38,9 +39,14 @@ refine() {
   stage codec $GPUS $LAUNCH train.py --work "$work" --stages codec --codec-seconds "${CODEC_SECONDS:-160}" $EXTRA
   stage train $GPUS $LAUNCH train.py --work "$work" --base-from "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-360}" \
     --square 20480 --wide 5120 --latents-seconds 55 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
+  finish
+  wait $rehearsal
+}
+
+finish() {
+  cd "$work/code" || exit 1
   [ -f "$work/student_ode.pt" ] && stage decoder $GPUS $LAUNCH train.py --work "$work" --stages decoder --decoder-seconds "${DECODER_SECONDS:-60}" $EXTRA
   stage evaluate $GPUS $LAUNCH evaluate.py --work "$work" $EVALUATE
-  wait $rehearsal
   touch "$work/done.all"; say "all done"
 }
 
@@ -114,14 +120,15 @@ case $1 in
     cp "$(dirname "$0")"/* "$work/code/"
     cp "$(dirname "$0")"/../../export/weft_nano_rules.json "$work/code/"
     for f in ae judge base student_ode; do ln -sf "$work/$f.pt" "$work/sharpened/$f.pt"; done
+    if [ "$2" = finish ]; then cp "$3"/*.pt "$work/" || exit 1; fi
     if [ "$2" = refine ]; then cp "$3/base.pt" "$work/start.pt" && cp "$3/ae.pt" "$3/judge.pt" "$work/" || exit 1; fi
     setsid nohup bash "$work/code/run.sh" "${2:-pipeline}" > "$work/logs/pipeline.log" 2>&1 < /dev/null &
     ;;
   pipeline) pipeline ;;
-  refine) refine ;;
+  refine | finish) "$1" ;;
   rehearse | rehearse_refine) cd "$work/code" && "$1" ;;
   free) touch "$work/free" ;;
   wait) follow "$2" "$3" ;;
   collect) collect "$2" ;;
-  *) sed -n 2,12p "$0" ;;
+  *) sed -n 2,13p "$0" ;;
 esac

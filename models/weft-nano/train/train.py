@@ -27,9 +27,9 @@ from train_transformer import TOKENS, train_transformer
 OVERHEAD = 25, 40                      # seconds: capturing the graphs of teacher and student; the evaluation itself
 
 
-def choose_autoencoder(path, student, dev, n, loss=.5):
-    """ae_after.pt takes the place of ae.pt, which becomes ae_before.pt (ae_old.pt where its latents are others), if it costs less than `loss` dB on renders and
-    cubes are straighter through it: those that the student draws or, where there is none, rendered ones."""
+def choose_autoencoder(path, student, dev, n, loss=.5, enough=35.5):
+    """ae_after.pt takes the place of ae.pt, which becomes ae_before.pt (ae_old.pt where its latents are others), if it is good `enough` on renders (dB) or costs less
+    than `loss`, and cubes are straighter through it: those that the student draws or, where there is none, rendered ones."""
     before, after = (report(path(name), dev, n)[1] for name in ("ae", "ae_after"))
     cubes, texts = edges.captioned_cubes(n, dev)
     drawn = generate(*load_models(student, dev), texts, sigmas=FEWSTEP) if student else render.render_frames(world.pack(cubes))
@@ -38,7 +38,7 @@ def choose_autoencoder(path, student, dev, n, loss=.5):
         return edges.summary(decode_latents(ae, drawn if student else encode_latents(ae, drawn)), cubes)
     old, new = judged("ae"), judged("ae_after")
     log("cubes before", old, "after", new)
-    better = after > before - loss and new["bent"] < old["bent"]
+    better = after > min(before - loss, enough) and new["bent"] < old["bent"]
     better = share(float(better)) > 0
     if rank() == 0 and better:
         os.replace(path("ae"), path("ae_before" if student else "ae_old"))
