@@ -53,8 +53,8 @@ export interface DivisionProblem {
   readonly keyBytes?: ((clips: Partition) => number) | undefined;
 }
 
-/** What connections between workers are taken to carry: about what a socket between two processes of a host does. */
-const LINK_BYTES_PER_SECOND = 1e9;
+/** What connections between workers are taken to carry: what processes of a host with two cards reached (BENCHMARKS.md). */
+const LINK_BYTES_PER_SECOND = 2e9;
 /** Where workers were not timed, bytes only decide between divisions that are else as good. */
 const UNTIMED_SECONDS_PER_BYTE = 1e-15;
 
