@@ -138,7 +138,6 @@ export class Recorder {
   }
 
   async #execute(before: Promise<unknown> | undefined, options: SubmitOptions): Promise<void> {
-    const { signal, onProgress, ready } = options;
     const commands = this.#commands;
     let reason: unknown;
     try {
@@ -148,16 +147,7 @@ export class Recorder {
       const kernels = await Promise.all(
         commands.map(async (command) => (command.type === "dispatch" ? await command.compiled : undefined)),
       );
-      const timer = PieceTimer.of(this.gpu);
-      for (let start = 0; start < commands.length;) {
-        signal?.throwIfAborted();
-        const end = nextPiece(commands, start, timer.budgetFlops);
-        const encoded = await this.#encode(kernels, { start, end, ready });
-        const work = commands.slice(start, end);
-        await timer.measure(work, () => this.#run(encoded, end === commands.length));
-        start = end;
-        onProgress?.(end, commands.length);
-      }
+      await this.#runPieces(kernels, options);
       this.#tellQueued(); // also of nothing
     } catch (error) {
       reason = error;
@@ -174,15 +164,40 @@ export class Recorder {
     this.gpu.memory.hold(buffer);
   }
 
-  /** Encodes a piece; resolves when the queue may have it. */
-  async #encode(
+  /** Piece after piece: one is computed while the next is encoded. Ends, well or not, when nothing is on the queue any more. */
+  async #runPieces(
     kernels: readonly (CompiledKernel | undefined)[],
-    { start, end, ready }: { start: number; end: number; ready: Promise<unknown> | undefined },
-  ): Promise<EncodedPiece> {
+    { signal, onProgress, ready }: SubmitOptions,
+  ): Promise<void> {
+    const commands = this.#commands;
+    const timer = PieceTimer.of(this.gpu);
+    let running = Promise.resolve();
+    try {
+      for (let start = 0; start < commands.length;) {
+        signal?.throwIfAborted();
+        const end = nextPiece(commands, start, timer.budgetFlops);
+        const encoded = this.#encode(kernels, { start, end });
+        await Promise.all([running, ready]);
+        signal?.throwIfAborted();
+        const work = commands.slice(start, end);
+        running = timer
+          .measure(work, () => this.#run(encoded, end === commands.length))
+          .then(() => onProgress?.(end, commands.length));
+        start = end;
+      }
+    } finally {
+      await running;
+    }
+  }
+
+  /** Encodes a piece. */
+  #encode(
+    kernels: readonly (CompiledKernel | undefined)[],
+    range: { start: number; end: number },
+  ): EncodedPiece {
     const began = wallClock();
-    const encoded = this.#scoped(() => this.#encodeCommands(kernels, { start, end }));
+    const encoded = this.#scoped(() => this.#encodeCommands(kernels, range));
     this.gpu.onSpan?.({ name: "encode", start: began, end: wallClock() });
-    await ready;
     return encoded;
   }
 
