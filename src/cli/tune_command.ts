@@ -47,7 +47,7 @@ export function addTuneCommand(program: Command): void {
     .command("tune")
     .summary("measure which tiles of the kernels are fastest on this graphics card")
     .description(
-      "Times the ways in which matrix products and attention can be cut into tiles, at the sizes of a model and a video, " +
+      "Times the ways in which matrix products can be cut into tiles, at the sizes of a model and a video, " +
         "and keeps those that are clearly faster than the defaults for later renders on this adapter.",
     )
     .addOption(modelOption("the model whose sizes are tuned"))

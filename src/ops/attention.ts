@@ -2,16 +2,14 @@
 // Attention Tile, dual-scope, text) is src/attention's business.
 
 import type { Capabilities } from "../gpu/capabilities.ts";
+import type { DispatchDescriptor } from "../gpu/command.ts";
 import type { Recorder } from "../gpu/recorder.ts";
-import type { TileWork } from "../gpu/tile_choices.ts";
 import { binding, elementCount, type Tensor, tensorBytes, temporaryTensor } from "../tensor/tensor.ts";
 import source from "../../shaders/attention.wgsl?raw";
 import { ATTENTION_DIRECT } from "./attention_direct.ts";
 import { ATTENTION_F16 } from "./attention_f16.ts";
-import { attentionSampledF16 } from "./attention_sampled_f16.ts";
 import { ATTENTION_SUBGROUP_MATRIX, fragmentConstants } from "./attention_subgroup_matrix.ts";
 import { hasMatrixUnits, MATRIX_ENABLES } from "./matrix_units.ts";
-import { pickTile, type Tiles } from "./tile.ts";
 
 /** Which key tiles every query tile reads, in GPU memory; layouts in shaders/attention.wgsl. */
 export interface AttentionTiles {
@@ -56,8 +54,6 @@ export interface AttentionOperands {
    * otherwise "tiled".
    */
   readonly variant?: AttentionVariant;
-  /** Which of the kernel's tiles; default the one chosen on this device, else the first. */
-  readonly tile?: string | undefined;
 }
 
 /** The result and the logarithm of each query's softmax denominator, which merging needs. */
@@ -99,17 +95,8 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
   const variant = operands.variant ?? usualAttentionVariant(recorder.gpu.capabilities, q.dtype, headDim);
   const scores = tiles.perHead ? tiles.scoreCount : heads * tiles.scoreCount;
-  const kind = { variant, dtype: q.dtype, headDim };
-  const tile = pickTile(tilesOfAttention(variant, kind, recorder.gpu.capabilities), recorder.gpu, {
-    ...attentionTileWork(kind, k.shape[0] ?? 0),
-    name: operands.tile,
-  });
   recorder.dispatch({
-    kernel: tile.kernel,
-    constants: tile.constants,
-    imports: tile.imports ?? {},
-    settings: tile.settings ?? {},
-    enables: tile.enables ?? (q.dtype === "f16" ? ["f16"] : []),
+    ...kernelOf(variant, q.dtype, headDim),
     params: {
       num_queries: numQueries,
       num_query_tiles: tiles.numQueryTiles,
@@ -136,46 +123,30 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   return { out, lse };
 }
 
-/** The tiles of a kernel for a head dimension; the default first. */
-export function tilesOfAttention(
+function kernelOf(
   variant: AttentionVariant,
-  { dtype, headDim }: { dtype: Tensor["dtype"]; headDim: number },
-  capabilities: Capabilities,
-): Tiles {
+  dtype: Tensor["dtype"],
+  headDim: number,
+): Pick<DispatchDescriptor, "kernel" | "constants" | "enables"> {
   const constants = { elem: dtype, HEAD_DIM: headDim };
-  const name = "64 x 64";
+  const enables = dtype === "f16" ? ["f16"] : [];
   switch (variant) {
     case "direct":
-      return [{ name, kernel: ATTENTION_DIRECT, constants }];
+      return { kernel: ATTENTION_DIRECT, constants, enables };
     case "tiled":
-      return [{ name, kernel: KERNEL, constants: { ...constants, OUT_COLUMNS: Math.ceil(headDim / 64) } }];
+      return { kernel: KERNEL, constants: { ...constants, OUT_COLUMNS: Math.ceil(headDim / 64) }, enables };
     case "f16":
-      return [
-        { name, kernel: ATTENTION_F16, constants: { HEAD_DIM: headDim } },
-        attentionSampledF16(headDim, capabilities),
-      ];
+      return { kernel: ATTENTION_F16, constants: { HEAD_DIM: headDim }, enables };
     case "subgroup_matrix":
-      return [
-        {
-          name,
-          kernel: ATTENTION_SUBGROUP_MATRIX,
-          constants: { HEAD_DIM: headDim, ...fragmentConstants(headDim) },
-          enables: MATRIX_ENABLES,
-        },
-      ];
+      return {
+        kernel: ATTENTION_SUBGROUP_MATRIX,
+        constants: { HEAD_DIM: headDim, ...fragmentConstants(headDim) },
+        enables: MATRIX_ENABLES,
+      };
   }
 }
 
-/** What a tile is chosen for: attention over about as many keys. */
-export function attentionTileWork(
-  { variant, dtype, headDim }: { variant: AttentionVariant; dtype: Tensor["dtype"]; headDim: number },
-  numKeys: number,
-): TileWork {
-  return { work: `attention ${variant}, ${dtype}, heads of ${headDim}`, rows: numKeys };
-}
-
-/** The kernel that attention gets on an adapter when nobody asks for another. */
-export function usualAttentionVariant(
+function usualAttentionVariant(
   capabilities: Capabilities,
   dtype: Tensor["dtype"],
   headDim: number,

@@ -19,12 +19,11 @@ import { ACTIVATIONS, type Activation } from "./activation.ts";
 import { linearDirect } from "./linear_direct.ts";
 import { fitsF16, linearF16 } from "./linear_f16.ts";
 import { fitsSubgroupMatrix, linearSubgroupMatrix } from "./linear_subgroup_matrix.ts";
-import { linearOuter } from "./linear_outer.ts";
 import {
-  type LinearCandidate,
   type LinearSize,
   type LinearTile,
   linearTiles,
+  type StoredLinearSize,
   threadTile,
 } from "./linear_variant.ts";
 import { hasInt8MatrixUnits, hasMatrixUnits } from "./matrix_units.ts";
@@ -95,9 +94,9 @@ export function linear(
   if (weight.storage === "int8_rows" && variant !== "subgroup_matrix") {
     throw new Error(`Cannot record linear ${variant}: ${label} is stored for int8 matrix units only.`);
   }
-  const size = { m, n, k };
+  const size = { m, n, k, storage: weight.storage };
   const tile = pickTile(VARIANTS[variant](size, capabilities), recorder.gpu, {
-    ...linearTileWork({ variant, dtype: x.dtype, storage: weight.storage }, size),
+    ...linearTileWork({ variant, dtype: x.dtype }, size),
     name: options.tile,
   });
   const { kernel, workgroups } = tile;
@@ -105,11 +104,7 @@ export function linear(
   recorder.dispatch({
     kernel,
     constants: { elem: x.dtype, out_elem: dtype, ACTIVATION: ACTIVATIONS[activation], ...tile.constants },
-    imports: {
-      storage: weight.storage,
-      operands: weight.storage === "int8_rows" ? "int8" : "f16",
-      ...tile.imports,
-    },
+    imports: { storage: weight.storage, operands: weight.storage === "int8_rows" ? "int8" : "f16" },
     settings: tile.settings ?? {},
     enables: tile.enables ?? (x.dtype === "f16" || dtype === "f16" ? ["f16"] : []),
     params: { m, n, k },
@@ -122,10 +117,10 @@ export function linear(
   return out;
 }
 
-/** The tiles of a kernel for a size of layer, those that the adapter can run; the default first. */
+/** The tiles of a kernel for a size of layer; the default first. */
 export function tilesOfLinear(
   variant: LinearVariant,
-  size: LinearSize,
+  size: StoredLinearSize,
   capabilities: Capabilities,
 ): Tiles<LinearTile> {
   return VARIANTS[variant](size, capabilities);
@@ -133,8 +128,8 @@ export function tilesOfLinear(
 
 /** What a tile is chosen for: layers that differ in their rows only share a choice. */
 export function linearTileWork(
-  { variant, dtype, storage }: { variant: LinearVariant; dtype: DType; storage: LinearStorage["storage"] },
-  { m, n, k }: LinearSize,
+  { variant, dtype }: { variant: LinearVariant; dtype: DType },
+  { m, n, k, storage }: StoredLinearSize,
 ): TileWork {
   return { work: `linear ${variant}, ${dtype} x ${storage}, ${n} x ${k}`, rows: m };
 }
@@ -177,17 +172,14 @@ export function usualLinearVariant(
 
 /** Tiles of linear.wgsl: big ones re-use operands more, small problems need many workgroups. */
 function linearTiled(size: LinearSize, capabilities: Capabilities): Tiles<LinearTile> {
-  const tileOf = (tile: { ROWS: number; COLUMNS: number; TY: number }): LinearCandidate =>
+  const tileOf = (tile: { ROWS: number; COLUMNS: number; TY: number }): LinearTile =>
     threadTile({ kernel: KERNEL, step: TILE_K4, values: 4 }, { ...tile, TILE_K4 }, size);
-  const first = tileOf(defaultTile(size, capabilities)).tile;
-  if (size.m <= 16) return [first];
-  return linearTiles(first, [...TILES.map(tileOf), ...linearOuter(size)], capabilities);
+  const first = tileOf(defaultTile(size, capabilities));
+  return size.m <= 16 ? [first] : linearTiles(first, TILES.map(tileOf));
 }
 
-/** Candidates for more than a few rows. */
+/** Candidates for more than a few rows: less workgroup memory than the largest, and half its threads again. */
 const TILES = [
-  { ROWS: 12, COLUMNS: 2, TY: 8 },
-  { ROWS: 8, COLUMNS: 2, TY: 16 },
   { ROWS: 8, COLUMNS: 2, TY: 8 },
   { ROWS: 16, COLUMNS: 2, TY: 4 },
 ] as const;

@@ -1,28 +1,27 @@
 // The linear kernel of matrix units. `linear` chooses it for f16 operands where the adapter has them.
 
 import source from "../../shaders/linear_subgroup_matrix.wgsl?raw";
-import type { LinearSize, LinearTile } from "./linear_variant.ts";
+import { type LinearTile, linearTiles, type StoredLinearSize } from "./linear_variant.ts";
 import { MATRIX_ENABLES } from "./matrix_units.ts";
 import type { Tiles } from "./tile.ts";
 
 const KERNEL = { stem: "linear_subgroup_matrix", source };
 const TILE = 128;
-/** A step along k of int8 operands; one of f16 is half as long. */
-const STEP = 64;
 /** Tiles that a band of workgroups is high, as the kernel has it. */
 const BAND = 8;
 
 /** Steps along k in a turn of the loop, and tiles in a band; fragments, stage and subgroups fit each other as they are. */
 const CANDIDATES = [
   { UNROLL: 1, BAND: 8 },
+  { UNROLL: 2, BAND: 8 },
   { UNROLL: 2, BAND: 4 },
-  { UNROLL: 2, BAND: 16 },
   { UNROLL: 4, BAND: 8 },
   { UNROLL: 4, BAND: 16 },
 ] as const;
 
-/** The tiles for an [m, n] result. By default two steps a turn of the loop where that leaves none over. */
-export function linearSubgroupMatrix({ m, n, k }: LinearSize): Tiles<LinearTile> {
+/** The tiles for an [m, n] result. By default two steps a turn of the loop where k is a multiple of 128. */
+export function linearSubgroupMatrix({ m, n, k, storage }: StoredLinearSize): Tiles<LinearTile> {
+  const step = storage === "int8_rows" ? 64 : 32;
   const tileOf = ({ UNROLL, BAND: band }: { UNROLL: number; BAND: number }): LinearTile => ({
     name: `128x128, unroll ${UNROLL}, band ${band}`,
     kernel: KERNEL,
@@ -31,9 +30,8 @@ export function linearSubgroupMatrix({ m, n, k }: LinearSize): Tiles<LinearTile>
     enables: MATRIX_ENABLES,
     workgroups: [Math.ceil(n / TILE), Math.ceil(m / TILE)],
   });
-  const first = tileOf({ UNROLL: k % (2 * STEP) === 0 ? 2 : 1, BAND });
-  const others = CANDIDATES.filter(({ UNROLL }) => k % (UNROLL * STEP) === 0).map(tileOf);
-  return [first, ...others.filter(({ name }) => name !== first.name)];
+  const first = tileOf({ UNROLL: k % 128 === 0 ? 2 : 1, BAND });
+  return linearTiles(first, CANDIDATES.filter(({ UNROLL }) => k % (UNROLL * step) === 0).map(tileOf));
 }
 
 /** Whether a layer's sizes suit the kernel: whole steps of 32 along k, results four at a time. */

@@ -1,8 +1,8 @@
 // What distinguishes the kernels that compute a linear layer: file, tile constants, workgroups.
 
-import type { Capabilities } from "../gpu/capabilities.ts";
 import type { Kernel } from "../gpu/kernel.ts";
-import { fitsAdapter, type Tile, type Tiles, type WorkgroupNeeds } from "./tile.ts";
+import type { LinearStorage } from "../tensor/linear_weights.ts";
+import type { Tile, Tiles } from "./tile.ts";
 
 /** A layer: [m, k] times the transpose of [n, k]. */
 export interface LinearSize {
@@ -11,27 +11,19 @@ export interface LinearSize {
   readonly k: number;
 }
 
+/** A layer and how its weights are stored. */
+export interface StoredLinearSize extends LinearSize {
+  readonly storage: LinearStorage["storage"];
+}
+
 /** One way to compute a linear layer of a given size. */
 export interface LinearTile extends Tile {
   readonly workgroups: readonly [number, number];
 }
 
-/** A candidate with what decides whether it may be tried. */
-export interface LinearCandidate {
-  readonly tile: LinearTile;
-  readonly needs: WorkgroupNeeds;
-}
-
-/** The default and the candidates that the adapter can run, each tile once. */
-export function linearTiles(
-  first: LinearTile,
-  candidates: readonly LinearCandidate[],
-  capabilities: Capabilities,
-): Tiles<LinearTile> {
-  const others = candidates.filter(
-    ({ tile, needs }) => tile.name !== first.name && fitsAdapter(needs, capabilities),
-  );
-  return [first, ...others.map(({ tile }) => tile)];
+/** The default and the candidates, each tile once. */
+export function linearTiles(first: LinearTile, candidates: readonly LinearTile[]): Tiles<LinearTile> {
+  return [first, ...candidates.filter(({ name }) => name !== first.name)];
 }
 
 /** The tile of a kernel that computes ROWS x 4 COLUMNS elements in each of 16 * TY threads. */
@@ -54,16 +46,13 @@ export function threadTile(
   { kernel, step, values }: StagingKernel,
   tile: ThreadTile,
   { m, n }: Pick<LinearSize, "m" | "n">,
-): LinearCandidate {
+): LinearTile {
   const { ROWS, COLUMNS, TY } = tile;
-  const [rows, columns, threads] = [TY * ROWS, 64 * COLUMNS, 16 * TY];
+  const [rows, columns] = [TY * ROWS, 64 * COLUMNS];
   return {
-    tile: {
-      name: `${rows}x${columns}x${step * values} by ${threads}`,
-      kernel,
-      constants: { ...tile, X_LOADS: (ROWS * step) / 16, W_LOADS: (4 * COLUMNS * step) / TY },
-      workgroups: [Math.ceil(n / columns), Math.ceil(m / rows)],
-    },
-    needs: { threads, bytes: 16 * (rows + columns) * (step + 1) },
+    name: `${rows}x${columns}x${step * values} by ${16 * TY}`,
+    kernel,
+    constants: { ...tile, X_LOADS: (ROWS * step) / 16, W_LOADS: (4 * COLUMNS * step) / TY },
+    workgroups: [Math.ceil(n / columns), Math.ceil(m / rows)],
   };
 }

@@ -2,13 +2,12 @@
 // them, its default first: that one is verified and fast on the hardware of BENCHMARKS.md. The others compute the same
 // to rounding and may be faster on some device, which `weft tune` finds out (src/tuning).
 
-import type { Capabilities } from "../gpu/capabilities.ts";
 import type { DispatchDescriptor } from "../gpu/command.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { chosenTile, type TileWork } from "../gpu/tile_choices.ts";
 
 /** A kernel, specialised by what its head calls tile constants. */
-export interface Tile extends Pick<DispatchDescriptor, "kernel" | "constants" | "imports" | "settings"> {
+export interface Tile extends Pick<DispatchDescriptor, "kernel" | "constants" | "settings"> {
   /** Unique in its list; what tuning files hold. */
   readonly name: string;
   /** WGSL extensions; default what the element types need. */
@@ -17,26 +16,6 @@ export interface Tile extends Pick<DispatchDescriptor, "kernel" | "constants" | 
 
 /** Tiles, the default first. */
 export type Tiles<T extends Tile = Tile> = readonly [T, ...T[]];
-
-/** What a workgroup of a tile takes of the adapter. */
-export interface WorkgroupNeeds {
-  readonly threads: number;
-  readonly bytes: number;
-}
-
-/**
- * Most workgroup memory of a candidate: half of the 48 KiB that an NVIDIA multiprocessor gives to all workgroups it runs.
- * One that runs alone is half as fast (ARCHITECTURE.md).
- */
-export const CANDIDATE_BYTES = 24_576;
-
-/** Whether a candidate may be tried on an adapter. */
-export function fitsAdapter(
-  { threads, bytes }: WorkgroupNeeds,
-  { maxInvocations, maxWorkgroupBytes }: Capabilities,
-): boolean {
-  return threads <= maxInvocations && bytes <= Math.min(maxWorkgroupBytes, CANDIDATE_BYTES);
-}
 
 /**
  * The tile of that name; without a name the one that was chosen for the work on this device, else the default.

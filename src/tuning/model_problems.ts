@@ -1,11 +1,10 @@
-// The problems of a transformer that take its time: the linear layers of a video's tokens, and self-attention. What few
-// rows go through (text, timestep) is left to the default tiles.
+// The problems of a transformer that have several tiles and take its time: the linear layers of a video's tokens. What few
+// rows go through (text, timestep) is left to the default tiles; kernels of attention have one.
 
 import type { Capabilities } from "../gpu/capabilities.ts";
-import { usualAttentionVariant } from "../ops/attention.ts";
 import { usualLinearVariant } from "../ops/linear.ts";
 import type { LinearStorage } from "../tensor/linear_weights.ts";
-import { attentionProblem, linearProblem, type TileProblem } from "./tile_problem.ts";
+import { linearProblem, type TileProblem } from "./tile_problem.ts";
 
 /** A transformer and the video it computes. */
 export interface ModelSizes {
@@ -38,12 +37,9 @@ export function modelProblems(
     [ffnDim, dim],
     [dim, ffnDim],
   ] as const;
-  const layers = sizes.map(([n, k]) => {
+  return sizes.map(([n, k]) => {
     const storage = wanted.startsWith("int8") && k % INT8_COLUMNS !== 0 ? "f16" : wanted;
     const variant = usualLinearVariant(capabilities, dtype, { n, k, storage });
     return linearProblem([frames * tokensPerFrame, n, k], { variant, dtype, storage }, capabilities);
   });
-  const variant = usualAttentionVariant(capabilities, dtype, headDim);
-  const shape = { frames, tokensPerFrame, heads, headDim };
-  return [...layers, attentionProblem(shape, { variant, dtype }, capabilities)];
 }

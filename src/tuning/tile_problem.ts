@@ -1,18 +1,11 @@
-// What can be tuned: a layer or an attention of a model, with the tiles that may compute it on a device.
+// What can be tuned: a layer of a model, with the tiles that may compute it on a device.
 
 import type { Capabilities } from "../gpu/capabilities.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { TileWork } from "../gpu/tile_choices.ts";
-import { attentionTileWork, tilesOfAttention } from "../ops/attention.ts";
 import { linearTileWork, tilesOfLinear } from "../ops/linear.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import {
-  attentionFlops,
-  type AttentionKernel,
-  type AttentionShape,
-  prepareAttention,
-} from "./attention_problem.ts";
 import { linearFlops, type LinearKernel, type LinearShape, prepareLinear } from "./linear_problem.ts";
 
 /** A problem with its operands in GPU memory. */
@@ -47,7 +40,7 @@ export function linearProblem(
 ): TileProblem {
   const [m, n, k] = shape;
   const { variant, dtype, storage } = kernel;
-  const size = { m, n, k };
+  const size = { m, n, k, storage };
   return {
     title: `linear ${m} x ${n} x ${k}, ${dtype} x ${storage}, ${variant}`,
     work: linearTileWork(kernel, size),
@@ -55,25 +48,5 @@ export function linearProblem(
     flops: linearFlops(shape),
     tolerance: TOLERANCES[dtype],
     prepare: (gpu) => prepareLinear(gpu, shape, kernel),
-  };
-}
-
-/** Dense self-attention. */
-export function attentionProblem(
-  shape: AttentionShape,
-  kernel: AttentionKernel,
-  capabilities: Capabilities,
-): TileProblem {
-  const { frames, tokensPerFrame, heads, headDim } = shape;
-  const tokens = frames * tokensPerFrame;
-  const { variant, dtype } = kernel;
-  const kind = { variant, dtype, headDim };
-  return {
-    title: `attention ${heads} x ${headDim}, ${tokens} tokens, ${dtype}, ${variant}`,
-    work: attentionTileWork(kind, tokens),
-    tiles: tilesOfAttention(variant, kind, capabilities).map(({ name }) => name),
-    flops: attentionFlops(shape),
-    tolerance: TOLERANCES[dtype],
-    prepare: (gpu) => prepareAttention(gpu, shape, kernel),
   };
 }

@@ -5,13 +5,13 @@ import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import { hasMatrixUnits } from "../../src/ops/matrix_units.ts";
 import { freeTensor, readTensor, type Tensor } from "../../src/tensor/tensor.ts";
+import { readRow } from "../../src/tuning/random_tensor.ts";
 import {
   attentionFlops,
   type AttentionKernel,
   type AttentionShape,
   prepareAttention,
-} from "../../src/tuning/attention_problem.ts";
-import { readRow } from "../../src/tuning/random_tensor.ts";
+} from "./attention_problem.ts";
 import type { BenchRow } from "./bench_row.ts";
 import type { BenchRun } from "./bench_run.ts";
 import { medianGpuTime } from "./median.ts";

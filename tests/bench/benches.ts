@@ -37,7 +37,7 @@ export const BENCHES: readonly Bench[] = [
   },
   {
     name: "tune",
-    description: "every tile of every kernel at the largest shapes of the 1.3B transformer",
+    description: "every tile of every kernel of linear layers at the largest shape of the 1.3B transformer",
     seconds: { webgpu: 60 },
     isDefault: false,
     measure: benchTiles,

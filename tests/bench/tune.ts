@@ -1,11 +1,9 @@
-// Times every tile of the kernels at the largest shapes of the 1.3B transformer, also those of kernels that the adapter's
-// renders do not use, and checks each against f64. `weft tune` does the same at a model's own sizes, and keeps the result.
+// Times every tile of the linear layers' kernels at the largest shape of the 1.3B transformer, also of kernels that the
+// adapter's renders do not use, and checks each against f64. `weft tune` does the same at a model's own sizes, and keeps the result.
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
-import { tilesOfAttention } from "../../src/ops/attention.ts";
 import { tilesOfLinear } from "../../src/ops/linear.ts";
 import { freeTensor, type Tensor } from "../../src/tensor/tensor.ts";
-import { attentionFlops, type AttentionShape, prepareAttention } from "../../src/tuning/attention_problem.ts";
 import { chooseTile, quantile } from "../../src/tuning/choose_tile.ts";
 import {
   linearFlops,
@@ -15,15 +13,12 @@ import {
 } from "../../src/tuning/linear_problem.ts";
 import { measureTiles, type TileMeasurement } from "../../src/tuning/measure_tiles.ts";
 import type { PreparedProblem } from "../../src/tuning/tile_problem.ts";
-import { attentionError, attentionKernels, attentionWork } from "./attention.ts";
 import type { BenchRow } from "./bench_row.ts";
 import type { BenchRun } from "./bench_run.ts";
 import { linearError, linearKernels, linearName, linearPrecision, linearWork } from "./linear.ts";
 
 const LINEAR: LinearShape = [32_760, 1536, 8960];
-const ATTENTION: AttentionShape = { frames: 21, tokensPerFrame: 1560, heads: 12, headDim: 128 };
 const TINY_LINEAR: LinearShape = [64, 128, 64];
-const TINY_ATTENTION: AttentionShape = { frames: 2, tokensPerFrame: 20, heads: 2, headDim: 32 };
 
 /** A right result is no further from the default's than this: what f16 sums or operands round. */
 const TOLERANCE = 5e-3;
@@ -35,17 +30,14 @@ export async function benchTiles(run: BenchRun): Promise<void> {
       if (!run.hasTime) return;
       await benchLinearTiles(run, gpu, run.options.tiny ? { ...kernel, variant: "tiled" } : kernel);
     }
-    for (const { variant, dtype } of attentionKernels(gpu.capabilities)) {
-      if (!run.hasTime) return;
-      await benchAttentionTiles(run, gpu, { variant, dtype });
-    }
   });
 }
 
 async function benchLinearTiles(run: BenchRun, gpu: Gpu, kernel: LinearKernel): Promise<void> {
   const shape = run.options.tiny ? TINY_LINEAR : LINEAR;
   const [m, n, k] = shape;
-  const names = tilesOfLinear(kernel.variant, { m, n, k }, gpu.capabilities).map(({ name }) => name);
+  const size = { m, n, k, storage: kernel.storage };
+  const names = tilesOfLinear(kernel.variant, size, gpu.capabilities).map(({ name }) => name);
   // A CPU takes half a minute to compile a large one.
   const tiles = run.options.tiny
     ? names.filter((_, index) => index === 0 || index === names.length - 1)
@@ -65,26 +57,6 @@ async function benchLinearTiles(run: BenchRun, gpu: Gpu, kernel: LinearKernel): 
     flops: linearFlops(shape),
     error: (y) => linearError(gpu, y, { x, w }),
     row,
-  });
-}
-
-async function benchAttentionTiles(
-  run: BenchRun,
-  gpu: Gpu,
-  kernel: Parameters<typeof prepareAttention>[2],
-): Promise<void> {
-  const shape = run.options.tiny ? TINY_ATTENTION : ATTENTION;
-  const { variant, dtype } = kernel;
-  const { headDim } = shape;
-  const tiles = tilesOfAttention(variant, { dtype, headDim }, gpu.capabilities).map(({ name }) => name);
-  const { q, k, v, record, dispose } = await prepareAttention(gpu, shape, kernel);
-  await addTiles(run, gpu, {
-    problem: { record, dispose },
-    tiles,
-    kernel: variant,
-    flops: attentionFlops(shape),
-    error: (out) => attentionError(gpu, { q, k, v, out }, shape),
-    row: { work: attentionWork(shape), by: "weft", precision: dtype, clock: "gpu" },
   });
 }
 

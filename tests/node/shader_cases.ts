@@ -1,12 +1,7 @@
 // Every op in every variant it can choose, on tiny tensors: what shaders.test.ts compiles. A new variant goes here.
 import type { Recorder } from "../../src/gpu/recorder.ts";
 import { ACTIVATIONS, activation, type Activation } from "../../src/ops/activation.ts";
-import {
-  attention,
-  type AttentionOperands,
-  type AttentionVariant,
-  tilesOfAttention,
-} from "../../src/ops/attention.ts";
+import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
 import { attentionMerge } from "../../src/ops/attention_merge.ts";
 import { attentionRelative } from "../../src/ops/attention_relative.ts";
 import { gateResidual } from "../../src/ops/gate_residual.ts";
@@ -55,10 +50,7 @@ export const SHADER_CASES: readonly ShaderCase[] = [
 ];
 
 /** Every tile that `weft tune` may choose. */
-export const TILE_CASES: readonly ShaderCase[] = [
-  ...FLOATS.flatMap(linearTileCases),
-  ...[32, 64, 96, 128].map(attentionTileCase),
-];
+export const TILE_CASES: readonly ShaderCase[] = FLOATS.flatMap(linearTileCases);
 
 function tensor(recorder: Recorder, shape: readonly number[], dtype: DType = "f32"): Tensor {
   return temporaryTensor(recorder, { label: "operand", dtype, shape });
@@ -163,32 +155,17 @@ function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
   return variants.map((variant) => ({
     name: `attention ${variant} ${dtype} ${headDim}`,
     record: (recorder) => {
-      attention(recorder, { ...attentionOperands(recorder, dtype, headDim), variant });
+      const q = tensor(recorder, [2, headDim], dtype);
+      const tiles = {
+        numQueryTiles: 1,
+        queryTiles: tensor(recorder, [1, 1, 4], "u32"),
+        keyTiles: tensor(recorder, [1, 4], "u32"),
+        perHead: false,
+        scoreCount: 4,
+      };
+      attention(recorder, { q, k: q, v: q, tiles, heads: 1, variant });
     },
   }));
-}
-
-function attentionTileCase(headDim: number): ShaderCase {
-  const [variant, dtype] = ["f16", "f16"] as const; // of the others there is one
-  return {
-    name: `tiles of attention ${variant}, heads of ${headDim}`,
-    record: (recorder) => {
-      for (const { name } of tilesOfAttention(variant, { dtype, headDim }, recorder.gpu.capabilities))
-        attention(recorder, { ...attentionOperands(recorder, dtype, headDim), variant, tile: name });
-    },
-  };
-}
-
-function attentionOperands(recorder: Recorder, dtype: DType, headDim: number): AttentionOperands {
-  const q = tensor(recorder, [2, headDim], dtype);
-  const tiles = {
-    numQueryTiles: 1,
-    queryTiles: tensor(recorder, [1, 1, 4], "u32"),
-    keyTiles: tensor(recorder, [1, 4], "u32"),
-    perHead: false,
-    scoreCount: 4,
-  };
-  return { q, k: q, v: q, tiles, heads: 1 };
 }
 
 /** [m, n, k] at which `linear` changes its tiles and loops. */
@@ -237,7 +214,7 @@ function linearTileCases(dtype: DType): ShaderCase[] {
           bias: tensor(recorder, [n]),
         };
         const x = tensor(recorder, [m, k], dtype);
-        for (const { name } of tilesOfLinear(variant, size, recorder.gpu.capabilities))
+        for (const { name } of tilesOfLinear(variant, { ...size, storage }, recorder.gpu.capabilities))
           linear(recorder, x, weights, { variant, tile: name, activation: "gelu_tanh" });
       },
     })),

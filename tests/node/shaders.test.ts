@@ -4,7 +4,6 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { releaseDawn, startDawn } from "../../src/cli/dawn_node.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
-import { CANDIDATE_BYTES } from "../../src/ops/tile.ts";
 import { reflectShader } from "../../src/gpu/shader_reflection.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import { repoPath } from "../repo_path.ts";
@@ -22,14 +21,14 @@ const KERNELS = FILES.filter(({ file }) => !file.includes("/")).map((entry) => (
 const VARIANT_OF: Readonly<Record<string, string>> = {
   attention_direct: "attention",
   attention_f16: "attention",
-  attention_sampled_f16: "attention",
   attention_subgroup_matrix: "attention",
   linear_direct: "linear",
   linear_f16: "linear",
-  linear_outer: "linear",
-  linear_outer_f16: "linear",
   linear_subgroup_matrix: "linear",
 };
+
+/** Half of the 48 KiB that an NVIDIA multiprocessor gives to all workgroups it runs: one alone is half as fast. */
+const MOST_WORKGROUP_BYTES = 24_576;
 
 /**
  * The null backend has WebGPU's least workgroup memory, 16 KiB. More is its last complaint, after the shader and its
@@ -38,7 +37,7 @@ const VARIANT_OF: Readonly<Record<string, string>> = {
 function expectOnlyTooLarge(error: unknown): void {
   const bytes = /total use of workgroup storage \((\d+) bytes\) is larger/.exec(String(error))?.[1];
   if (bytes === undefined) throw error;
-  expect(Number(bytes)).toBeLessThanOrEqual(CANDIDATE_BYTES);
+  expect(Number(bytes)).toBeLessThanOrEqual(MOST_WORKGROUP_BYTES);
 }
 
 describe("every variant compiles and fits its op", () => {
@@ -48,7 +47,7 @@ describe("every variant compiles and fits its op", () => {
 
   beforeAll(async () => {
     gpu = await Gpu.open({ gpu: startDawn({ backend: "null" }) });
-    Object.assign(gpu.capabilities, { maxWorkgroupBytes: CANDIDATE_BYTES }); // so that ops offer all of their tiles
+    Object.assign(gpu.capabilities, { maxWorkgroupBytes: MOST_WORKGROUP_BYTES }); // so that ops offer all of their tiles
     const compile = gpu.pipelines.compile.bind(gpu.pipelines);
     vi.spyOn(gpu.pipelines, "compile").mockImplementation((variant) => {
       stems.add(variant.stem);

@@ -7,7 +7,7 @@ import {
   type AttentionShape,
   type PreparedAttention,
   prepareAttention,
-} from "../../../src/tuning/attention_problem.ts";
+} from "../attention_problem.ts";
 import { attentionError, attentionKernels, attentionShapes, attentionWork } from "../attention.ts";
 import type { BenchRow, Precision } from "../bench_row.ts";
 import type { BenchRun } from "../bench_run.ts";

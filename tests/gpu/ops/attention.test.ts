@@ -5,27 +5,14 @@ import { hasMatrixUnits } from "../../../src/ops/matrix_units.ts";
 import { attention as twin, denseBias, type Tile } from "../../reference/attention.ts";
 import { F16_TOLERANCE, F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
 import type { Tensor } from "../../../src/tensor/tensor.ts";
-import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, SLOW_TILES, useGpu } from "../device.ts";
+import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
 
 const gpu = useGpu();
 
-interface Kernel {
-  readonly name: string;
-  readonly variant: AttentionVariant;
-  /** The first by default. */
-  readonly tile?: string | undefined;
-}
-
-const KERNELS: Kernel[] = [
-  { name: "tiled", variant: "tiled" },
-  { name: "direct", variant: "direct" },
-];
-if (FLOAT_TYPES.includes("f16")) KERNELS.push({ name: "f16", variant: "f16" });
-if (hasMatrixUnits(ADAPTER)) KERNELS.push({ name: "subgroup_matrix", variant: "subgroup_matrix" });
-// Without f16 it computes in f32; a software adapter takes long to compile it.
-if (!ADAPTER.software || SLOW_TILES)
-  KERNELS.push({ name: "f16, sampled maximum", variant: "f16", tile: "64 x 64, sampled maximum" });
+const VARIANTS: AttentionVariant[] = ["tiled", "direct"];
+if (FLOAT_TYPES.includes("f16")) VARIANTS.push("f16");
+if (hasMatrixUnits(ADAPTER)) VARIANTS.push("subgroup_matrix");
 
 /** With f16 sums of 32 products: their roundings, up to 2^-11 of a sum each, go into logits and results. */
 const F16_SUMS_TOLERANCE = 3e-3;
@@ -52,7 +39,6 @@ interface Lists {
 
 interface Case extends Lists {
   readonly variant: AttentionVariant;
-  readonly tile?: string | undefined;
   readonly heads?: number;
   readonly headDim?: number;
   readonly numQueries: number;
@@ -96,7 +82,7 @@ interface Distances {
 }
 
 async function run({ heads = 2, headDim = 32, numQueries, numKeys, ...options }: Case): Promise<Distances> {
-  const { variant, tile, queries, lists, dtype = defaultDType(options.variant), scale } = options;
+  const { variant, queries, lists, dtype = defaultDType(options.variant), scale } = options;
   let distances: Distances | undefined;
   await withOperands(gpu(), async (operands) => {
     const width = heads * headDim;
@@ -105,7 +91,7 @@ async function run({ heads = 2, headDim = 32, numQueries, numKeys, ...options }:
     const v = operands.random([numKeys, width], { dtype });
     const tiles = upload(operands, { queries, lists });
     const [out, lse] = await runOp(gpu(), (recorder) => {
-      const base = { q: q.tensor, k: k.tensor, v: v.tensor, tiles, heads, variant, tile };
+      const base = { q: q.tensor, k: k.tensor, v: v.tensor, tiles, heads, variant };
       const result = attention(recorder, scale === undefined ? base : { ...base, scale });
       return [result.out, result.lse];
     });
@@ -136,15 +122,14 @@ const FRAMES: readonly Tile[] = [
   { start: 134, rows: 6 },
 ];
 
-describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile }) => {
+describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
   const every = (queries: readonly Tile[], keys: readonly Tile[]): Lists => ({
     queries,
     lists: [queries.map(() => keys)],
   });
 
   // A software adapter takes 8 s to compile a tiled variant.
-  const slow = { tiled: [32, 96], f16: [32] };
-  const headDims = (ADAPTER.software && slow[variant as keyof typeof slow]) || [32, 64, 96, 128];
+  const headDims = ADAPTER.software && variant === "tiled" ? [32, 96] : [32, 64, 96, 128];
   test.each(headDims)("agrees with its twin, heads of %d", async (headDim) => {
     const keys = [
       { start: 0, rows: 64 },
@@ -152,7 +137,6 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
     ];
     await expectTwin({
       variant,
-      tile,
       headDim,
       numQueries: 5,
       numKeys: 67,
@@ -162,7 +146,7 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
 
   test("walks tiles of several frames, one list for all heads", async () => {
     const lists = [FRAMES.map((_query, index) => [FRAMES[index]!, FRAMES[(index + 2) % 4]!])];
-    await expectTwin({ variant, tile, numQueries: 140, numKeys: 140, queries: FRAMES, lists });
+    await expectTwin({ variant, numQueries: 140, numKeys: 140, queries: FRAMES, lists });
   });
 
   test("walks another list for every head", async () => {
@@ -180,7 +164,7 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
       [[c!, a!], [b!]],
       [[], [a!, b!, c!]],
     ];
-    await expectTwin({ variant, tile, heads: 3, numQueries: 4, numKeys: 17, queries, lists });
+    await expectTwin({ variant, heads: 3, numQueries: 4, numKeys: 17, queries, lists });
   });
 
   test("adds each tile's bias to its logits, also huge ones", async () => {
@@ -190,7 +174,7 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
       { start: 6, rows: 5 },
     ];
     const queries = [{ start: 0, rows: 2 }];
-    await expectTwin({ variant, tile, numQueries: 2, numKeys: 11, ...every(queries, keys) });
+    await expectTwin({ variant, numQueries: 2, numKeys: 11, ...every(queries, keys) });
     for (const biases of [
       [1e4, -1e4, 0],
       [-1e4, -1e4, -1e4],
@@ -198,7 +182,7 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
     ]) {
       const huge = keys.map((key, i) => ({ ...key, bias: biases[i]! }));
       // A logit near 1e4 is stored with steps of 1e-3, which is what is left of the softmax's precision.
-      const { out } = await run({ variant, tile, numQueries: 2, numKeys: 11, ...every(queries, huge) });
+      const { out } = await run({ variant, numQueries: 2, numKeys: 11, ...every(queries, huge) });
       expect(out).toBeLessThan(1e-3);
     }
   });
@@ -211,13 +195,13 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
       ],
       lists: [[[], [{ start: 0, rows: 2 }]]],
     };
-    const { out, lse, values, lseValues } = await run({ variant, tile, numQueries: 5, numKeys: 2, ...lists });
+    const { out, lse, values, lseValues } = await run({ variant, numQueries: 5, numKeys: 2, ...lists });
     expect(out).toBeLessThan(outTolerance(variant));
     expect(lse).toBeLessThan(lseTolerance(variant));
     expect(values.subarray(0, 2 * 64).every((value) => value === 0)).toBe(true);
     expect([lseValues[0], lseValues[1], lseValues[5], lseValues[6]]).toEqual(Array(4).fill(-Infinity));
     const none = { queries: [{ start: 0, rows: 5 }], lists: [[[]]] };
-    expect((await run({ variant, tile, numQueries: 5, numKeys: 1, ...none })).lseValues).toEqual(
+    expect((await run({ variant, numQueries: 5, numKeys: 1, ...none })).lseValues).toEqual(
       new Float32Array(10).fill(-Infinity),
     );
   });
@@ -231,14 +215,14 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
       { start: 0, rows: 40 },
       { start: 40, rows: 3, bias: 20 },
     ];
-    await expectTwin({ variant, tile, numQueries: 8, numKeys: 43, ...every(queries, two) });
+    await expectTwin({ variant, numQueries: 8, numKeys: 43, ...every(queries, two) });
     // Longer than eight samples are apart, with a few keys far above those around them.
     const many = Array.from({ length: 90 }, (_, start) => ({
       start,
       rows: 1,
       bias: start % 13 === 5 ? start : 0,
     }));
-    await expectTwin({ variant, tile, numQueries: 8, numKeys: 90, ...every(queries, many) });
+    await expectTwin({ variant, numQueries: 8, numKeys: 90, ...every(queries, many) });
   });
 
   test("is not misled by a tile without rows", async () => {
@@ -247,13 +231,13 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
       { start: 0, rows: 3 },
       { start: 0, rows: 0 },
     ];
-    await expectTwin({ variant, tile, numQueries: 3, numKeys: 3, ...every([{ start: 0, rows: 3 }], keys) });
+    await expectTwin({ variant, numQueries: 3, numKeys: 3, ...every([{ start: 0, rows: 3 }], keys) });
   });
 
   test("takes a scale of the caller's, and survives logits of 1e4", async () => {
     const problem = every([{ start: 0, rows: 9 }], [{ start: 0, rows: 33 }]);
-    await expectTwin({ variant, tile, numQueries: 9, numKeys: 33, scale: 1, ...problem });
-    const { out } = await run({ variant, tile, numQueries: 9, numKeys: 33, scale: 1e3, ...problem });
+    await expectTwin({ variant, numQueries: 9, numKeys: 33, scale: 1, ...problem });
+    const { out } = await run({ variant, numQueries: 9, numKeys: 33, scale: 1e3, ...problem });
     expect(out).toBeLessThan(1e-2); // steps of a logit near 1e4 are 1e-3, and its sum has errors of several
   });
 
@@ -270,7 +254,7 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
         (use?: "skip" | "apply") =>
         (recorder: Recorder): Tensor[] => {
           const perturbation = use && { strengths: u.tensor, use };
-          const base = { q: q.tensor, k: k.tensor, v: v.tensor, tiles, heads, variant, tile, perturbation };
+          const base = { q: q.tensor, k: k.tensor, v: v.tensor, tiles, heads, variant, perturbation };
           const { out, lse } = attention(recorder, base);
           return [out, lse];
         };
@@ -295,7 +279,6 @@ describe.each(KERNELS)(`attention, $name, on ${ADAPTER_TITLE}`, ({ variant, tile
     test.each([32, 64, 96, 128])("takes and gives f16, heads of %d", async (headDim) => {
       await expectTwin({
         variant,
-        tile,
         headDim,
         dtype,
         numQueries: 140,

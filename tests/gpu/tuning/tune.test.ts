@@ -92,9 +92,8 @@ test("weft tune keeps what it found, and later renders find it", async () => {
   try {
     const flags = { model: "models/weft-nano", frames: 1, height: 32, width: 32, quiet: true };
     const { path, results } = await tuneAdapter(DAWN, flags, new AbortController().signal);
-    expect(results.map(({ rows }) => rows)).toEqual([4, 4, 4, 4]);
+    expect(results.map(({ rows }) => rows)).toEqual([4, 4, 4]);
     expect(results[0]!.title).toContain("linear 4 x 256 x 256");
-    expect(results[3]!.title).toContain("attention 4 x 64, 4 tokens");
     for (const { tiles } of results) expect(tiles[0]!.milliseconds).toBeGreaterThan(0);
     expect(existsSync(path)).toBe(true);
     const opened = await openTunedGpu(DAWN);

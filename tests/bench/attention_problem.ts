@@ -1,11 +1,11 @@
-// Dense self-attention with random operands, ready to be recorded: what the tuner and the benches time.
+// Dense self-attention with random operands, ready to be recorded: what the benches time.
 
-import { freeTileLists, fullTileLists, uploadTileLists } from "../attention/tile_lists.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import type { Recorder } from "../gpu/recorder.ts";
-import { attention, type AttentionVariant } from "../ops/attention.ts";
-import { freeTensor, type Tensor } from "../tensor/tensor.ts";
-import { randomTensor } from "./random_tensor.ts";
+import { freeTileLists, fullTileLists, uploadTileLists } from "../../src/attention/tile_lists.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
+import type { Recorder } from "../../src/gpu/recorder.ts";
+import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
+import { freeTensor, type Tensor } from "../../src/tensor/tensor.ts";
+import { randomTensor } from "../../src/tuning/random_tensor.ts";
 
 /** A video's tokens and a model's heads. */
 export interface AttentionShape {
@@ -33,8 +33,7 @@ export interface PreparedAttention {
   readonly q: Tensor;
   readonly k: Tensor;
   readonly v: Tensor;
-  /** Records it. Without a tile's name as renders do. */
-  readonly record: (recorder: Recorder, tile?: string) => Tensor;
+  readonly record: (recorder: Recorder) => Tensor;
   readonly dispose: () => void;
 }
 
@@ -53,8 +52,8 @@ export async function prepareAttention(
     q,
     k,
     v,
-    record: (recorder, tile) => {
-      const { out, lse } = attention(recorder, { q, k, v, tiles, heads, variant, tile });
+    record: (recorder) => {
+      const { out, lse } = attention(recorder, { q, k, v, tiles, heads, variant });
       recorder.release(lse.buffer);
       return out;
     },
