@@ -9,8 +9,8 @@
 // fetched into registers while the current ones are multiplied. Every loop over fragments is written out: arrays of
 // fragments indexed by a loop variable spill (33 against 171 TFLOP/s for this very kernel). Fragments are loaded at
 // constant offsets into arrays of arrays, which need no bounds check each (105 against 210 TFLOP/s); two stages with
-// one barrier a step would leave room for one workgroup only (120 TFLOP/s). Where the steps along k are an even number,
-// two of them are written out in a turn of the loop (UNROLL; 261 against 233 TFLOP/s).
+// one barrier a step would leave room for one workgroup only (120 TFLOP/s). UNROLL steps along k are written out in a
+// turn of the loop (1, 2 and 4 of f16: 233, 258 and 263 TFLOP/s; with int8 weights 214, 230 and 256).
 // Workgroups that run at once read few rows and few columns: they walk bands of BAND tiles down and all tiles across.
 // Sums are f32 of f16 operands and i32 of int8 ones.
 // Preconditions (op): k is a multiple of 32 (64 for int8) times UNROLL, n of 4; fragments of 16 x 16, 32 bytes along k.

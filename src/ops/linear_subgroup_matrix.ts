@@ -7,6 +7,8 @@ import type { Tiles } from "./tile.ts";
 
 const KERNEL = { stem: "linear_subgroup_matrix", source };
 const TILE = 128;
+/** Columns of k in a turn of the loop, four steps of f16 or two of int8: the fastest on the hardware of BENCHMARKS.md. */
+const TURN = 128;
 /** Tiles that a band of workgroups is high, as the kernel has it. */
 const BAND = 8;
 
@@ -19,7 +21,7 @@ const CANDIDATES = [
   { UNROLL: 4, BAND: 16 },
 ] as const;
 
-/** The tiles for an [m, n] result. By default two steps a turn of the loop where k is a multiple of 128. */
+/** The tiles for an [m, n] result. By default TURN columns of k a turn of the loop, or one step where that leaves some over. */
 export function linearSubgroupMatrix({ m, n, k, storage }: StoredLinearSize): Tiles<LinearTile> {
   const step = storage === "int8_rows" ? 64 : 32;
   const tileOf = ({ UNROLL, BAND: band }: { UNROLL: number; BAND: number }): LinearTile => ({
@@ -30,7 +32,7 @@ export function linearSubgroupMatrix({ m, n, k, storage }: StoredLinearSize): Ti
     enables: MATRIX_ENABLES,
     workgroups: [Math.ceil(n / TILE), Math.ceil(m / TILE)],
   });
-  const first = tileOf({ UNROLL: k % 128 === 0 ? 2 : 1, BAND });
+  const first = tileOf({ UNROLL: k % TURN === 0 ? TURN / step : 1, BAND });
   return linearTiles(first, CANDIDATES.filter(({ UNROLL }) => k % (UNROLL * step) === 0).map(tileOf));
 }
 

@@ -17,7 +17,7 @@ const VERIFIED: Readonly<Record<string, string>> = {
   linear: "7c6e9316bbb3ea9e",
   linear_direct: "c8e4b3593f9059a3",
   linear_f16: "b7430d1d712a1737",
-  linear_subgroup_matrix: "161364721cfecd4e",
+  linear_subgroup_matrix: "7cb8731f6eaba575",
 };
 
 afterAll(releaseDawn);

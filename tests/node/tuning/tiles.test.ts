@@ -49,7 +49,7 @@ test("the default is what was the fastest on the hardware of BENCHMARKS.md", () 
     constants: { ROWS: 8, COLUMNS: 1, TY: 8, TILE_K8: 8 },
     workgroups: [24, 512],
   });
-  expect(first("subgroup_matrix")).toMatchObject({ constants: { UNROLL: 2 }, workgroups: [12, 256] });
+  expect(first("subgroup_matrix")).toMatchObject({ constants: { UNROLL: 4 }, workgroups: [12, 256] });
   expect(first("subgroup_matrix")).not.toHaveProperty("settings");
 });
 
@@ -57,6 +57,16 @@ test("an adapter with less workgroup memory has a smaller default", () => {
   const [first] = tilesOfLinear("tiled", SIZE, { ...CARD, maxWorkgroupBytes: 16_384 });
   expect(first.name).toBe("64x128x16 by 128");
   expect(names("tiled")[0]).toBe("128x128x16 by 128");
+});
+
+test("a turn of the loop on matrix units is 128 columns of k, or one step where those leave some over", () => {
+  const unroll = (k: number, storage: "f16" | "int8" | "int8_rows"): string | undefined =>
+    names("subgroup_matrix", { ...SIZE, k, storage })[0]?.split(", ")[1];
+  expect([unroll(8960, "f16"), unroll(8960, "int8")]).toEqual(["unroll 4", "unroll 4"]);
+  expect(unroll(8960, "int8_rows")).toBe("unroll 2");
+  expect([unroll(1600, "f16"), unroll(1600, "int8_rows"), unroll(64, "int8")]).toEqual(
+    Array(3).fill("unroll 1"),
+  );
 });
 
 test("sizes that a tile does not divide leave it out", () => {
