@@ -138,7 +138,7 @@ for (const dtype of FLOAT_TYPES.filter((type) => type === "f16")) {
 
 /**
  * [m, n, k] for matrix units: one row; tails in m and n; more than one tile of 128 x 128; 1 to 10 steps along k (64 is one
- * of int8), in turns of one and of two; one, just one and two bands of eight tiles down, the last with one or three.
+ * of int8), in turns of one, two and four; one, just one and two bands of eight tiles down, the last with one or three.
  */
 const MATRIX_SHAPES = [
   [1, 4, 64],
