@@ -7,6 +7,7 @@ import { recordRead } from "../gpu/readback.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import { recordUpload } from "../gpu/upload.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { nextTask } from "../util/next_task.ts";
 
 /** Segments of one computation. Ends with `finish`, or with `discard` when something failed. */
 export class Segments {
@@ -78,10 +79,11 @@ export class Segments {
 
   /**
    * Waits until all that earlier segments waited for has come: so recording is one exchange ahead, and memory is bounded.
-   * No longer than everything tracked goes well.
+   * No longer than everything tracked goes well. Recording keeps this thread for milliseconds, so parcels have their turn first.
    */
   async caughtUp(): Promise<void> {
     await Promise.race([Promise.all(this.#earlier.splice(0)), this.#failed]);
+    await nextTask();
   }
 
   /** Lets `finish` wait for something, and fail with it. */

@@ -178,11 +178,12 @@ export class Recorder {
         const end = nextPiece(commands, start, timer.budgetFlops);
         const encoded = this.#encode(kernels, { start, end });
         await Promise.all([running, ready]);
+        await roomOnQueue(this.gpu);
         signal?.throwIfAborted();
         const work = commands.slice(start, end);
-        running = timer
-          .measure(work, () => this.#run(encoded, end === commands.length))
-          .then(() => onProgress?.(end, commands.length));
+        const computed = timer.measure(work, () => this.#run(encoded, end === commands.length));
+        takeRoom(this.gpu, computed);
+        running = computed.then(() => onProgress?.(end, commands.length));
         start = end;
       }
     } finally {
@@ -306,6 +307,27 @@ type EncodedPiece = Scoped<Encoded>;
 
 /** Of every device's last recording: when its commands are all on the queue, and when they are computed. */
 const TURNS = new WeakMap<Gpu, { readonly queued: Promise<unknown>; readonly done: Promise<unknown> }>();
+
+/**
+ * Pieces that may be on the queue: one is computed, one waits behind it. With a third the thread seemed to stand still until
+ * the first was done (BENCHMARKS.md, two H200).
+ */
+const MAX_ON_QUEUE = 2;
+const ON_QUEUE = new WeakMap<Gpu, Set<Promise<unknown>>>();
+
+/** Waits until a piece may be handed to the queue. */
+async function roomOnQueue(gpu: Gpu): Promise<void> {
+  const pieces = ON_QUEUE.get(gpu);
+  while (pieces && pieces.size >= MAX_ON_QUEUE) await Promise.race(pieces);
+}
+
+/** Counts a piece until it is computed, or fails. */
+function takeRoom(gpu: Gpu, computed: Promise<unknown>): void {
+  const pieces = ON_QUEUE.get(gpu) ?? new Set();
+  ON_QUEUE.set(gpu, pieces);
+  const piece: Promise<unknown> = settled(computed).then(() => pieces.delete(piece));
+  pieces.add(piece);
+}
 
 /** Resolves when a promise is settled, in whatever way. */
 async function settled(promise: Promise<unknown>): Promise<unknown> {
