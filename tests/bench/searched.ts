@@ -2,11 +2,13 @@
 // decoded frames to those of full attention, what the model's judge thinks of both, and seconds of both.
 //   bench.mjs searched out=DIR [model=DIR] [engine=onnx] [videos=6] [searches=4] [steps=0,1,2,3] [thresholds=0.1,0.2]
 //     [frames=33] [states=FILE, measured before] [seconds=60, no new threshold that would end later]
+//     [plan=FILE, what `weft search-masks` wrote, judged instead of a new search]
 // Writes DIR/attention_T.json for every threshold T, as `weft search-masks` would.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chooseMasks, planOfMasks } from "../../src/attention/mask_choice.ts";
 import type { AttentionPlan } from "../../src/attention/plan.ts";
+import { planFromJson } from "../../src/attention/plan_json.ts";
 import { startDawn } from "../../src/cli/dawn_node.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { ReferenceMeter } from "../../src/metrics/reference_meter.ts";
@@ -59,7 +61,8 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
     });
   const pipeline = await open(false);
   const profiled = onGpu ? await open(true) : undefined;
-  const { candidates, states, numLatentFrames } = await search(pipeline, value, out);
+  const found = value("plan", "");
+  const plans = found === "" ? searchedPlans(await search(pipeline, value, out), value) : [readPlan(found)];
   const frames = value("frames", "");
   const judging: Judging = {
     prompts: JUDGED.slice(0, Number(value("videos", "6"))),
@@ -69,10 +72,8 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
   };
   const dense = await renderAll(pipeline, judging, undefined);
   const rows = [];
-  for (const threshold of value("thresholds", THRESHOLDS).split(",").map(Number)) {
+  for (const { threshold, plan, layers } of plans) {
     const started = performance.now();
-    const layers = chooseMasks([...states.values()], candidates, { threshold, per: "head" });
-    const plan = planOfMasks(layers, candidates, numLatentFrames);
     const sparse = await renderAll(pipeline, judging, plan);
     rows.push({
       threshold,
@@ -93,12 +94,38 @@ export async function searchedMasks(args: readonly string[]): Promise<void> {
   await pipeline.dispose();
 }
 
-/** Measures all masks, on WebGPU whatever renders, or reads what was measured before. */
-async function search(
-  pipeline: WanPipeline,
+/** A plan, what it was allowed to cost and what it does layer by layer. */
+interface FoundPlan {
+  readonly threshold: number;
+  readonly plan: AttentionPlan;
+  readonly layers: readonly { readonly density: number; readonly error: number }[];
+}
+
+/** One plan for every threshold asked for, chosen when its turn comes. */
+function* searchedPlans(
+  { candidates, states, numLatentFrames }: SearchedMasks,
   value: Arguments,
-  out: string,
-): Promise<MeasuredMasks & { readonly numLatentFrames: number }> {
+): Generator<FoundPlan> {
+  for (const threshold of value("thresholds", THRESHOLDS).split(",").map(Number)) {
+    const layers = chooseMasks([...states.values()], candidates, { threshold, per: "head" });
+    yield { threshold, layers, plan: planOfMasks(layers, candidates, numLatentFrames) };
+  }
+}
+
+/** A file of `weft search-masks`, which says of itself what a search here would. */
+function readPlan(path: string): FoundPlan {
+  const text = readFileSync(path, "utf8");
+  const { threshold, byLayer } = JSON.parse(text).search;
+  return { threshold, layers: byLayer, plan: planFromJson(text, path) };
+}
+
+/** What a search measured. */
+interface SearchedMasks extends MeasuredMasks {
+  readonly numLatentFrames: number;
+}
+
+/** Measures all masks, on WebGPU whatever renders, or reads what was measured before. */
+async function search(pipeline: WanPipeline, value: Arguments, out: string): Promise<SearchedMasks> {
   const asked = value("frames", "");
   const numFrames = asked === "" ? undefined : Number(asked);
   const searched = SEARCHED.slice(0, Number(value("searches", "4")));
