@@ -111,21 +111,6 @@ export async function quantizeModel(
   return { bytes, modelHash: await modelHash(manifest), errors };
 }
 
-/** Writes weights.json for a folder whose files were changed or added by hand; lists what a model is read from. */
-export async function writeManifest(folder: string): Promise<string> {
-  const paths: string[] = [];
-  for (const sub of ["", ...(await foldersOf(folder))]) {
-    const names = await readdir(join(folder, sub));
-    const read = names.filter(
-      (name) => name !== MANIFEST_PATH && (WEIGHTS.test(name) || name.endsWith(".json")),
-    );
-    paths.push(...read.map((name) => (sub === "" ? name : `${sub}/${name}`)));
-  }
-  const manifest = await createManifest(openFolderSource(folder), paths.sort());
-  await writeFile(join(folder, MANIFEST_PATH), formatManifest(manifest));
-  return modelHash(manifest);
-}
-
 /** Rules from a JSON file: an array of [pattern, format]. Throws `InputError`. */
 export async function readRules(path: string): Promise<readonly QuantizeRule[]> {
   try {
