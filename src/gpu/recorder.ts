@@ -9,6 +9,7 @@ import { type KernelVariant, kernelVariant } from "./kernel.ts";
 import { readMapped } from "./mapped.ts";
 import type { CompiledKernel } from "./pipeline_cache.ts";
 import type { PendingTimes } from "./profiler.ts";
+import { QueueRoom } from "./queue_room.ts";
 import { packParams, UniformArena } from "./uniform_arena.ts";
 import { nextPiece, PieceTimer } from "./work_pieces.ts";
 
@@ -170,7 +171,7 @@ export class Recorder {
     { signal, onProgress, ready }: SubmitOptions,
   ): Promise<void> {
     const commands = this.#commands;
-    const timer = PieceTimer.of(this.gpu);
+    const [timer, room] = [PieceTimer.of(this.gpu), QueueRoom.of(this.gpu)];
     let running = Promise.resolve();
     try {
       for (let start = 0; start < commands.length;) {
@@ -178,11 +179,11 @@ export class Recorder {
         const end = nextPiece(commands, start, timer.budgetFlops);
         const encoded = this.#encode(kernels, { start, end });
         await Promise.all([running, ready]);
-        await roomOnQueue(this.gpu);
+        await room.free();
         signal?.throwIfAborted();
         const work = commands.slice(start, end);
         const computed = timer.measure(work, () => this.#run(encoded, end === commands.length));
-        takeRoom(this.gpu, computed);
+        room.take(computed);
         running = computed.then(() => onProgress?.(end, commands.length));
         start = end;
       }
@@ -307,27 +308,6 @@ type EncodedPiece = Scoped<Encoded>;
 
 /** Of every device's last recording: when its commands are all on the queue, and when they are computed. */
 const TURNS = new WeakMap<Gpu, { readonly queued: Promise<unknown>; readonly done: Promise<unknown> }>();
-
-/**
- * Pieces that may be on the queue: one is computed, one waits behind it. With a third the thread seemed to stand still until
- * the first was done (BENCHMARKS.md, two H200).
- */
-const MAX_ON_QUEUE = 2;
-const ON_QUEUE = new WeakMap<Gpu, Set<Promise<unknown>>>();
-
-/** Waits until a piece may be handed to the queue. */
-async function roomOnQueue(gpu: Gpu): Promise<void> {
-  const pieces = ON_QUEUE.get(gpu);
-  while (pieces && pieces.size >= MAX_ON_QUEUE) await Promise.race(pieces);
-}
-
-/** Counts a piece until it is computed, or fails. */
-function takeRoom(gpu: Gpu, computed: Promise<unknown>): void {
-  const pieces = ON_QUEUE.get(gpu) ?? new Set();
-  ON_QUEUE.set(gpu, pieces);
-  const piece: Promise<unknown> = settled(computed).then(() => pieces.delete(piece));
-  pieces.add(piece);
-}
 
 /** Resolves when a promise is settled, in whatever way. */
 async function settled(promise: Promise<unknown>): Promise<unknown> {
