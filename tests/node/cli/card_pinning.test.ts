@@ -135,8 +135,8 @@ describe("trying whether a file can be hidden", () => {
 const SAYS = `
 const { readFileSync } = require("node:fs");
 const found = process.argv.slice(1).map((file) => readFileSync(file, "utf8"));
+process.on("SIGINT", () => process.exit(7)); // before it says anything: whoever hears it sends the signal
 console.log(JSON.stringify({ pid: process.pid, found }));
-process.on("SIGINT", () => process.exit(7));
 setInterval(() => undefined, 1000);
 `;
 
