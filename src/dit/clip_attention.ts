@@ -8,13 +8,13 @@ import { placeKey, type TemporalPlace } from "../attention/positions.ts";
 import type { AttentionResult } from "../ops/attention.ts";
 import { attentionMerge } from "../ops/attention_merge.ts";
 import { rope3d } from "../ops/rope_3d.ts";
-import { dtypeBytes, elementCount, type Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { receiveRows, takeFrames } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitBlock } from "./split_block.ts";
 import { type SplitWork, waitFor } from "./split_work.ts";
 import { keysValues, queries } from "./transformer_block.ts";
-import { receiveResults } from "./visit_results.ts";
+import { receiveResults, sendResult } from "./visit_results.ts";
 
 /** Queries, keys and values of the clip, [tokens, D], before rotary positions. */
 export interface Projected {
@@ -45,7 +45,7 @@ export function* attendInClip(
   if (exchange.needs(index).length > 0) {
     const computed = cut(keys?.tensors);
     yield* waitFor(segments.caughtUp());
-    const rows = receiveRows(segments, { exchange, index, spec: needed(attending), computed });
+    const rows = receiveRows(segments, { block, computed });
     if (keys) {
       answer(attending, keys, rows);
       for (const { buffer } of keys.tensors) segments.recorder.release(buffer);
@@ -61,12 +61,6 @@ export function* attendInClip(
   }
   for (const { buffer } of [q, v, total.lse]) segments.recorder.release(buffer);
   return total.out;
-}
-
-/** Rows of all frames that are needed. */
-function needed({ block: { exchange, index, context }, q }: Attending): Pick<Tensor, "dtype" | "shape"> {
-  const shape = [exchange.needs(index).length * context.geometry.tokensPerFrame, q.shape[1] ?? 0];
-  return { dtype: q.dtype, shape };
 }
 
 /** Records a copy of some needed frames' rows. */
@@ -128,12 +122,7 @@ function answer(attending: Attending, keys: KeptKeys, [rows]: readonly Tensor[])
       }),
       rotate: rotateFrames(attending, guest.queries),
     });
-    const ranges = [result.out, result.lse].map((tensor) => ({ ...tensor, size: bytesOf(tensor) }));
-    segments.read(ranges, async (bytes) => {
-      const outBytes = bytesOf(result.out);
-      const sent = { out: bytes.subarray(0, outBytes), lse: bytes.subarray(outBytes) };
-      await exchange.sendResult(index, guest, sent);
-    });
+    sendResult(segments, { guest, result, block });
     for (const { buffer } of [h, q, result.out, result.lse]) recorder.release(buffer);
   }
 }
@@ -204,10 +193,6 @@ function mergeResults(
     total = merged;
   });
   return total;
-}
-
-function bytesOf({ shape, dtype }: Tensor): number {
-  return elementCount(shape) * dtypeBytes(dtype);
 }
 
 /** The clip's keys, rotated once for every place, for several attentions. */

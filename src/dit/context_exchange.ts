@@ -10,11 +10,11 @@ import type { FrameRange } from "../attention/frame_range.ts";
  */
 export type FrameRowsKind = "hidden_states" | "keys";
 
-/** Rows of some frames as they lie in GPU memory. */
+/** Rows of some frames, as `ContextExchange.int8Group` says. */
 export interface FrameRows {
   /** Numbers in the video, ascending. */
   readonly frames: readonly number[];
-  /** [frames * tokens of a frame, D] each: hidden states; or keys, then values. */
+  /** [frames * tokens of a frame, D] each, frame by frame: hidden states; or keys, then values. */
   readonly parts: readonly Uint8Array[];
 }
 
@@ -30,7 +30,7 @@ export interface Visit {
 
 /** What a visit brings home. */
 export interface VisitResult {
-  /** [query frames * tokens of a frame, D], as it lies in GPU memory. */
+  /** [query frames * tokens of a frame, D], as `ContextExchange.int8Group` says. */
   readonly out: Uint8Array;
   /** f32 [heads, query frames * tokens of a frame]. */
   readonly lse: Uint8Array;
@@ -43,6 +43,11 @@ export interface VisitResult {
 export interface ContextExchange {
   /** Visits take hidden states. */
   readonly rows: FrameRowsKind;
+  /**
+   * Undefined: rows are given and wanted in the transformer's own element type. Else as int8 (int8_frames.ts), and so many
+   * neighbours in a row share a scale.
+   */
+  readonly int8Group: number | undefined;
   /** Frames of this clip whose rows others need in a layer, ascending. */
   sends(layer: number): readonly number[];
   /** Frames of other clips whose rows come here in a layer, ascending. */

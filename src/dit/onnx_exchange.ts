@@ -2,6 +2,7 @@
 // split_block.ts.
 
 import type { ContextExchange } from "./context_exchange.ts";
+import { framesFromInt8, int8Bytes, int8FromFrames } from "./int8_frames.ts";
 import { framesOf } from "./onnx_rotations.ts";
 import type { OnnxVideo } from "./onnx_video.ts";
 
@@ -34,8 +35,12 @@ export function publishKeys(
   exchange: ContextExchange,
   { index, frames, k, v }: KeysValues & { readonly index: number; readonly frames: readonly number[] },
 ): void {
+  const { int8Group: group } = exchange;
+  const parts = [k, v].map((values) =>
+    group === undefined ? bytesOf(values) : int8FromFrames(values, { frames: frames.length, group }),
+  );
   // Whoever waits for them in vain says so.
-  exchange.publish(index, { frames, parts: [bytesOf(k), bytesOf(v)] }).catch(() => undefined);
+  exchange.publish(index, { frames, parts }).catch(() => undefined);
 }
 
 /** What a clip waits for. */
@@ -51,9 +56,17 @@ export async function collectKeys(
   exchange: ContextExchange,
   { index, needs, numbers }: NeededKeys,
 ): Promise<KeysValues> {
-  const [k, v] = [new Float32Array(needs.length * numbers), new Float32Array(needs.length * numbers)];
-  await exchange.collect(index, [bytesOf(k), bytesOf(v)], Promise.resolve());
-  return { k, v };
+  const { int8Group: group } = exchange;
+  const frames = needs.length;
+  if (group === undefined) {
+    const [k, v] = [new Float32Array(frames * numbers), new Float32Array(frames * numbers)];
+    await exchange.collect(index, [bytesOf(k), bytesOf(v)], Promise.resolve());
+    return { k, v };
+  }
+  const size = int8Bytes(frames * numbers, group);
+  const [k, v] = [new Uint8Array(size), new Uint8Array(size)];
+  await exchange.collect(index, [k, v], Promise.resolve());
+  return { k: framesFromInt8(k, { frames, group }), v: framesFromInt8(v, { frames, group }) };
 }
 
 function joined(first: Float32Array, second: Float32Array): Float32Array {

@@ -6,7 +6,7 @@ import type { AttentionMoment } from "../attention/layer_rules.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { attendInClip, type Projected } from "./clip_attention.ts";
 import type { ContextExchange } from "./context_exchange.ts";
-import { frameRanges, sendRows } from "./frame_rows.ts";
+import { sendRows } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitWork } from "./split_work.ts";
 import {
@@ -64,8 +64,6 @@ function sendAndProject(segments: Segments, h: Tensor, block: SplitBlock): Proje
 
 function send(segments: Segments, tensors: readonly Tensor[], block: SplitBlock): void {
   const { exchange, index, context } = block;
-  const { geometry } = context;
-  const places = exchange.sends(index).map((frame) => frame - geometry.clip.start);
-  const parts = tensors.map((tensor) => frameRanges(tensor, places, geometry));
-  sendRows(segments, parts, { exchange, index });
+  const places = exchange.sends(index).map((frame) => frame - context.geometry.clip.start);
+  sendRows(segments, { tensors, places, block });
 }

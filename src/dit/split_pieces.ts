@@ -5,7 +5,7 @@
 import type { FrameRange } from "../attention/frame_range.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { putRows, takeRows } from "../tensor/rows.ts";
-import { dtypeBytes, elementCount, type Tensor, temporaryTensor } from "../tensor/tensor.ts";
+import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
 import { type OtherKeys, recordPieces, rowsOf } from "./blocks_in_pieces.ts";
 import { receiveRows, sendRows } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
@@ -49,14 +49,11 @@ function receiveKeys(
   computed: Promise<void>,
   block: SplitBlock,
 ): Omit<OtherKeys, "frames"> {
-  const { exchange, index, context, weights } = block;
-  const { geometry, dtype, config } = context;
-  const columns = config.num_attention_heads * config.attention_head_dim;
-  const shape = [exchange.needs(index).length * geometry.tokensPerFrame, columns];
-  const [first, v] = receiveRows(segments, { exchange, index, spec: { dtype, shape }, computed });
+  const { context, weights } = block;
+  const [first, v] = receiveRows(segments, { block, computed });
   if (first === undefined) throw new Error("Nothing is received.");
   if (v) return { k: first, v };
-  const made = keysValues(segments.recorder, first, { weights: weights.attn1, config });
+  const made = keysValues(segments.recorder, first, { weights: weights.attn1, config: context.config });
   segments.recorder.release(first.buffer);
   return made;
 }
@@ -85,9 +82,7 @@ function publish(segments: Segments, from: PublishedRows, block: SplitBlock): vo
       recorder.release(rows.buffer);
     });
   }
-  const size = elementCount(shape) * dtypeBytes(dtype);
-  const ranges = sent.map(({ buffer, offset }) => [{ buffer, offset, size }]);
-  sendRows(segments, ranges, block);
+  sendRows(segments, { tensors: sent, places: [...frames.keys()], block });
   for (const { buffer } of sent) recorder.release(buffer);
   void segments.cut(alive);
 }

@@ -1,12 +1,38 @@
-// What a clip's queries came to at other clips, on its way home.
+// What queries came to at another clip than theirs, on its way home.
 
 import type { AttentionResult } from "../ops/attention.ts";
 import { dtypeBytes, elementCount, type Tensor, temporaryTensor } from "../tensor/tensor.ts";
 import { runsOf } from "../util/runs.ts";
 import type { Visit, VisitResult } from "./context_exchange.ts";
-import { frameRanges, type RowRange } from "./frame_rows.ts";
+import { cutParts } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitBlock } from "./split_block.ts";
+import { type ArrivingRows, arrivingRows, departingRows, type RowRange } from "./travelling_rows.ts";
+
+/** Attention of a guest's queries. */
+export interface GuestResult {
+  readonly guest: Visit;
+  readonly result: AttentionResult;
+  readonly block: SplitBlock;
+}
+
+/** Sends a guest what its queries came to, as soon as it is computed. */
+export function sendResult(segments: Segments, { guest, result, block }: GuestResult): void {
+  const { exchange, index, context } = block;
+  const { tokensPerFrame } = context.geometry;
+  const places = [...guest.queries.keys()];
+  const rows = { places, int8Group: exchange.int8Group, tokensPerFrame };
+  const out = departingRows(segments.recorder, result.out, rows);
+  const parts = [out, { ranges: [rangeOf(result.lse)] }];
+  segments.read(
+    parts.flatMap(({ ranges }) => ranges),
+    async (bytes) => {
+      const [sent = NOTHING, lse = NOTHING] = cutParts(bytes, parts);
+      await exchange.sendResult(index, guest, { out: sent, lse });
+    },
+  );
+  out.release();
+}
 
 /** Attention that is expected. */
 export interface ExpectedResults {
@@ -18,16 +44,15 @@ export interface ExpectedResults {
 }
 
 /** Where a visit's result goes. */
-interface Home extends AttentionResult {
+interface Home {
   readonly visit: Visit;
-  /** Rows of the queries that were away. */
-  readonly rows: readonly RowRange[];
-  readonly outBytes: number;
+  readonly out: ArrivingRows;
+  readonly lse: Tensor;
 }
 
 /**
- * Records the arrival of the results of all visits, as of all the clip's queries: rows of those that stayed at home are left
- * as they are, with lse -inf.
+ * Records the arrival of the results of all visits, as of all the clip's queries: rows of those that stayed at home are
+ * undefined, with lse -inf.
  */
 export function receiveResults(
   segments: Segments,
@@ -35,20 +60,24 @@ export function receiveResults(
 ): readonly AttentionResult[] {
   const { exchange, index, context } = block;
   const { geometry } = context;
+  const { tokensPerFrame } = geometry;
   const homes = exchange.visits(index).map((visit): Home => {
-    const out = temporaryTensor(segments.recorder, { ...like.out, label: "visit.out" });
-    const lse = temporaryTensor(segments.recorder, { ...like.lse, label: "visit.lse" });
     const places = visit.queries.map((frame) => frame - geometry.clip.start);
-    const rows = frameRanges(out, places, geometry);
-    return { visit, out, lse, rows, outBytes: rows.reduce((sum, { size }) => sum + size, 0) };
+    const rows = { places, int8Group: exchange.int8Group, tokensPerFrame };
+    const out = arrivingRows(segments.recorder, { ...like.out, label: "visit.out" }, rows);
+    return { visit, out, lse: temporaryTensor(segments.recorder, { ...like.lse, label: "visit.lse" }) };
   });
-  const targets = homes.flatMap(({ rows, lse }) => [...rows, { ...lse, size: bytesOf(lse) }]);
-  segments.upload(targets, async (bytes) => {
-    const into = cutHomes(bytes, homes, geometry.tokensPerFrame);
-    await exchange.collectResults(index, into, computed);
-    homes.forEach((home, i) => spreadLse(home, into[i], geometry));
-  });
-  return homes;
+  const parts = homes.flatMap(({ out, lse }) => [out, { ranges: [rangeOf(lse)] }]);
+  segments.upload(
+    parts.flatMap(({ ranges }) => ranges),
+    async (bytes) => {
+      const cut = cutParts(bytes, parts);
+      const into = homes.map((home, i) => arriving(home, cut.slice(2 * i), tokensPerFrame));
+      await exchange.collectResults(index, into, computed);
+      homes.forEach((home, i) => spreadLse(home, into[i], geometry));
+    },
+  );
+  return homes.map(({ out, lse }) => ({ out: out.unpack(), lse }));
 }
 
 /** A visit's result while it is put together: its lse of the queries that were away, and that of all. */
@@ -56,19 +85,17 @@ interface Arriving extends VisitResult {
   readonly all: Float32Array;
 }
 
-function cutHomes(
-  bytes: Uint8Array<ArrayBuffer>,
-  homes: readonly Home[],
+function arriving(
+  { visit, lse }: Home,
+  [out = NOTHING, all = NOTHING]: readonly Uint8Array[],
   tokensPerFrame: number,
-): Arriving[] {
-  let offset = 0;
-  return homes.map(({ visit, lse, outBytes }) => {
-    const [heads = 0, tokens = 0] = lse.shape;
-    const out = bytes.subarray(offset, offset + outBytes);
-    const all = new Float32Array(bytes.buffer, bytes.byteOffset + offset + outBytes, heads * tokens);
-    offset += outBytes + all.byteLength;
-    return { out, lse: new Uint8Array(4 * heads * visit.queries.length * tokensPerFrame), all };
-  });
+): Arriving {
+  const [heads = 0] = lse.shape;
+  return {
+    out,
+    lse: new Uint8Array(4 * heads * visit.queries.length * tokensPerFrame),
+    all: new Float32Array(all.buffer, all.byteOffset, all.byteLength / 4),
+  };
 }
 
 function spreadLse(
@@ -92,6 +119,9 @@ function spreadLse(
   }
 }
 
-function bytesOf({ shape, dtype }: Tensor): number {
-  return elementCount(shape) * dtypeBytes(dtype);
+/** All of a tensor. */
+function rangeOf({ buffer, offset, shape, dtype }: Tensor): RowRange {
+  return { buffer, offset, size: elementCount(shape) * dtypeBytes(dtype) };
 }
+
+const NOTHING = new Uint8Array();

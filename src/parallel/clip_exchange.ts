@@ -17,6 +17,7 @@ import {
 import {
   decodeKeys,
   encodeKeys,
+  isWanted,
   type KeyType,
   partBytes,
   type PayloadType,
@@ -106,7 +107,7 @@ export class ClipExchange {
 
   /** The exchange of a forward pass. */
   forPass(pass: PassMoment): ContextExchange {
-    const { clip, partition, mode = "keys", stale } = this.#options;
+    const { clip, partition, mode = "keys", stale, payload, headDim } = this.#options;
     const rows = mode === "keys" ? "keys" : "hidden_states";
     const at = (layer: number): LayerMoment => ({ ...pass, layer });
     const known = new Map<number, LayerTransfers>();
@@ -120,6 +121,7 @@ export class ClipExchange {
     };
     return {
       rows,
+      int8Group: payload === "int8" ? headDim : undefined,
       sends: (layer) => {
         this.#progress++;
         return sendsKeys(stale, this.#layerPass(at(layer))) ? unionOf(ofKind(of(layer).outgoing, rows)) : [];
@@ -162,6 +164,9 @@ export class ClipExchange {
     const { kind, frames, parts, payload, layer } = message;
     if (message.epoch !== epoch) {
       throw new Error(`Rows of epoch ${message.epoch} came in epoch ${epoch}.`);
+    }
+    if ((payload === "int8") !== (this.#options.payload === "int8")) {
+      throw new Error(`Rows came as ${payload}, but this job's travel as ${this.#options.payload}.`);
     }
     const size = { rows: frames.length * tokensPerFrame, heads, headDim };
     const wanted = partBytes(kind, size, payload).join(" + ");
@@ -214,17 +219,17 @@ export class ClipExchange {
 
   /** Writes what a letter brings to where it is wanted. */
   async #fill(into: readonly Uint8Array[], letter: Letter, isLast: boolean): Promise<Delivery> {
-    const { keyType: to, headDim } = this.#options;
+    const { keyType: to } = this.#options;
     const { kind, payload, parts, sentAt, arrivedAt } = letter;
     const from = wallClock();
     const isDistant = parts.some((part) => part instanceof DistantBytes);
     await Promise.all(
       parts.map(async (part, index) => {
         const target = into[index] ?? NOTHING;
-        const isAsItIs = payload === to || (kind === "results" && index > 0);
+        const isAsItIs = isWanted(payload, to) || (kind === "results" && index > 0);
         if (isAsItIs && part instanceof DistantBytes) await part.fetch(target);
         else if (isAsItIs) target.set(await wholeOf(part));
-        else target.set(decodeKeys(await wholeOf(part), { payload, to, headDim }));
+        else target.set(decodeKeys(await wholeOf(part), { payload, to }));
         if (isLast && part instanceof DistantBytes) part.drop();
       }),
     );
@@ -260,12 +265,12 @@ export class ClipExchange {
     moment: LayerMoment,
     rows: readonly Uint8Array[],
   ): Promise<void> {
-    const { epoch, keyType: from, payload, headDim, send, onSpan } = this.#options;
+    const { epoch, keyType: from, payload, send, onSpan } = this.#options;
     const { step, pass, layer } = moment;
     const sentAt = wallClock();
     // What comes back beside results are log-sum-exps, which stay as they are.
     const parts = rows.map((part, index) =>
-      kind === "results" && index > 0 ? part : encodeKeys(part, { from, payload, headDim }),
+      kind === "results" && index > 0 ? part : encodeKeys(part, { from, payload }),
     ) as Uint8Array<ArrayBuffer>[];
     this.#add({ bytesSent: bytesOf(parts) });
     const common = { type: "rows", kind, epoch, step, pass, layer, frames } as const;

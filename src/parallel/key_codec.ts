@@ -1,7 +1,9 @@
 // Rows of hidden states, keys, values and results on their way between workers: as they are, as f16, or as int8 with a
-// scale for every head's share of every token. All workers must use one payload type, then all see the same rounded numbers.
+// scale for every head's share of every token, in which the transformer gives and takes them (dit/int8_frames.ts). All
+// workers must use one payload type, then all see the same rounded numbers.
 
 import type { FrameRowsKind } from "../dit/context_exchange.ts";
+import { int8Bytes } from "../dit/int8_frames.ts";
 import { f16ArrayFromF32, f32ArrayFromF16 } from "../util/half.ts";
 
 /** What travels: rows of frames, or the attention that a visitor's queries came to, with its log-sum-exp. */
@@ -29,7 +31,7 @@ export function matrixBytes({ rows, heads, headDim }: RowsSize, payload: Payload
     case "f16":
       return 2 * elements;
     case "int8":
-      return elements + (4 * elements) / headDim;
+      return int8Bytes(elements, headDim);
   }
 }
 
@@ -52,59 +54,37 @@ export function rowsBytes(kind: RowsKind, size: RowsSize, payload: PayloadType):
 }
 
 /**
- * Encodes numbers as they lie in GPU memory. Wider than they are they never travel: f16 stays f16 under "f32".
+ * Encodes floats of a transformer; wider than they are they never travel: f16 stays f16 under "f32". What is to travel as
+ * int8 is given as such (`ContextExchange.int8Group`).
  *
  * @returns the bytes given where nothing changes
  */
 export function encodeKeys(
   bytes: Uint8Array,
-  { from, payload, headDim }: { from: KeyType; payload: PayloadType; headDim: number },
+  { from, payload }: { readonly from: KeyType; readonly payload: PayloadType },
 ): Uint8Array {
-  if (payload === "int8") return encodeInt8(floatsOf(bytes, from), headDim);
-  if (from === payload || from === "f16") return bytes;
+  if (payload === "int8" || from === payload || from === "f16") return bytes;
   return bytesOf(f16ArrayFromF32(floatsOf(bytes, from)));
 }
 
-/** Decodes into the element type of the receiver. `payload` is what the bytes are, see `travelType`. */
+/** Whether bytes are what a receiver wants as they come: floats of its own type, or int8, which its transformer reads. */
+export function isWanted(payload: PayloadType, to: KeyType): boolean {
+  return payload === "int8" || payload === to;
+}
+
+/** Decodes floats into the element type of the receiver. `payload` is what the bytes are, see `travelType`. */
 export function decodeKeys(
   bytes: Uint8Array,
-  { payload, to, headDim }: { payload: PayloadType; to: KeyType; headDim: number },
+  { payload, to }: { readonly payload: PayloadType; readonly to: KeyType },
 ): Uint8Array {
-  if (payload === to) return bytes;
-  const floats = payload === "int8" ? decodeInt8(bytes, headDim) : floatsOf(bytes, payload);
+  if (payload === "int8" || payload === to) return bytes;
+  const floats = floatsOf(bytes, payload);
   return to === "f32" ? bytesOf(floats) : bytesOf(f16ArrayFromF32(floats));
 }
 
 /** What numbers of a type travel as when `payload` is asked for. */
 export function travelType(from: KeyType, payload: PayloadType): PayloadType {
   return from === "f16" && payload === "f32" ? "f16" : payload;
-}
-
-/** [scale of every group of `size`, f32 | values, int8]; a value is at most half a step of 1/127 of its group's greatest off. */
-function encodeInt8(values: Float32Array, size: number): Uint8Array<ArrayBuffer> {
-  const groups = values.length / size;
-  const out = new Uint8Array(4 * groups + values.length);
-  const scales = new Float32Array(out.buffer, 0, groups);
-  const steps = new Int8Array(out.buffer, 4 * groups);
-  for (let group = 0; group < groups; group++) {
-    const start = group * size;
-    let greatest = 0;
-    for (let i = start; i < start + size; i++) greatest = Math.max(greatest, Math.abs(values[i] ?? 0));
-    scales[group] = greatest / 127;
-    const perStep = greatest === 0 ? 0 : 127 / greatest;
-    for (let i = start; i < start + size; i++) steps[i] = Math.round((values[i] ?? 0) * perStep);
-  }
-  return out;
-}
-
-function decodeInt8(bytes: Uint8Array, size: number): Float32Array<ArrayBuffer> {
-  const groups = bytes.byteLength / (size + 4);
-  const whole = aligned(bytes);
-  const scales = new Float32Array(whole.buffer, whole.byteOffset, groups);
-  const steps = new Int8Array(whole.buffer, whole.byteOffset + 4 * groups, groups * size);
-  const out = new Float32Array(steps.length);
-  for (let i = 0; i < out.length; i++) out[i] = (steps[i] ?? 0) * (scales[Math.floor(i / size)] ?? 0);
-  return out;
 }
 
 function floatsOf(bytes: Uint8Array, type: KeyType): Float32Array {

@@ -44,13 +44,14 @@ export const STUDIES: readonly Study[] = [
   {
     name: "clips",
     usage:
-      "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16] [frames=81] [steps=5] [pin=PIN] [limit=240] [trace=FILE]",
+      "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16|int8|f32] [frames=81] [steps=5] [pin=PIN] [limit=240] [trace=FILE]",
     description: "denoising steps of the 1.3B transformer shared by several cards (clips/main.ts)",
     run: benchClips,
   },
   {
     name: "scaling",
-    usage: "[workers=2,4,8] [cases=PLAN+PLAN] [gbs=1.08,4,8] [full=1.40] [dual=0.91] [json=FILE]",
+    usage:
+      "[workers=2,4,8] [cases=PLAN+PLAN] [gbs=1.08,4,8] [payload=f16|int8] [full=1.40] [dual=0.91] [json=FILE]",
     description: "what more cards would bring to the 1.3B transformer, on paper (clips/scaling_study.ts)",
     run: studyScaling,
   },

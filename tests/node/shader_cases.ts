@@ -16,6 +16,7 @@ import { moments } from "../../src/ops/moments.ts";
 import { patchify } from "../../src/ops/patchify.ts";
 import { peakArithmetic } from "../../src/ops/peak_arithmetic.ts";
 import { peakMatrixUnits } from "../../src/ops/peak_matrix_units.ts";
+import { dequantizeRows } from "../../src/ops/dequantize_rows.ts";
 import { quantizeRows } from "../../src/ops/quantize_rows.ts";
 import { rmsNorm } from "../../src/ops/rms_norm.ts";
 import { rope3d } from "../../src/ops/rope_3d.ts";
@@ -93,6 +94,10 @@ function elementCases(dtype: "f32" | "f16"): ShaderCase[] {
     ),
     named("quantize_rows", (recorder) => {
       quantizeRows(recorder, tensor(recorder, [2, 4], dtype));
+    }),
+    named("dequantize_rows", (recorder) => {
+      const data = { ...tensor(recorder, [2, 2]), dtype: "u32" } as const;
+      dequantizeRows(recorder, { data, scale: tensor(recorder, [2]) }, dtype);
     }),
     named("patchify", (recorder) => patchify(recorder, tensor(recorder, [1, 1, 2, 2]), { ...patch, dtype })),
     named("unpatchify", (recorder) =>

@@ -22,12 +22,6 @@ export function quantizeRows(x: ArrayLike<number>, columns: number): QuantizedMa
   return { integers, scales };
 }
 
-/** The numbers that the integers stand for. */
-export function dequantizeRows({ integers, scales }: QuantizedMatrix): Float64Array {
-  const columns = integers.length / scales.length;
-  return Float64Array.from(integers, (value, i) => value * scales[Math.floor(i / columns)]!);
-}
-
 function roundToEven(value: number): number {
   const floor = Math.floor(value);
   if (value - floor !== 0.5) return Math.round(value);

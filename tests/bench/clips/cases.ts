@@ -6,6 +6,7 @@ import { ropePairs } from "../../../src/dit/rope_tables.ts";
 import { createGuider } from "../../../src/guiders/create_guider.ts";
 import type { Guider } from "../../../src/guiders/guider.ts";
 import type { ExchangeMode } from "../../../src/parallel/exchange_plan.ts";
+import type { PayloadType } from "../../../src/parallel/key_codec.ts";
 import { createScheduler } from "../../../src/schedulers/create_scheduler.ts";
 import type { Scheduler } from "../../../src/schedulers/scheduler.ts";
 import { WAN_1_3B } from "../random_checkpoint.ts";
@@ -85,9 +86,18 @@ export function schedulerOf(steps: number): Scheduler {
   return createScheduler({ config, numInferenceSteps: steps, shift: 3 });
 }
 
+/** Reads how rows are to travel. */
+export function parsePayload(name: string): PayloadType {
+  const payload = PAYLOADS.find((each) => each === name);
+  if (payload === undefined) throw new Error(`A payload is one of ${PAYLOADS.join(", ")}, not ${name}.`);
+  return payload;
+}
+
+const PAYLOADS: readonly PayloadType[] = ["f16", "int8", "f32"];
+
 /** What a worker is told. */
 export interface ClipsJob extends Pick<ClipsCase, "plan" | "mode" | "staleAfter" | "isGuided"> {
-  readonly payload: "f32" | "f16" | "int8";
+  readonly payload: PayloadType;
   readonly steps: number;
   readonly size: {
     readonly numLatentFrames: number;

@@ -1,6 +1,6 @@
 // Times denoising steps of the 1.3B transformer with random weights, shared by workers with a card each:
-//   node bench.mjs clips [workers=1,2] [cases=full+tile:3+full@guided] [payload=f16] [frames=81] [steps=5] [pin=filter]
-//     [limit=240] [trace=FILE] [json=FILE]
+//   node bench.mjs clips [workers=1,2] [cases=full+tile:3+full@guided] [payload=f16|int8|f32] [frames=81]
+//     [steps=5] [pin=filter] [limit=240] [trace=FILE] [json=FILE]
 // Cases are told in cases.ts, pins in pins.ts, where a worker's milliseconds go in spans.ts. A row is printed as soon as it
 // is measured; after `limit` seconds the bench ends with what it has. `trace` is for ui.perfetto.dev. WEFT_BENCH_LAYERS and WEFT_BENCH_SIZE (480x832) make it small enough to be tried on a CPU.
 import { writeFileSync } from "node:fs";
@@ -13,7 +13,15 @@ import { passGroupings } from "../../../src/parallel/guidance_lanes.ts";
 import { initialNoise } from "../../../src/pipelines/noise.ts";
 import { relativeL2 } from "../../reference/compare.ts";
 import { median } from "../median.ts";
-import { type ClipsCase, type ClipsJob, CONFIG, guiderOf, parseCase, schedulerOf } from "./cases.ts";
+import {
+  type ClipsCase,
+  type ClipsJob,
+  CONFIG,
+  guiderOf,
+  parseCase,
+  parsePayload,
+  schedulerOf,
+} from "./cases.ts";
 import { buildFilter, parsePin } from "./pins.ts";
 import { ClipsPool } from "./pool.ts";
 import {
@@ -71,7 +79,7 @@ export async function benchClips(args: readonly string[]): Promise<void> {
   const [height = 480, width = 832] = (process.env["WEFT_BENCH_SIZE"] ?? "480x832").split("x").map(Number);
   const numLatentFrames = (Number(option("frames", "81")) - 1) / 4 + 1;
   const size = { numLatentFrames, latentHeight: height / 8, latentWidth: width / 8 };
-  const payload = option("payload", "f16") as ClipsJob["payload"];
+  const payload = parsePayload(option("payload", "f16"));
   const rows: ClipsRow[] = [];
   const traced: TracedCase[] = [];
   openSpans();

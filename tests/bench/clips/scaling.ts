@@ -12,6 +12,7 @@ import {
   type Transfer,
 } from "../../../src/parallel/exchange_plan.ts";
 import { framePairs } from "../../../src/parallel/frame_pairs.ts";
+import type { PayloadType } from "../../../src/parallel/key_codec.ts";
 import { partitionFrames, type WorkerSpeed } from "../../../src/parallel/partition.ts";
 
 /** The video, the model and the machine. */
@@ -28,6 +29,8 @@ export interface ScalingInputs {
   readonly copyGbs: number;
   /** At which keys and values are made of hidden states, TFLOP/s. */
   readonly teraflops: number;
+  /** How rows travel; rounding them costs the card nothing here. @default "f16" */
+  readonly payload?: PayloadType | undefined;
 }
 
 /** A step on some cards. */
@@ -112,13 +115,13 @@ interface ClipProblem {
 }
 
 function clipLayer({ clips, clip, seen, transfers, moment }: ClipProblem, inputs: ScalingInputs): ClipLayer {
-  const { config, tokensPerFrame, linkGbs, latencyMs, copyGbs, teraflops } = inputs;
+  const { config, tokensPerFrame, linkGbs, latencyMs, copyGbs, teraflops, payload = "f16" } = inputs;
   const range = clips[clip] ?? { start: 0, end: 0 };
   const frames = framesOfRange(range);
   const perFrame = inputs.speed.perFrame / config.num_layers;
   const perPair = inputs.speed.perPair / config.num_layers;
   const rows = { ...moment, headDim: config.attention_head_dim };
-  const bytesOf = (some: readonly Transfer[]): number => exchangeBytes(some, rows, "f16");
+  const bytesOf = (some: readonly Transfer[]): number => exchangeBytes(some, rows, payload);
   const [out, incoming] = [
     transfers.filter(({ from }) => from === clip),
     transfers.filter(({ to }) => to === clip),

@@ -1,13 +1,13 @@
 // What more cards would bring, on paper (scaling.ts):
-//   node bench.mjs scaling [workers=2,4,8] [cases=full+dual-scope:3,4+tile:4] [gbs=1.08,4,8] [full=1.40] [dual=0.91]
-//     [latency=1] [copy=25] [tflops=230] [json=FILE]
+//   node bench.mjs scaling [workers=2,4,8] [cases=full+dual-scope:3,4+tile:4] [gbs=1.08,4,8] [payload=f16]
+//     [full=1.40] [dual=0.91] [latency=1] [copy=25] [tflops=230] [json=FILE]
 // `full` and `dual` are one H200's seconds a step of the 1.3B shape with full attention and with dual-scope:3,4 (81 frames,
 // 480 x 832; BENCHMARKS.md), 1.08 GB/s the link before parcels were used again. The rest is assumed.
 import { writeFileSync } from "node:fs";
 import { full } from "../../../src/attention/plan_constructors.ts";
 import { framePairs } from "../../../src/parallel/frame_pairs.ts";
 import { WAN_1_3B } from "../random_checkpoint.ts";
-import { parseCase } from "./cases.ts";
+import { parseCase, parsePayload } from "./cases.ts";
 import { cardSpeed, scaling, type ScalingInputs } from "./scaling.ts";
 
 const SIZE = { numFrames: 21, tokensPerFrame: 1560 };
@@ -41,6 +41,7 @@ export async function studyScaling(args: readonly string[]): Promise<void> {
       latencyMs: number("latency", 1),
       copyGbs: number("copy", 25),
       teraflops: number("tflops", 230),
+      payload: parsePayload(options.get("payload") ?? "f16"),
     };
     return (options.get("cases") ?? `full+${MEASURED_PLAN}+tile:4`).split("+").flatMap((name) =>
       numbers("workers", "2,4,8").map((workers) => {

@@ -166,22 +166,28 @@ test("queries that travel in place of keys: as one, also when a worker is lost",
   expect(relativeL2(sample, await answer(plan))).toBeLessThan(1e-4);
 });
 
-test("keys of the step before: not exact, but the same again, and as many bytes as predicted", async () => {
-  const job = { plan: full(), payload: "f32", staleAfter: 2 } as const;
-  const run = (): Promise<JobRun> => runJob(job, [startWorker(0), startWorker(1)]);
-  const { sample, events } = await run();
-  const error = relativeL2(sample, await answer(full()));
-  expect(error).toBeGreaterThan(1e-5);
-  expect(error).toBeLessThan(0.2);
-  expect((await run()).sample).toEqual(sample);
-  const { num_attention_heads: heads, attention_head_dim: headDim, num_layers: layers } = SMALL_WAN;
-  const size = { tokensPerFrame: 16, heads, headDim, layers, latentElements: sample.length };
-  const { division } = events.find((event) => event.type === "shared")!;
-  const run2 = { ...size, ...job, division, scheduler: SCHEDULER, guider: guiderOf({}) };
-  expect(sumExchanges(events).bytesSent).toBe(predictedBytes(run2));
-  // Nobody needs the last step's keys.
-  expect(predictedBytes(run2)).toBe((3 / 4) * predictedBytes({ ...run2, staleAfter: undefined }));
-});
+test.each([
+  ["f32", 1e-5],
+  ["int8", 1e-4],
+] as const)(
+  "%s of the step before: not exact, but the same again, as many bytes as predicted",
+  async (payload, least) => {
+    const job = { plan: full(), payload, staleAfter: 2 } as const;
+    const run = (): Promise<JobRun> => runJob(job, [startWorker(0), startWorker(1)]);
+    const { sample, events } = await run();
+    const error = relativeL2(sample, await answer(full()));
+    expect(error).toBeGreaterThan(least);
+    expect(error).toBeLessThan(0.2);
+    expect((await run()).sample).toEqual(sample);
+    const { num_attention_heads: heads, attention_head_dim: headDim, num_layers: layers } = SMALL_WAN;
+    const size = { tokensPerFrame: 16, heads, headDim, layers, latentElements: sample.length };
+    const { division } = events.find((event) => event.type === "shared")!;
+    const run2 = { ...size, ...job, division, scheduler: SCHEDULER, guider: guiderOf({}) };
+    expect(sumExchanges(events).bytesSent).toBe(predictedBytes(run2));
+    // Nobody needs the last step's keys.
+    expect(predictedBytes(run2)).toBe((3 / 4) * predictedBytes({ ...run2, staleAfter: undefined }));
+  },
+);
 
 describe("guidance over workers", () => {
   const NUM_ELEMENTS = SHAPE.reduce((product, size) => product * size, 1);

@@ -32,6 +32,11 @@ describe("scaling", () => {
     }
   });
 
+  test("int8 takes half of it, and a scale of four bytes for every 128 numbers", () => {
+    const { megabytesALayer } = scaling(full(), 2, { ...FREE, payload: "int8" });
+    expect(megabytesALayer).toBeCloseTo((12 * FRAME_BYTES * (1 / 2 + 4 / 256)) / 1e6);
+  });
+
   test("a slow link shows as far as nothing hides it", () => {
     const slow = scaling(full(), 2, { ...FREE, linkGbs: 1, latencyMs: 2 });
     expect(slow.transferMs).toBeCloseTo(2 + (12 * FRAME_BYTES) / 1e6);

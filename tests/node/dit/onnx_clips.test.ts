@@ -10,6 +10,7 @@ import type { PromptEmbeds } from "../../../src/dit/text_context.ts";
 import { openOrtInNode } from "../../../src/onnx/ort_runtime_node.ts";
 import { ClipExchange } from "../../../src/parallel/clip_exchange.ts";
 import type { Partition } from "../../../src/parallel/exchange_plan.ts";
+import type { PayloadType } from "../../../src/parallel/key_codec.ts";
 import { type LatentShape, sliceFrames } from "../../../src/parallel/latent_frames.ts";
 import { openCheckpoint } from "../../../src/weights/checkpoint.ts";
 import { relativeL2 } from "../../reference/compare.ts";
@@ -51,7 +52,11 @@ async function run(problem: Problem, clip?: FrameRange, exchange?: ContextExchan
   return await model.forward({ latents, ...MOMENT, video, text, attention, exchange });
 }
 
-async function runClips(problem: Problem, partition: Partition): Promise<Float32Array[]> {
+async function runClips(
+  problem: Problem,
+  partition: Partition,
+  payload: PayloadType = "f32",
+): Promise<Float32Array[]> {
   const exchanges: ClipExchange[] = partition.map(
     (_, clip) =>
       new ClipExchange({
@@ -62,7 +67,7 @@ async function runClips(problem: Problem, partition: Partition): Promise<Float32
         heads: SMALL_WAN.num_attention_heads,
         headDim: SMALL_WAN.attention_head_dim,
         keyType: "f32",
-        payload: "f32",
+        payload,
         send: async (to, message) => exchanges[to]!.receive(clip, structuredClone(message)),
       }),
   );
@@ -100,6 +105,15 @@ test.each(PLANS)("%s: clips make what the whole video makes", async (_name, atte
   for (const partition of [clipsOf(7), clipsOf(3, 7), clipsOf(1, 5, 7)]) {
     expect(worstOf(await runClips(problem, partition), whole, [problem, partition])).toBeLessThan(1e-5);
   }
+});
+
+test("clips that send int8", async () => {
+  const problem = { attention: full() };
+  const whole = await run(problem);
+  const partition = clipsOf(1, 5, 7);
+  const error = worstOf(await runClips(problem, partition, "int8"), whole, [problem, partition]);
+  expect(error).toBeLessThan(3e-3);
+  expect(error).toBeGreaterThan(1e-5); // they did
 });
 
 describe("long videos in pieces", () => {

@@ -307,6 +307,16 @@ describe("messages that are wrong", () => {
     expect(reason).toMatch(/came with 5 \+ 5 bytes, not \d+/);
   });
 
+  test("of another payload: the step is repeated", async () => {
+    const [reason] = await run(
+      lyingPorts(2, (message, post) => {
+        const { message: keys, ...envelope } = message as Envelope;
+        post({ ...envelope, message: { ...keys, payload: "int8" } });
+      }),
+    );
+    expect(reason).toMatch(/came as int8, but this job's travel as f32/);
+  });
+
   test("malformed: the step is repeated", async () => {
     const [reason] = await run(
       lyingPorts(2, (message, post) => {
