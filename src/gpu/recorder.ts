@@ -165,31 +165,37 @@ export class Recorder {
     this.gpu.memory.hold(buffer);
   }
 
-  /** Piece after piece: one is computed while the next is encoded. Ends, well or not, when nothing is on the queue any more. */
+  /**
+   * Piece after piece: the next one waits on the queue while one is computed, or the GPU would wait for this thread between
+   * them. Ends, well or not, when none of them is on the queue any more.
+   */
   async #runPieces(
     kernels: readonly (CompiledKernel | undefined)[],
     { signal, onProgress, ready }: SubmitOptions,
   ): Promise<void> {
     const commands = this.#commands;
     const [timer, room] = [PieceTimer.of(this.gpu), QueueRoom.of(this.gpu)];
-    let running = Promise.resolve();
+    const pieces: Promise<void>[] = [];
+    let isGoingWell = true;
     try {
-      for (let start = 0; start < commands.length;) {
+      for (let start = 0; start < commands.length && isGoingWell;) {
         signal?.throwIfAborted();
         const end = nextPiece(commands, start, timer.budgetFlops);
         const encoded = this.#encode(kernels, { start, end });
-        await Promise.all([running, ready]);
-        await room.free();
+        await Promise.all([room.free(), ready]);
         signal?.throwIfAborted();
         const work = commands.slice(start, end);
         const computed = timer.measure(work, () => this.#run(encoded, end === commands.length));
         room.take(computed);
-        running = computed.then(() => onProgress?.(end, commands.length));
+        const told = computed.then(() => onProgress?.(end, commands.length));
+        told.catch(() => (isGoingWell = false));
+        pieces.push(told);
         start = end;
       }
     } finally {
-      await running;
+      await Promise.allSettled(pieces);
     }
+    await Promise.all(pieces);
   }
 
   /** Encodes a piece. */

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ShaderCompileError } from "../../../src/errors.ts";
 import type { DispatchDescriptor } from "../../../src/gpu/command.ts";
 import { readBuffer } from "../../../src/gpu/readback.ts";
@@ -93,17 +93,33 @@ describe("pieces", () => {
     expect(progress).toEqual([[20, 20]]);
   });
 
-  test("an abort takes effect between two pieces", async () => {
+  test("an abort takes effect behind the piece that waits on the queue", async () => {
     threePieces();
     const kept = recorder.keep(x2());
     const controller = new AbortController();
     const submitted = recorder.submit({
       signal: controller.signal,
-      onProgress: (done) => done === 2 && controller.abort(),
+      onProgress: (done) => done === 1 && controller.abort(),
     });
     await expect(submitted).rejects.toMatchObject({ name: "AbortError" });
     expect(await first(kept)).toBe(10);
     gpu().memory.release(kept);
+  });
+
+  test("the next piece is on the queue before one is computed", async () => {
+    threePieces();
+    const order: string[] = [];
+    const { queue } = gpu().device;
+    const submit = queue.submit.bind(queue);
+    const spy = vi.spyOn(queue, "submit").mockImplementation((commands) => {
+      order.push("submitted");
+      submit(commands);
+    });
+    await recorder.submit({ onProgress: () => order.push("computed") });
+    spy.mockRestore();
+    expect(order.slice(0, 2)).toEqual(["submitted", "submitted"]);
+    expect(order.filter((what) => what === "submitted")).toHaveLength(3);
+    expect(order.lastIndexOf("submitted")).toBeGreaterThan(order.indexOf("computed"));
   });
 
   test("an abort before submit runs nothing", async () => {
