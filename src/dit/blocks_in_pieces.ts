@@ -4,7 +4,7 @@
 
 import type { AttentionPass, CompiledPlan, LayerPieces } from "../attention/compiled_plan.ts";
 import type { AttentionMoment } from "../attention/layer_rules.ts";
-import type { FrameRange } from "../attention/frame_range.ts";
+import { type FrameRange, framesOfRange } from "../attention/frame_range.ts";
 import { plannedAttention } from "../attention/planned_attention.ts";
 import { placeKey, type TemporalPlace } from "../attention/positions.ts";
 import type { Recorder } from "../gpu/recorder.ts";
@@ -74,8 +74,7 @@ export function recordPieces(recorder: Recorder, parts: BlockPieces): void {
     held.add(index);
     const passes = layer.passes[index] ?? [];
     const attend = (h: Tensor): Tensor => attendPiece(recorder, h, { block, piece, passes, held });
-    const textTiles = text.pieceTiles[index] ?? text.tiles;
-    const rows: BlockRows = { ...block, e, attend, textTiles };
+    const rows: BlockRows = { ...block, e, attend, textTiles: text.tiles.of(framesOfRange(piece)) };
     const [start, end] = rowsOf(piece, geometry);
     const out = recordBlockRows(recorder, takeRows(recorder, hiddenStates, start, end), rows);
     putRows(recorder, out, hiddenStates, start);

@@ -28,11 +28,17 @@ interface Attending extends Omit<Projected, "k"> {
   readonly block: SplitBlock;
 }
 
-/** Attention of the clip's queries, [tokens, D]. Releases q, k and v. */
+/**
+ * Attention of the clip's queries, [tokens, D]. Releases q, k and v.
+ *
+ * @param meanwhile records what can be done before the results of visits are there, with the attention of all queries that
+ *   stayed at home; called once where there are visits
+ */
 export function* attendInClip(
   segments: Segments,
   { q, k, v }: Projected,
   block: SplitBlock,
+  meanwhile: (attended: Tensor) => void,
 ): SplitWork<Tensor> {
   const { exchange, index, alive } = block;
   const attending = { segments, block, q, v };
@@ -41,25 +47,27 @@ export function* attendInClip(
   const isAlone = exchange.keys(index).length === 0 && visits.length === 0;
   let total = attendOwn(attending, keys ?? k, isAlone ? v : undefined);
   const cut = (more: readonly Tensor[] = []): Promise<void> =>
-    segments.cut([...alive, q, v, total.out, total.lse, ...more]);
+    segments.cut([...alive, v, total.out, total.lse, ...more]);
   if (exchange.needs(index).length > 0) {
-    const computed = cut(keys?.tensors);
+    const computed = cut([q, ...(keys?.tensors ?? [])]);
     yield* waitFor(segments.caughtUp());
     const rows = receiveRows(segments, { block, computed });
     if (keys) {
       answer(attending, keys, rows);
       for (const { buffer } of keys.tensors) segments.recorder.release(buffer);
-      void cut(rows);
+      void cut([q, ...rows]);
     }
     if (exchange.keys(index).length > 0) total = attendRemote(attending, total, rows);
     for (const { buffer } of rows) segments.recorder.release(buffer);
   }
+  segments.recorder.release(q.buffer);
   if (visits.length > 0) {
+    meanwhile(total.out);
     const computed = cut();
     yield* waitFor(segments.caughtUp());
     total = mergeResults(attending, total, computed);
   }
-  for (const { buffer } of [q, v, total.lse]) segments.recorder.release(buffer);
+  for (const { buffer } of [v, total.lse]) segments.recorder.release(buffer);
   return total.out;
 }
 

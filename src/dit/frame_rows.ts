@@ -1,17 +1,23 @@
 // Rows of frames of a clip on their way to other clips and from them: what is read, and what is put where.
 
 import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
-import type { Geometry } from "./geometry.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitBlock } from "./split_block.ts";
 import { arrivingRows, bytesOfRanges, departingRows, frameRanges, type RowRange } from "./travelling_rows.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 
-/** Records a copy of the rows of some frames, given by their places in `tensor`, one behind the other. */
+/** Some of the frames in a tensor. */
+export interface SomeFrames {
+  /** Ascending. */
+  readonly places: readonly number[];
+  readonly tokensPerFrame: number;
+}
+
+/** Records a copy of the rows of some frames, one behind the other. */
 export function takeFrames(
   recorder: Recorder,
   tensor: Tensor,
-  { places, tokensPerFrame }: Pick<Geometry, "tokensPerFrame"> & { readonly places: readonly number[] },
+  { places, tokensPerFrame }: SomeFrames,
 ): Tensor {
   const [, columns = 0] = tensor.shape;
   const shape = [places.length * tokensPerFrame, columns];
@@ -22,6 +28,19 @@ export function takeFrames(
     offset += range.size;
   }
   return out;
+}
+
+/** Records a copy of rows that `takeFrames` gave to where they belong in `tensor`. */
+export function putFrames(
+  recorder: Recorder,
+  rows: Tensor,
+  { tensor, ...where }: { readonly tensor: Tensor } & SomeFrames,
+): void {
+  let { offset } = rows;
+  for (const { size, ...target } of frameRanges(tensor, where.places, where)) {
+    recorder.copy({ buffer: rows.buffer, offset, size }, target);
+    offset += size;
+  }
 }
 
 /** What leaves a layer. */

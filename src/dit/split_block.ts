@@ -1,12 +1,16 @@
-// A transformer block over a clip of the video. What others need of it leaves first; while it travels, the clip attends to
-// its own keys (clip_attention.ts). All else in a block works token by token and needs nobody.
+// A transformer block over a clip of the video. What others need of it leaves first, if it can before the block before is
+// done with all other rows (early_rows.ts); while it travels, the clip attends to its own keys (clip_attention.ts). All
+// else in a block works token by token and needs nobody.
 
 import type { CompiledPlan } from "../attention/compiled_plan.ts";
+import { framesOfRange } from "../attention/frame_range.ts";
 import type { AttentionMoment } from "../attention/layer_rules.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { attendInClip, type Projected } from "./clip_attention.ts";
 import type { ContextExchange } from "./context_exchange.ts";
+import { type AttendedBlock, type FrameOrder, frameOrder, recordFrames } from "./early_rows.ts";
 import { sendRows } from "./frame_rows.ts";
+import { publishRows } from "./publish_rows.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitWork } from "./split_work.ts";
 import {
@@ -27,27 +31,69 @@ export interface SplitBlock extends Block {
   readonly alive: readonly Tensor[];
 }
 
-/** Runs a block: hidden states f32 [tokens of the clip, D] in, the same out. The input is released. */
-export function* splitBlock(segments: Segments, hiddenStates: Tensor, block: SplitBlock): SplitWork<Tensor> {
+/** A block among those of a pass. */
+export interface BlockOfPass extends SplitBlock {
+  /** Its rows left while the block before was computed. */
+  readonly isSent: boolean;
+  /** The block that comes after it. */
+  readonly next: SplitBlock | undefined;
+}
+
+/** What a block leaves. */
+export interface SplitResult {
+  /** f32 [tokens of the clip, D]. */
+  readonly hiddenStates: Tensor;
+  /** The next block's rows have left. */
+  readonly isNextSent: boolean;
+}
+
+/** Runs a block over hidden states f32 [tokens of the clip, D], which are released or replaced. */
+export function* splitBlock(
+  segments: Segments,
+  hiddenStates: Tensor,
+  { next, ...block }: BlockOfPass,
+): SplitWork<SplitResult> {
   const { context } = block;
   const e = recordModulation(segments.recorder, block);
   const h = normForAttention(segments.recorder, hiddenStates, { e, context });
-  const alive = [...block.alive, hiddenStates, e];
-  const projected = sendAndProject(segments, h, { ...block, alive });
-  const attended = yield* attendInClip(segments, projected, { ...block, alive });
-
-  const textTiles = context.text.tiles;
-  const rows = { ...block, e, attended, textTiles };
-  const out = recordAfterAttention(segments.recorder, hiddenStates, rows);
+  const running = { ...block, alive: [...block.alive, hiddenStates, e] };
+  const projected = sendAndProject(segments, h, running);
+  const order = frameOrder(block, next);
+  const attended = yield* attendInClip(segments, projected, running, (soFar) => {
+    if (order?.between !== "arrival") return;
+    recordFrames(segments.recorder, order.first, { block, e, hiddenStates, attended: soFar });
+  });
+  const of = { block: running, e, hiddenStates, attended };
+  const result = order ? recordInOrder(segments, order, of) : recordAtOnce(segments, of);
   segments.recorder.release(e.buffer);
-  return out;
+  return result;
+}
+
+/** Records what comes after attention, but for the first part where that is done. */
+function recordInOrder(segments: Segments, order: FrameOrder, of: AttendedBlock): SplitResult {
+  const { hiddenStates, attended, block } = of;
+  if (order.between === "departure") {
+    recordFrames(segments.recorder, order.first, of);
+    const e = recordModulation(segments.recorder, order.next);
+    publishRows(segments, { hiddenStates, e }, { ...order.next, alive: [...block.alive, attended] });
+  }
+  recordFrames(segments.recorder, order.rest, of);
+  segments.recorder.release(attended.buffer);
+  return { hiddenStates, isNextSent: order.between === "departure" };
+}
+
+function recordAtOnce(segments: Segments, { hiddenStates, block, ...of }: AttendedBlock): SplitResult {
+  const { text, geometry } = block.context;
+  const textTiles = text.tiles.of(framesOfRange(geometry.clip));
+  const out = recordAfterAttention(segments.recorder, hiddenStates, { ...block, ...of, textTiles });
+  return { hiddenStates: out, isNextSent: false };
 }
 
 /** Sends what others wait for as soon as it is there, and computes the rest behind it. Releases h. */
-function sendAndProject(segments: Segments, h: Tensor, block: SplitBlock): Projected {
+function sendAndProject(segments: Segments, h: Tensor, block: Omit<BlockOfPass, "next">): Projected {
   const { exchange, index, context, weights, alive } = block;
   const parts = { weights: weights.attn1, config: context.config };
-  const isSending = exchange.sends(index).length > 0;
+  const isSending = !block.isSent && exchange.sends(index).length > 0;
   if (isSending && exchange.rows === "hidden_states") {
     send(segments, [h], block);
     void segments.cut([...alive, h]);

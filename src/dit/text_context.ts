@@ -1,17 +1,15 @@
 // What cross-attention needs of a prompt: every block's keys and values of the text, computed once per prompt, since
 // they do not depend on the timestep. Padded rows are all equal and stand in one row after the real tokens.
 
-import { tilesOfFrames } from "../attention/frame_tiles.ts";
-import type { FrameRange } from "../attention/frame_range.ts";
-import { freeTileLists, type TextRows, textTileLists, uploadTileLists } from "../attention/tile_lists.ts";
+import type { TextRows } from "../attention/tile_lists.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { Recorder } from "../gpu/recorder.ts";
-import type { AttentionTiles } from "../ops/attention.ts";
 import { linear } from "../ops/linear.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { type DType, freeTensor, type Tensor, uploadTemporary } from "../tensor/tensor.ts";
 import type { Geometry } from "./geometry.ts";
 import { frameTexts, type PromptSchedule } from "./prompt_schedule.ts";
+import { TextTiles } from "./text_tiles.ts";
 import type { WanTransformerConfig } from "./transformer_config.ts";
 import type { TransformerWeights } from "./transformer_weights.ts";
 
@@ -28,9 +26,7 @@ export interface PromptEmbeds {
 export interface TextContext {
   /** Keys and values of every block, [rows, D]: of every text, numTokens + 1 rows. */
   readonly keysValues: readonly { readonly k: Tensor; readonly v: Tensor }[];
-  readonly tiles: AttentionTiles;
-  /** The same of each of the geometry's pieces, whose query rows count from the piece's first. */
-  readonly pieceTiles: readonly AttentionTiles[];
+  readonly tiles: TextTiles;
   /** [rows, D]: encoder_hidden_states after the text embedder, for inspection. */
   readonly hiddenStates: Tensor;
 }
@@ -88,29 +84,19 @@ export function recordTextContext(
     recorder.keep(v.buffer);
     return { k, v };
   });
-  const tilesOf = (frames: FrameRange): AttentionTiles => {
-    const queries = tilesOfFrames(frames.end - frames.start, geometry.tokensPerFrame).flat();
-    const perFrame = queries.length / (frames.end - frames.start);
-    const textOfQuery = queries.map(
-      (_, tile) => textOfFrame[frames.start + Math.floor(tile / perFrame)] ?? 0,
-    );
-    return uploadTileLists(recorder.gpu, textTileLists(queries, { texts: rows, textOfQuery }), "attn2");
-  };
-  const tiles = tilesOf(geometry.clip);
-  return { keysValues, tiles, pieceTiles: (geometry.pieces ?? []).map(tilesOf), hiddenStates };
+  const { tokensPerFrame } = geometry;
+  const tiles = new TextTiles(recorder.gpu, { rows, textOfFrame, tokensPerFrame });
+  return { keysValues, tiles, hiddenStates };
 }
 
 /** Frees a text context. */
-export function freeTextContext(
-  gpu: Gpu,
-  { keysValues, tiles, pieceTiles, hiddenStates }: TextContext,
-): void {
+export function freeTextContext(gpu: Gpu, { keysValues, tiles, hiddenStates }: TextContext): void {
   for (const { k, v } of keysValues) {
     freeTensor(gpu, k);
     freeTensor(gpu, v);
   }
   freeTensor(gpu, hiddenStates);
-  for (const each of [tiles, ...pieceTiles]) freeTileLists(gpu, each);
+  tiles.dispose();
 }
 
 /** Texts one after the other, each with a row of zeros behind it that stands for its padding. */

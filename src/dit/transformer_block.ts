@@ -2,6 +2,7 @@
 // Source: diffusers' models/transformers/transformer_wan.py, WanTransformerBlock.forward.
 
 import type { LayerAttention } from "../attention/compiled_plan.ts";
+import { framesOfRange } from "../attention/frame_range.ts";
 import { plannedAttention } from "../attention/planned_attention.ts";
 import type { TemporalPlace } from "../attention/positions.ts";
 import type { Recorder } from "../gpu/recorder.ts";
@@ -79,7 +80,8 @@ export function recordBlock(
   const e = recordModulation(recorder, block);
   const attend = (h: Tensor): Tensor =>
     layer === "identity" ? ownValues(recorder, h, block) : selfAttention(recorder, h, { ...block, layer });
-  const textTiles = block.context.text.tiles;
+  const { text, geometry } = block.context;
+  const textTiles = text.tiles.of(framesOfRange(geometry.clip));
   const out = recordBlockRows(recorder, hiddenStates, { ...block, e, attend, textTiles });
   recorder.release(e.buffer);
   return out;

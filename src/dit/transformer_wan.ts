@@ -38,11 +38,11 @@ import {
   type TextContext,
 } from "./text_context.ts";
 import { Segments } from "./segments.ts";
-import { splitBlock } from "./split_block.ts";
+import { splitBlock, type SplitResult } from "./split_block.ts";
 import { splitBlockInPieces } from "./split_pieces.ts";
 import { runSplitWork, type SplitWork } from "./split_work.ts";
 import { timestepEmbedding } from "./timestep_embedding.ts";
-import { type AttentionProbe, type Probe, recordBlock } from "./transformer_block.ts";
+import { type AttentionProbe, type Block, type Probe, recordBlock } from "./transformer_block.ts";
 import { innerDim, type WanTransformerConfig } from "./transformer_config.ts";
 import { loadTransformerWeights, type TransformerWeights } from "./transformer_weights.ts";
 
@@ -241,18 +241,27 @@ export class WanTransformer3DModel {
     const context = { ...shared, probe: ignore };
     const alive = [temb, timestepProj];
     const pieces = piecesFor(attention, geometry);
-    for (const [index, weights] of this.#weights.blocks.entries()) {
-      if (start?.kind === "take" && index < start.block) continue;
+    const blocks = this.#weights.blocks.map((weights, index) => {
+      const moment = { layer: index, step, timestep };
+      return { index, weights, context, attention, moment, exchange, alive };
+    });
+    const firstBlock = start?.kind === "take" ? start.block : 0;
+    const runs = ({ index }: Block): boolean => index >= firstBlock && !skippedBlocks.includes(index);
+    let isSent = false;
+    for (const block of blocks) {
+      const { index } = block;
       if (start?.kind === "give" && index === start.block) {
         const copy = copyTensor(segments.recorder, hiddenStates);
         segments.recorder.keep(copy.buffer);
         start.give(copy);
       }
-      if (skippedBlocks.includes(index)) continue;
-      const moment = { layer: index, step, timestep };
-      const block = { index, weights, context, attention, moment, exchange, alive };
+      if (!runs(block)) continue;
       if (pieces) yield* splitBlockInPieces(segments, hiddenStates, { ...block, pieces });
-      else hiddenStates = yield* splitBlock(segments, hiddenStates, block);
+      else {
+        const next = blocks.slice(index + 1).find(runs);
+        const result: SplitResult = yield* splitBlock(segments, hiddenStates, { ...block, isSent, next });
+        ({ hiddenStates, isNextSent: isSent } = result);
+      }
       // Without anything to wait for, a whole pass would be recorded before its first block runs.
       if (exchange.needs(index).length === 0) void segments.cut([...alive, hiddenStates]);
     }

@@ -179,21 +179,33 @@ export const beforeEach = (body: Body): void => void current.hooks.beforeEach.pu
 export const afterEach = (body: Body): void => void current.hooks.afterEach.push(body);
 
 interface Spy {
-  readonly mock: { readonly calls: readonly unknown[][] };
+  readonly mock: {
+    readonly calls: readonly unknown[][];
+    readonly contexts: readonly unknown[];
+    readonly invocationCallOrder: readonly number[];
+  };
   mockRestore(): void;
 }
 
-/** vitest's `vi`, of which the tests use `spyOn` with `mock.calls`. @public */
+let spiedCalls = 0;
+
+/** vitest's `vi`, of which the tests use `spyOn` with what `Spy` has. @public */
 export const vi = {
   spyOn(target: Record<string, unknown>, name: string): Spy {
     const original = target[name] as (...args: unknown[]) => unknown;
-    const calls: unknown[][] = [];
+    const mock = {
+      calls: [] as unknown[][],
+      contexts: [] as unknown[],
+      invocationCallOrder: [] as number[],
+    };
     target[name] = function (this: unknown, ...args: unknown[]): unknown {
-      calls.push(args);
+      mock.calls.push(args);
+      mock.contexts.push(this);
+      mock.invocationCallOrder.push(++spiedCalls);
       return original.apply(this, args);
     };
     return {
-      mock: { calls },
+      mock,
       mockRestore() {
         target[name] = original;
       },

@@ -1,168 +1,29 @@
 // One forward pass in clips, which send each other rows in memory, against the whole pass.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { FrameRange } from "../../../src/attention/frame_range.ts";
+import { describe, expect, test } from "vitest";
 import type { AttentionPlan } from "../../../src/attention/plan.ts";
 import { dualScope, full, radial, tile } from "../../../src/attention/plan_constructors.ts";
-import { freeGeometry } from "../../../src/dit/geometry.ts";
 import type { PromptSchedule } from "../../../src/dit/prompt_schedule.ts";
-import { freeTextContext, type PromptEmbeds } from "../../../src/dit/text_context.ts";
-import type { WanTransformer3DModel } from "../../../src/dit/transformer_wan.ts";
-import type { Gpu } from "../../../src/gpu/gpu.ts";
-import { Recorder } from "../../../src/gpu/recorder.ts";
-import { ClipExchange } from "../../../src/parallel/clip_exchange.ts";
+import { exchangeBytes, exchangePlan, type Partition } from "../../../src/parallel/exchange_plan.ts";
 import type { ExchangeStatistics } from "../../../src/parallel/exchange_statistics.ts";
-import {
-  exchangeBytes,
-  type ExchangeMode,
-  exchangePlan,
-  type Partition,
-} from "../../../src/parallel/exchange_plan.ts";
 import type { PayloadType } from "../../../src/parallel/key_codec.ts";
 import { sliceFrames } from "../../../src/parallel/latent_frames.ts";
-import { freeTensor, readTensor, uploadTensor } from "../../../src/tensor/tensor.ts";
 import { relativeL2 } from "../../reference/compare.ts";
-import { normalNumbers } from "../../reference/random_wan.ts";
-import { loadSmallWan, randomPrompt, SMALL_WAN } from "../../reference/small_wan.ts";
-import { openGpu, useGpu } from "../device.ts";
+import { randomPrompt, SMALL_WAN } from "../../reference/small_wan.ts";
+import { useGpu } from "../device.ts";
+import {
+  clipsOf,
+  MOMENT,
+  type Problem,
+  problemOf,
+  runClips,
+  runWhole,
+  useDevices,
+  usedBytes,
+  worstClip,
+} from "./split_runs.ts";
 
 useGpu(); // holds WebGPU open for this file
-const CHANNELS = SMALL_WAN.in_channels;
-const MOMENT = { step: 1, timestep: 640 };
-
-interface Device {
-  readonly gpu: Gpu;
-  readonly model: WanTransformer3DModel;
-}
-
-/** A device for each clip: on one device a clip that waits for another would keep it from computing what is waited for. */
-let devices: readonly Device[] = [];
-
-beforeAll(async () => {
-  devices = await Promise.all(
-    Array.from({ length: 4 }, async () => {
-      const gpu = await openGpu();
-      return { gpu, model: await loadSmallWan(gpu) };
-    }),
-  );
-});
-
-afterAll(() => devices.forEach(({ gpu }) => gpu.dispose()));
-
-function usedBytes(): number {
-  return devices.reduce((sum, { gpu }) => sum + gpu.memory.use.usedBytes, 0);
-}
-
-interface Problem {
-  readonly shape: readonly [number, number, number, number];
-  readonly plan: AttentionPlan;
-  readonly prompt?: PromptEmbeds | PromptSchedule;
-  readonly payload?: PayloadType;
-  /** Of the clips; one for frames that are few enough to be computed at once. */
-  readonly pieceTokens?: number;
-  readonly mode?: ExchangeMode;
-}
-
-/** 7 frames of 4 x 4 tokens, or of the size given. */
-function problemOf(plan: AttentionPlan, { size = 8, frames = 7 } = {}): Problem {
-  return { plan, shape: [CHANNELS, frames, size, size] };
-}
-
-function latentsOf({ shape }: Problem): Float32Array<ArrayBuffer> {
-  return normalNumbers(
-    shape.reduce((product, each) => product * each, 1),
-    5,
-  );
-}
-
-async function runWhole(problem: Problem): Promise<Float32Array> {
-  const { shape, plan, prompt = randomPrompt(3) } = problem;
-  const { gpu, model } = devices[0]!;
-  const [, numLatentFrames, latentHeight, latentWidth] = shape;
-  const geometry = model.createGeometry({ numLatentFrames, latentHeight, latentWidth }, plan);
-  const text = await model.createTextContext(prompt, geometry);
-  const latents = uploadTensor(gpu, { label: "latents", dtype: "f32", shape }, latentsOf(problem));
-  const recorder = new Recorder(gpu, "whole");
-  const velocity = model.forward(recorder, { latents, ...MOMENT, text, geometry });
-  recorder.keep(velocity.buffer);
-  await recorder.submit();
-  const result = await readTensor(gpu, velocity);
-  for (const tensor of [latents, velocity]) freeTensor(gpu, tensor);
-  freeTextContext(gpu, text);
-  freeGeometry(geometry);
-  return result;
-}
-
-interface ClipRun {
-  readonly velocity: Float32Array;
-  readonly numPieces: number;
-  readonly statistics: ExchangeStatistics;
-}
-
-/** All clips at once, on one device. */
-async function runClips(problem: Problem, partition: Partition): Promise<ClipRun[]> {
-  const { payload = "f32", mode } = problem;
-  const [, , height, width] = problem.shape;
-  const exchanges: ClipExchange[] = partition.map(
-    (_, clip) =>
-      new ClipExchange({
-        epoch: 1,
-        partition,
-        clip,
-        tokensPerFrame: (height / 2) * (width / 2),
-        heads: SMALL_WAN.num_attention_heads,
-        headDim: SMALL_WAN.attention_head_dim,
-        keyType: "f32",
-        payload,
-        mode,
-        send: async (to, message) => exchanges[to]!.receive(clip, structuredClone(message)),
-      }),
-  );
-  return await Promise.all(
-    partition.map((clip, index) =>
-      runClip(problem, { clip, exchange: exchanges[index]!, ...devices[index]! }),
-    ),
-  );
-}
-
-async function runClip(
-  problem: Problem,
-  { clip, exchange, gpu, model }: Device & { readonly clip: FrameRange; readonly exchange: ClipExchange },
-): Promise<ClipRun> {
-  const { shape, plan, prompt = randomPrompt(3), pieceTokens } = problem;
-  const [, numLatentFrames, latentHeight, latentWidth] = shape;
-  const size = { numLatentFrames, latentHeight, latentWidth };
-  const geometry = model.createGeometry(size, plan, { clip, pieceTokens });
-  const text = await model.createTextContext(prompt, geometry);
-  const own = sliceFrames(latentsOf(problem), shape, clip);
-  const spec = {
-    label: "latents",
-    dtype: "f32",
-    shape: [shape[0], clip.end - clip.start, shape[2], shape[3]],
-  } as const;
-  const latents = uploadTensor(gpu, spec, own);
-  const pass = exchange.forPass({ ...MOMENT, pass: "conditional", plan });
-  const velocity = await model.forwardClip({ latents, ...MOMENT, text, geometry, exchange: pass });
-  const numPieces = geometry.pieces?.length ?? 1;
-  const result = { velocity: await readTensor(gpu, velocity), numPieces, statistics: exchange.statistics };
-  for (const tensor of [latents, velocity]) freeTensor(gpu, tensor);
-  freeTextContext(gpu, text);
-  freeGeometry(geometry);
-  return result;
-}
-
-/** Relative L2 of the clips' velocities, each against its part of the whole's. */
-async function worstClip(problem: Problem, partition: Partition): Promise<number> {
-  const whole = await runWhole(problem);
-  const clips = await runClips(problem, partition);
-  const errors = clips.map(({ velocity }, i) =>
-    relativeL2(velocity, sliceFrames(whole, problem.shape, partition[i]!)),
-  );
-  return Math.max(...errors);
-}
-
-function clipsOf(...ends: number[]): Partition {
-  return ends.map((end, i) => ({ start: i === 0 ? 0 : ends[i - 1]!, end }));
-}
+const devices = useDevices(4);
 
 const PARTITIONS: readonly [string, Partition][] = [
   ["one", clipsOf(7)],
@@ -207,6 +68,18 @@ describe("queries are answered where the keys are", () => {
 
   test.each(PARTITIONS)("%s clips, f32", async (_clips, partition) => {
     expect(await worstClip({ ...problemOf(plan), mode: "fewest" }, partition)).toBeLessThan(1e-5);
+  });
+
+  test("rows that stay at home are computed before, and read their own texts", async () => {
+    const prompt = {
+      prompts: [
+        { embeds: randomPrompt(3), fromFrame: 0 },
+        { embeds: randomPrompt(4, 7), fromFrame: 4 },
+      ],
+      blendFrames: 2,
+    };
+    const problem = { ...problemOf(tile(2)), prompt, mode: "fewest" } as const;
+    expect(await worstClip(problem, clipsOf(3, 7))).toBeLessThan(1e-5);
   });
 
   test("two clips, f16 and int8", async () => {
@@ -273,6 +146,12 @@ describe("everything a plan may say", () => {
     expect(await worstClip(problem, partition)).toBeLessThan(1e-5);
   });
 
+  // One clip sends some frames only, which read other texts than the rest, the others all of theirs.
+  test.each(CASES)("%s, hidden states", async (_name, problem) => {
+    const partition = problem.shape[1] === 5 ? clipsOf(3, 5) : clipsOf(5, 6, 7);
+    expect(await worstClip({ ...problem, mode: "hidden_states" }, partition)).toBeLessThan(1e-5);
+  });
+
   // Clips of very different length: the short one's queries are fewer than the long one's keys under any plan.
   test.each(CASES)("%s, with queries", async (_name, problem) => {
     const partition = problem.shape[1] === 5 ? clipsOf(1, 5) : clipsOf(1, 7);
@@ -319,7 +198,7 @@ describe("long clips in pieces", () => {
   });
 
   test("take less memory, and give it back", async () => {
-    const { gpu } = devices[0]!;
+    const { gpu } = devices()[0]!;
     const before = gpu.memory.use.usedBytes;
     const plan = dualScope({ window: 1, anchors: 2 });
     const peak = async (pieceTokens: number): Promise<number> => {
