@@ -12,6 +12,7 @@ import { innerDim } from "../dit/transformer_config.ts";
 import { GpuOutOfMemoryError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { PerturbedGuidance } from "../guiders/guidance_settings.ts";
+import { firstPerturbedLayer } from "../guiders/guider.ts";
 
 /** Size of a video, and what its tokens attend to. */
 export interface VideoSize {
@@ -20,7 +21,7 @@ export interface VideoSize {
   readonly width: number;
   /** Default everything. A local plan lets a long video be computed in pieces. */
   readonly attention?: AttentionPlan | undefined;
-  /** Its pass begins with a copy of hidden states; weakened heads are computed all at once. */
+  /** Its pass begins with a copy of hidden states, but for the first block; weakened heads are computed all at once. */
   readonly perturbedGuidance?: PerturbedGuidance | undefined;
   /** The latent frames that are computed in one place. @default all */
   readonly clip?: FrameRange | undefined;
@@ -55,7 +56,7 @@ export function planMemory(
   const dim = innerDim(config);
   const { tokens, tokensAtOnce, heldKeys, pieceFrames } = computedAtOnce(size, config);
   // All at once a block makes new hidden states; in pieces it replaces them piece by piece.
-  const hiddenStates = 4 * dim * (tokens + tokensAtOnce + (size.perturbedGuidance ? tokens : 0));
+  const hiddenStates = 4 * dim * (tokens + tokensAtOnce + (sharesHiddenStates(size) ? tokens : 0));
   const inFlight = 5 * activationElementBytes * tokensAtOnce * dim;
   const hidden = activationElementBytes * tokensAtOnce * (config.ffn_dim + dim);
   // Keys rotated for two places, and values.
@@ -68,6 +69,11 @@ export function planMemory(
     pieceFrames,
     place: "GPU memory",
   };
+}
+
+/** Whether a perturbed pass goes on from a copy of the conditional one's (webgpu_denoiser.ts). */
+function sharesHiddenStates({ perturbedGuidance }: VideoSize): boolean {
+  return perturbedGuidance !== undefined && firstPerturbedLayer(perturbedGuidance.perturbation) > 0;
 }
 
 interface ComputedAtOnce {

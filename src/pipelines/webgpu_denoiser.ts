@@ -102,10 +102,13 @@ function recordStep(
 ): DenoiserStep<Tensor> {
   const recorder = new Recorder(gpu, `step ${step + 1}`);
   let given: Tensor | undefined;
-  /** What the conditional pass leaves for the perturbed one, which differs only from its first block on. */
+  /**
+   * What the conditional pass leaves for the perturbed one, which differs only from its first block on. In front of block 0
+   * are the patches' embeddings alone: they are sooner made again than held in memory through a pass.
+   */
   const startOf = (pass: ForwardPass): SharedStart | undefined => {
-    if (perturbed === undefined || pass === "unconditional") return undefined;
-    const block = perturbed.firstBlock;
+    const block = perturbed?.firstBlock ?? 0;
+    if (block === 0 || pass === "unconditional") return undefined;
     if (pass === "conditional") {
       const give = (copy: Tensor): void => {
         given = copy;

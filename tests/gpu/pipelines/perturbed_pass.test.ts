@@ -45,6 +45,7 @@ const SOFT_HEADS: PassPerturbation = {
 };
 const WHOLE_LAYER: PassPerturbation = { kind: "heads", heads: [{ layers: [1], strength: 1 }] };
 const NO_STRENGTH: PassPerturbation = { kind: "heads", heads: [{ layers: [1, 2], strength: 0 }] };
+const FIRST_LAYER: PassPerturbation = { kind: "heads", heads: [{ layers: [0], heads: [1], strength: 0.5 }] };
 const SKIPPED: PassPerturbation = { kind: "skipped_blocks", layers: [1, 3] };
 
 let model: WanTransformer3DModel;
@@ -58,6 +59,8 @@ afterAll(() => model.dispose());
 interface Passed {
   readonly velocity: Float32Array;
   readonly flops: number;
+  /** Of tensors. */
+  readonly copies: number;
 }
 
 /** Runs passes of one step, in this order. */
@@ -71,18 +74,20 @@ async function run(
   const denoiser = await createWebgpuDenoiser(gpu(), model, { size, embeds, ...options });
   const latents = denoiser.upload(LATENTS, "latents");
   const step = denoiser.begin(0);
-  const outputs: { readonly tensor: Tensor; readonly flops: number }[] = [];
+  const outputs: (Omit<Passed, "velocity"> & { readonly tensor: Tensor })[] = [];
   for (const pass of passes) {
     const dispatch = vi.spyOn(Recorder.prototype, "dispatch");
+    const copy = vi.spyOn(Recorder.prototype, "copy");
     const tensor = await step.forward(pass, { latents, timestep: TIMESTEP });
     const flops = dispatch.mock.calls.reduce((sum, [descriptor]) => sum + descriptor.flops, 0);
-    dispatch.mockRestore();
-    outputs.push({ tensor: step.combine([{ tensor, coefficient: 1 }], "model_output"), flops });
+    const copies = copy.mock.calls.length;
+    for (const spy of [dispatch, copy]) spy.mockRestore();
+    outputs.push({ tensor: step.combine([{ tensor, coefficient: 1 }], "model_output"), flops, copies });
   }
   await step.finish({});
   const results: Passed[] = [];
-  for (const { tensor, flops } of outputs) {
-    results.push({ velocity: await denoiser.read(tensor), flops });
+  for (const { tensor, ...recorded } of outputs) {
+    results.push({ velocity: await denoiser.read(tensor), ...recorded });
     denoiser.free(tensor);
   }
   denoiser.free(latents);
@@ -137,6 +142,15 @@ test("u = 0 is no perturbation", async () => {
   const [conditional] = await run(["conditional"], {});
   const [perturbed] = await run(["perturbed"], { perturbation: NO_STRENGTH });
   expect(perturbed!.velocity).toEqual(conditional!.velocity);
+});
+
+test("a perturbation of the first block shares nothing, and nothing is copied for it", async () => {
+  const [alone] = await run(["perturbed"], { perturbation: FIRST_LAYER });
+  const [conditional, perturbed] = await run(["conditional", "perturbed"], { perturbation: FIRST_LAYER });
+  expect(perturbed).toEqual(alone);
+  expect(conditional!.copies).toBe(0);
+  const [copying] = await run(["conditional"], { perturbation: SOFT_HEADS });
+  expect(copying!.copies).toBe(1);
 });
 
 test("sharing saves the blocks in front of the first perturbed one", async () => {

@@ -29,6 +29,7 @@ test("a perturbed pass keeps hidden states to begin with, and weakened heads und
       .activationBytes;
   const copy = 4 * dim * 257 * 64;
   expect(memory({ kind: "skipped_blocks", layers: [1] })).toBe(memory() + copy);
+  expect(memory({ kind: "skipped_blocks", layers: [0, 1] })).toBe(memory());
   const heads = [{ layers: [1], strength: 0.5 }];
   expect(memory({ kind: "heads", heads })).toBe(bytes(1025) + copy);
 });
