@@ -40,7 +40,10 @@ export interface ScalingRow {
   readonly megabytesALayer: number;
   /** Means over layers, of the slowest card of each. */
   readonly transferMs: number;
-  /** Computing behind which a transfer can hide: projections, and attention over the own keys. */
+  /**
+   * Computing behind which a transfer can hide: projections, attention over the own keys, and what comes after attention of
+   * frames that nobody waits for (src/dit/early_rows.ts).
+   */
   readonly windowMs: number;
   readonly exposedMs: number;
   readonly secondsPerStep: number;
@@ -151,10 +154,25 @@ function clipLayer({ clips, clip, seen, transfers, moment }: ClipProblem, inputs
   );
   const remade = (received * tokensPerFrame * 4 * dim ** 2) / (teraflops * 1e12);
   const copies = (bytesOf(out) + bytesOf(incoming)) / (copyGbs * 1e9);
-  const window = perFrame * frames.length * projectionShare(config) + perPair * ownPairs;
+  const share = projectionShare(config);
+  const later = laterFrames(frames, { out, incoming, isFirst: moment.layer === 0 });
+  const window = perFrame * (frames.length * share + later * (1 - share)) + perPair * ownPairs;
   const exposed = Math.max(0, transfer - window);
   const seconds = perFrame * frames.length + perPair * pairs + remade + copies + exposed;
   return { bytes, transfer, window, exposed, seconds };
+}
+
+/** How many frames go through what comes after attention while a layer's hidden states, or the results of its visits, travel. */
+function laterFrames(
+  frames: readonly number[],
+  { out, incoming, isFirst }: { out: readonly Transfer[]; incoming: readonly Transfer[]; isFirst: boolean },
+): number {
+  const framesOf = (transfers: readonly Transfer[]): Set<number> =>
+    new Set(transfers.flatMap((each) => each.frames));
+  const away = framesOf(incoming.filter(({ kind }) => kind === "results"));
+  if (away.size > 0) return frames.length - away.size;
+  const sent = framesOf(out.filter(({ kind }) => kind !== "results"));
+  return isFirst ? 0 : frames.length - sent.size;
 }
 
 /** Of the work that grows with tokens, what is done between sending hidden states and attention: queries, keys, values. */

@@ -51,6 +51,18 @@ describe("scaling", () => {
     expect(exposed.speedup).toBeLessThan(2);
   });
 
+  test("frames that nobody waits for hide what is sent, but for the first layer's", () => {
+    const plan = dualScope({ window: 1, anchors: 1 });
+    const windowOf = (layers: number): number => {
+      const config = { ...FREE.config, num_layers: layers };
+      return layers * scaling(plan, 2, { ...FREE, config }).windowMs;
+    };
+    // The slower clip has 12 frames and sends the one at the border. Of a token's products three are before attention.
+    const [before, after] = [3 * 1536, 3 * 1536 + 2 * 8960];
+    const perFrame = ((1000 * FREE.speed.perFrame) / 2) * (after / (before + after));
+    expect((windowOf(2) - windowOf(1)) / perFrame).toBeCloseTo(11);
+  });
+
   test("answers move work, and none is lost", () => {
     const rows = [2, 4, 8].map((workers) => scaling(tile(4), workers, FREE));
     for (const { workers, speedup, megabytesALayer } of rows) {
