@@ -194,12 +194,14 @@ export class WanTransformer3DModel {
       const one = { index, weights: block, context };
       if (pieces) {
         recordBlockInPieces(recorder, hiddenStates, { ...one, pieces, attention, moment });
+        recorder.runAhead();
         return;
       }
       const strengths = layerStrengths(attention.plan, index, config.num_attention_heads);
       const isIdentity = strengths?.every((strength) => strength === 1) ?? false;
       const layer = isIdentity ? "identity" : attention.layer({ layer: index, ...moment });
       hiddenStates = recordBlock(recorder, hiddenStates, { ...one, layer });
+      recorder.runAhead();
     });
 
     const velocity = this.#head(recorder, hiddenStates, { temb, latents, geometry });

@@ -12,7 +12,8 @@ export interface CompiledKernel {
 /** The device's compiled kernels. No cap: the set of variants is small and fixed by the ops. */
 export class PipelineCache {
   readonly #device: GPUDevice;
-  readonly #compiled = new Map<string, Promise<CompiledKernel>>();
+  readonly #asked = new Map<string, Promise<CompiledKernel>>();
+  readonly #compiled = new Map<string, CompiledKernel>();
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -20,23 +21,28 @@ export class PipelineCache {
 
   /** How many variants were asked for so far. */
   get size(): number {
-    return this.#compiled.size;
+    return this.#asked.size;
   }
 
   /** Resolves when everything that was asked for is compiled; failures are told to those who asked. */
   async ready(): Promise<void> {
-    await Promise.allSettled(this.#compiled.values());
+    await Promise.allSettled(this.#asked.values());
   }
 
   /** Starts compiling, or returns what is there; rejects with `ShaderCompileError`. */
   compile(variant: KernelVariant): Promise<CompiledKernel> {
-    const known = this.#compiled.get(variant.key);
+    const known = this.#asked.get(variant.key);
     if (known !== undefined) return known;
     const compiled = this.#create(variant);
     // A rejection is reported by whoever awaits; this only keeps an early failure from being "unhandled".
-    compiled.catch(() => undefined);
-    this.#compiled.set(variant.key, compiled);
+    compiled.then((kernel) => this.#compiled.set(variant.key, kernel)).catch(() => undefined);
+    this.#asked.set(variant.key, compiled);
     return compiled;
+  }
+
+  /** What is compiled by now. */
+  compiled({ key }: KernelVariant): CompiledKernel | undefined {
+    return this.#compiled.get(key);
   }
 
   async #create(variant: KernelVariant): Promise<CompiledKernel> {

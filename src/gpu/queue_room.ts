@@ -21,9 +21,14 @@ export class QueueRoom {
     return known;
   }
 
+  /** Whether one more piece may be handed over. */
+  get isFree(): boolean {
+    return this.#pieces.size < MAX_PIECES;
+  }
+
   /** Waits until one more piece may be handed over. */
   async free(): Promise<void> {
-    while (this.#pieces.size >= MAX_PIECES) await Promise.race(this.#pieces);
+    while (!this.isFree) await Promise.race(this.#pieces);
   }
 
   /** Counts a piece until it is computed, or fails. */

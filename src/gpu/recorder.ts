@@ -5,13 +5,12 @@ import { GpuOutOfMemoryError } from "../errors.ts";
 import { wallClock } from "../util/wall_clock.ts";
 import type { Gpu } from "./gpu.ts";
 import type { BufferRange, Command, DispatchDescriptor } from "./command.ts";
+import { encodeCommands, type EncodedCommands, type ReadyCommand } from "./encode_commands.ts";
 import { type KernelVariant, kernelVariant } from "./kernel.ts";
 import { readMapped } from "./mapped.ts";
-import type { CompiledKernel } from "./pipeline_cache.ts";
-import type { PendingTimes } from "./profiler.ts";
 import { QueueRoom } from "./queue_room.ts";
 import { packParams, UniformArena } from "./uniform_arena.ts";
-import { nextPiece, PieceTimer } from "./work_pieces.ts";
+import { commandsFlops, nextPiece, PieceTimer } from "./work_pieces.ts";
 
 /** Progress of a submission. */
 export interface SubmitOptions {
@@ -22,11 +21,15 @@ export interface SubmitOptions {
   readonly ready?: Promise<unknown> | undefined;
 }
 
+/** What is recorded runs ahead of the rest when it is at least this share of a piece. */
+const AHEAD_SHARE = 0.1;
+
 /** Collects commands in order and the temporaries they need. Ends with `submit` or, when recording fails, `discard`. */
 export class Recorder {
   readonly gpu: Gpu;
   readonly label: string;
   #commands: Command[] = [];
+  #ahead: { readonly commands: number; readonly computed: Promise<void> }[] = [];
   readonly #temporaries = new Set<GPUBuffer>();
   readonly #held = new Set<GPUBuffer>();
   #beforeQueued: (() => void)[] = [];
@@ -96,6 +99,24 @@ export class Recorder {
     await new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
+  /**
+   * Begins with what is recorded so far if that is worth a piece and the device has nothing else to do: recording a large
+   * pass takes tens of milliseconds, and the GPU would wait for all of it. To be called between two commands, at best
+   * often. What runs is not dropped by `discard` any more; what goes wrong with it is told by `submit`.
+   */
+  runAhead(): void {
+    if (!QueueRoom.of(this.gpu).isFree || TURNS.get(this.gpu)?.isOver === false) return;
+    const { budgetFlops } = PieceTimer.of(this.gpu);
+    if (this.#beforeQueued.length > 0 || commandsFlops(this.#commands) < AHEAD_SHARE * budgetFlops) return;
+    const work = this.#commands.slice(0, nextPiece(this.#commands, 0, budgetFlops));
+    const piece = work.flatMap((command) => this.#readyNow(command));
+    if (piece.length < work.length) return; // kernels are being compiled
+    const computed = this.#start(piece, this.#encode(piece));
+    computed.catch(() => undefined);
+    this.#ahead.push({ commands: piece.length, computed });
+    this.#commands = this.#commands.slice(piece.length);
+  }
+
   /** Drops everything recorded and returns the temporaries; the recorder is empty and reusable afterwards. */
   discard(): void {
     this.#drop(new Error(`${this.label} was given up.`));
@@ -105,6 +126,7 @@ export class Recorder {
     for (const { reject } of this.#waiting.splice(0)) reject(reason);
     this.#beforeQueued = [];
     this.#commands = [];
+    this.#ahead = [];
     for (const buffer of this.#temporaries) this.gpu.memory.release(buffer);
     this.#temporaries.clear();
     for (const buffer of this.#held) this.gpu.memory.unhold(buffer);
@@ -133,9 +155,10 @@ export class Recorder {
 
   async #takeTurn(before: Promise<unknown> | undefined, options: SubmitOptions): Promise<void> {
     const queued = this.queued();
-    const turn = this.#execute(before, options);
-    TURNS.set(this.gpu, { queued: settled(queued), done: settled(turn) });
-    await turn;
+    const execution = this.#execute(before, options).finally(() => (turn.isOver = true));
+    const turn: Turn = { queued: settled(queued), done: settled(execution), isOver: false };
+    TURNS.set(this.gpu, turn);
+    await execution;
   }
 
   async #execute(before: Promise<unknown> | undefined, options: SubmitOptions): Promise<void> {
@@ -145,10 +168,7 @@ export class Recorder {
       await before;
       this.gpu.throwIfLost();
       await this.gpu.memory.ready();
-      const kernels = await Promise.all(
-        commands.map(async (command) => (command.type === "dispatch" ? await command.compiled : undefined)),
-      );
-      await this.#runPieces(kernels, options);
+      await this.#runPieces(await Promise.all(commands.map(readyCommand)), options);
       this.#tellQueued(); // also of nothing
     } catch (error) {
       reason = error;
@@ -170,24 +190,24 @@ export class Recorder {
    * them. Ends, well or not, when none of them is on the queue any more.
    */
   async #runPieces(
-    kernels: readonly (CompiledKernel | undefined)[],
+    commands: readonly ReadyCommand[],
     { signal, onProgress, ready }: SubmitOptions,
   ): Promise<void> {
-    const commands = this.#commands;
     const [timer, room] = [PieceTimer.of(this.gpu), QueueRoom.of(this.gpu)];
-    const pieces: Promise<void>[] = [];
+    const ahead = this.#ahead.reduce((sum, piece) => sum + piece.commands, 0);
+    const total = ahead + commands.length;
+    const pieces = this.#ahead.map(({ computed }) => computed);
     let isGoingWell = true;
     try {
       for (let start = 0; start < commands.length && isGoingWell;) {
         signal?.throwIfAborted();
-        const end = nextPiece(commands, start, timer.budgetFlops);
-        const encoded = this.#encode(kernels, { start, end });
+        const end = nextPiece(this.#commands, start, timer.budgetFlops);
+        const piece = commands.slice(start, end);
+        const encoded = this.#encode(piece);
         await Promise.all([room.free(), ready]);
         signal?.throwIfAborted();
-        const work = commands.slice(start, end);
-        const computed = timer.measure(work, () => this.#run(encoded, end === commands.length));
-        room.take(computed);
-        const told = computed.then(() => onProgress?.(end, commands.length));
+        const computed = this.#start(piece, encoded, end === commands.length);
+        const told = computed.then(() => onProgress?.(ahead + end, total));
         told.catch(() => (isGoingWell = false));
         pieces.push(told);
         start = end;
@@ -196,17 +216,28 @@ export class Recorder {
       await Promise.allSettled(pieces);
     }
     await Promise.all(pieces);
+    if (commands.length === 0 && ahead > 0) onProgress?.(total, total);
   }
 
-  /** Encodes a piece. */
-  #encode(
-    kernels: readonly (CompiledKernel | undefined)[],
-    range: { start: number; end: number },
-  ): EncodedPiece {
+  #encode(piece: readonly ReadyCommand[]): EncodedPiece {
     const began = wallClock();
-    const encoded = this.#scoped(() => this.#encodeCommands(kernels, range));
+    const encoded = this.#scoped(() => encodeCommands(this.gpu, this.label, piece));
     this.gpu.onSpan?.({ name: "encode", start: began, end: wallClock() });
     return encoded;
+  }
+
+  /** Hands a piece to the queue, times and counts it; resolves when it is computed. */
+  async #start(piece: readonly ReadyCommand[], encoded: EncodedPiece, isLast = false): Promise<void> {
+    const work = piece.map(({ command }) => command);
+    const computed = PieceTimer.of(this.gpu).measure(work, () => this.#run(encoded, isLast));
+    QueueRoom.of(this.gpu).take(computed);
+    await computed;
+  }
+
+  #readyNow(command: Command): ReadyCommand[] {
+    if (command.type === "copy") return [{ command, compiled: undefined }];
+    const compiled = this.gpu.pipelines.compiled(command.variant);
+    return compiled ? [{ command, compiled }] : [];
   }
 
   /** Hands a piece to the queue and waits until it is computed. */
@@ -250,47 +281,9 @@ export class Recorder {
     }
   }
 
-  #encodeCommands(
-    kernels: readonly (CompiledKernel | undefined)[],
-    { start, end }: { start: number; end: number },
-  ): Encoded {
-    const { device, profiler } = this.gpu;
-    const encoder = device.createCommandEncoder({ label: this.label });
-    const uniforms = UniformArena.of(this.gpu);
-    uniforms.clear();
-    let pass: GPUComputePassEncoder | undefined;
-    for (let i = start; i < end; i++) {
-      const command = this.#commands[i];
-      const compiled = kernels[i];
-      if (command === undefined) continue;
-      if (command.type === "copy" || profiler !== undefined) {
-        pass?.end();
-        pass = undefined;
-      }
-      if (command.type === "copy") encodeCopy(encoder, command);
-      else if (compiled !== undefined) {
-        pass ??= encoder.beginComputePass(this.#passDescriptor(command));
-        encodeDispatch(pass, { device, uniforms, command, compiled });
-      }
-    }
-    pass?.end();
-    const times = profiler?.encodeResolve(encoder);
-    return { commands: encoder.finish(), times };
-  }
-
   #errorFrom(error: GPUError): Error {
     const message = `${this.label}: ${error.message}`;
     return error instanceof GPUOutOfMemoryError ? new GpuOutOfMemoryError(message) : new Error(message);
-  }
-
-  #passDescriptor(command: Command & { type: "dispatch" }): GPUComputePassDescriptor {
-    const { profiler } = this.gpu;
-    if (profiler === undefined) return { label: this.label };
-    const { flops, bytes } = command.descriptor;
-    return {
-      label: command.variant.key,
-      timestampWrites: profiler.passWrites({ label: command.variant.key, flops, bytes }),
-    };
   }
 }
 
@@ -305,56 +298,27 @@ interface Scoped<T> {
   readonly failures: Promise<readonly (GPUError | null)[]>;
 }
 
-interface Encoded {
-  readonly commands: GPUCommandBuffer;
-  readonly times: PendingTimes | undefined;
+type EncodedPiece = Scoped<EncodedCommands>;
+
+/** A recording's place among those of its device. */
+interface Turn {
+  /** Resolves when its commands are all on the queue. */
+  readonly queued: Promise<unknown>;
+  /** Resolves when they are computed. */
+  readonly done: Promise<unknown>;
+  isOver: boolean;
 }
 
-type EncodedPiece = Scoped<Encoded>;
-
-/** Of every device's last recording: when its commands are all on the queue, and when they are computed. */
-const TURNS = new WeakMap<Gpu, { readonly queued: Promise<unknown>; readonly done: Promise<unknown> }>();
+/** Every device's last turn. */
+const TURNS = new WeakMap<Gpu, Turn>();
 
 /** Resolves when a promise is settled, in whatever way. */
 async function settled(promise: Promise<unknown>): Promise<unknown> {
   return await promise.catch(() => undefined);
 }
 
-interface DispatchContext {
-  readonly device: GPUDevice;
-  readonly uniforms: UniformArena;
-  readonly command: Command & { type: "dispatch" };
-  readonly compiled: CompiledKernel;
-}
-
-function encodeDispatch(
-  pass: GPUComputePassEncoder,
-  { device, uniforms, command, compiled }: DispatchContext,
-): void {
-  const { variant, descriptor, params } = command;
-  const { bindings, paramsBytes } = variant.reflection;
-  const entries = bindings.map(({ binding, name, type }): GPUBindGroupEntry => {
-    if (type === "uniform") return { binding, resource: { buffer: uniforms.buffer, size: paramsBytes } };
-    const range = descriptor.buffers[name];
-    if (range === undefined) throw new Error(`${variant.key} needs a buffer for its binding ${name}.`);
-    const { buffer, offset = 0, size = buffer.size - offset } = range;
-    return { binding, resource: { buffer, offset, size } };
-  });
-  pass.setPipeline(compiled.pipeline);
-  const group = device.createBindGroup({ label: variant.key, layout: compiled.layout, entries });
-  pass.setBindGroup(0, group, [uniforms.append(params)]);
-  const [x, y = 1, z = 1] = descriptor.workgroups;
-  pass.dispatchWorkgroups(x, y, z);
-}
-
-function encodeCopy(encoder: GPUCommandEncoder, { source, target }: Command & { type: "copy" }): void {
-  encoder.copyBufferToBuffer(
-    source.buffer,
-    source.offset ?? 0,
-    target.buffer,
-    target.offset ?? 0,
-    source.size,
-  );
+async function readyCommand(command: Command): Promise<ReadyCommand> {
+  return { command, compiled: command.type === "dispatch" ? await command.compiled : undefined };
 }
 
 const MAX_WORKGROUPS = 65_535;

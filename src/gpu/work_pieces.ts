@@ -75,7 +75,8 @@ export function nextPiece(commands: readonly Command[], start: number, budgetFlo
   return end;
 }
 
-function commandsFlops(commands: readonly Command[]): number {
+/** Work of some commands, in floating-point operations. */
+export function commandsFlops(commands: readonly Command[]): number {
   return commands.reduce((sum, command) => sum + commandFlops(command), 0);
 }
 

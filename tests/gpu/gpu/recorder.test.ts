@@ -30,6 +30,16 @@ function threePieces(): void {
   for (const amount of [1, 10, 100]) recorder.dispatch({ ...add(x, x2(), amount), flops: 1e18 });
 }
 
+/** Calls `tell` whenever something is handed to the queue. */
+function onSubmit(tell: () => void): { mockRestore: () => void } {
+  const { queue } = gpu().device;
+  const submit = queue.submit.bind(queue);
+  return vi.spyOn(queue, "submit").mockImplementation((commands) => {
+    tell();
+    submit(commands);
+  });
+}
+
 let second: GPUBuffer | undefined;
 function x2(): GPUBuffer {
   return (second ??= recorder.temporary(SIZE, "x2"));
@@ -109,12 +119,7 @@ describe("pieces", () => {
   test("the next piece is on the queue before one is computed", async () => {
     threePieces();
     const order: string[] = [];
-    const { queue } = gpu().device;
-    const submit = queue.submit.bind(queue);
-    const spy = vi.spyOn(queue, "submit").mockImplementation((commands) => {
-      order.push("submitted");
-      submit(commands);
-    });
+    const spy = onSubmit(() => order.push("submitted"));
     await recorder.submit({ onProgress: () => order.push("computed") });
     spy.mockRestore();
     expect(order.slice(0, 2)).toEqual(["submitted", "submitted"]);
@@ -127,6 +132,76 @@ describe("pieces", () => {
     await expect(recorder.submit({ signal: AbortSignal.abort() })).rejects.toMatchObject({
       name: "AbortError",
     });
+  });
+});
+
+describe("running ahead", () => {
+  let submitted = 0;
+  let spy: { mockRestore: () => void };
+  beforeEach(async () => {
+    recorder.dispatch(add(x, x2(), 0));
+    await gpu().pipelines.ready(); // what is not compiled cannot run
+    submitted = 0;
+    spy = onSubmit(() => submitted++);
+  });
+  afterEach(() => spy.mockRestore());
+
+  test("what is recorded runs while the rest is recorded, at most as much as may wait on the queue", async () => {
+    const progress: number[][] = [];
+    const kept = recorder.keep(x2());
+    for (const amount of [1, 10, 100, 1000]) {
+      recorder.dispatch({ ...add(x, kept, amount), flops: 1e18 });
+      recorder.copy({ buffer: kept, size: SIZE }, { buffer: x });
+      recorder.runAhead();
+    }
+    expect(submitted).toBe(2);
+    await recorder.submit({ onProgress: (...done) => progress.push(done) });
+    expect(await first(x)).toBe(1111);
+    expect(progress.at(-1)).toEqual([9, 9]);
+    gpu().memory.release(kept);
+  });
+
+  test("little is left to submit", async () => {
+    recorder.runAhead();
+    expect(submitted).toBe(0);
+    await recorder.submit();
+  });
+
+  test("nothing runs before the recordings that were submitted before", async () => {
+    const before = new Recorder(gpu(), "before");
+    before.dispatch(add(x, x2(), 5));
+    before.copy({ buffer: x2(), size: SIZE }, { buffer: x });
+    const end = before.submit();
+    recorder.dispatch({ ...add(x, x2(), 1), flops: 1e18 });
+    recorder.runAhead();
+    expect(submitted).toBe(0);
+    const kept = recorder.keep(x2());
+    await Promise.all([end, recorder.submit()]);
+    expect(await first(kept)).toBe(6);
+    gpu().memory.release(kept);
+  });
+
+  test("all of it may have run by the time it is submitted, or dropped", async () => {
+    const progress: number[][] = [];
+    recorder.dispatch({ ...add(x, x2(), 1), flops: 1e18 });
+    recorder.runAhead();
+    recorder.runAhead();
+    await recorder.submit({ onProgress: (...done) => progress.push(done) });
+    expect(progress).toEqual([[2, 2]]);
+    const other = new Recorder(gpu(), "other");
+    const sum = other.temporary(SIZE, "sum");
+    other.dispatch({ ...add(x, sum, 1), flops: 1e18 });
+    other.runAhead();
+    expect(submitted).toBe(3);
+    other.discard();
+    await gpu().idle();
+  });
+
+  test("what the GPU refuses of it is told by submit", async () => {
+    recorder.dispatch({ ...add(x, x, 1), flops: 1e18 }); // reads and writes one buffer
+    recorder.runAhead();
+    recorder.runAhead();
+    await expect(recorder.submit()).rejects.toThrow(/^test: /);
   });
 });
 
