@@ -50,6 +50,7 @@ export class Segments {
     for (const buffer of buffers) before.keep(buffer);
     const waits = this.#ready;
     const ready = waits.length > 0 ? Promise.all(waits) : undefined;
+    ready?.catch(() => undefined); // a recording that is given up before does not wait for it
     const submitted = before.enqueue({ signal: this.#signal, ready });
     this.#recorder = new Recorder(this.#gpu, this.#label);
     for (const buffer of buffers) this.#recorder.adopt(buffer);

@@ -6,13 +6,14 @@ import type { CompiledPlan } from "../attention/compiled_plan.ts";
 import { framesOfRange } from "../attention/frame_range.ts";
 import type { AttentionMoment } from "../attention/layer_rules.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { nextTask } from "../util/next_task.ts";
 import { attendInClip, type Projected } from "./clip_attention.ts";
 import type { ContextExchange } from "./context_exchange.ts";
 import { type AttendedBlock, type FrameOrder, frameOrder, recordFrames } from "./early_rows.ts";
 import { sendRows } from "./frame_rows.ts";
 import { publishRows } from "./publish_rows.ts";
 import type { Segments } from "./segments.ts";
-import type { SplitWork } from "./split_work.ts";
+import { type SplitWork, waitFor } from "./split_work.ts";
 import {
   type Block,
   keysValues,
@@ -64,18 +65,20 @@ export function* splitBlock(
     recordFrames(segments.recorder, order.first, { block, e, hiddenStates, attended: soFar });
   });
   const of = { block: running, e, hiddenStates, attended };
-  const result = order ? recordInOrder(segments, order, of) : recordAtOnce(segments, of);
+  const result = order ? yield* recordInOrder(segments, order, of) : recordAtOnce(segments, of);
   segments.recorder.release(e.buffer);
   return result;
 }
 
 /** Records what comes after attention, but for the first part where that is done. */
-function recordInOrder(segments: Segments, order: FrameOrder, of: AttendedBlock): SplitResult {
+function* recordInOrder(segments: Segments, order: FrameOrder, of: AttendedBlock): SplitWork<SplitResult> {
   const { hiddenStates, attended, block } = of;
   if (order.between === "departure") {
     recordFrames(segments.recorder, order.first, of);
     const e = recordModulation(segments.recorder, order.next);
     publishRows(segments, { hiddenStates, e }, { ...order.next, alive: [...block.alive, attended] });
+    // What was recorded is encoded, and what has arrived is handled, before more recording keeps this thread.
+    yield* waitFor(nextTask());
   }
   recordFrames(segments.recorder, order.rest, of);
   segments.recorder.release(attended.buffer);
