@@ -100,12 +100,12 @@ export class Recorder {
   }
 
   /**
-   * Begins with what is recorded so far if that is worth a piece and the device has nothing else to do: recording a large
+   * Begins with what is recorded so far if that is worth a piece and nothing else is to come before it: recording a large
    * pass takes tens of milliseconds, and the GPU would wait for all of it. To be called between two commands, at best
    * often. What runs is not dropped by `discard` any more; what goes wrong with it is told by `submit`.
    */
   runAhead(): void {
-    if (!QueueRoom.of(this.gpu).isFree || TURNS.get(this.gpu)?.isOver === false) return;
+    if (!QueueRoom.of(this.gpu).isFree || TURNS.get(this.gpu)?.isQueued === false) return;
     const { budgetFlops } = PieceTimer.of(this.gpu);
     if (this.#beforeQueued.length > 0 || commandsFlops(this.#commands) < AHEAD_SHARE * budgetFlops) return;
     const work = this.#commands.slice(0, nextPiece(this.#commands, 0, budgetFlops));
@@ -154,9 +154,11 @@ export class Recorder {
   }
 
   async #takeTurn(before: Promise<unknown> | undefined, options: SubmitOptions): Promise<void> {
-    const queued = this.queued();
-    const execution = this.#execute(before, options).finally(() => (turn.isOver = true));
-    const turn: Turn = { queued: settled(queued), done: settled(execution), isOver: false };
+    const queued = settled(this.queued());
+    const leave = (): void => void (turn.isQueued = true);
+    this.#waiting.push({ resolve: leave, reject: leave });
+    const execution = this.#execute(before, options);
+    const turn: Turn = { queued, done: settled(execution), isQueued: false };
     TURNS.set(this.gpu, turn);
     await execution;
   }
@@ -306,7 +308,7 @@ interface Turn {
   readonly queued: Promise<unknown>;
   /** Resolves when they are computed. */
   readonly done: Promise<unknown>;
-  isOver: boolean;
+  isQueued: boolean;
 }
 
 /** Every device's last turn. */

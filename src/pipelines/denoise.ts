@@ -6,6 +6,7 @@ import { type ForwardPass, type Guider, guidanceTerms } from "../guiders/guider.
 import { applyStep, predictCleanSample } from "../schedulers/apply_step.ts";
 import type { Scheduler, SchedulerStep, StateSlot } from "../schedulers/scheduler.ts";
 import type { Denoiser, DenoiserStep } from "./denoiser.ts";
+import { nextTask } from "../util/next_task.ts";
 import type { PassSharing } from "./pass_sharing.ts";
 
 /** Everything a job needs to go on from a step: plain data. */
@@ -45,26 +46,44 @@ export function requireFinite(latents: Float32Array): Float32Array {
   );
 }
 
-/** Runs the steps that are left and returns the final latents, f32 [channels, T, h, w]. */
+/**
+ * Runs the steps that are left and returns the final latents, f32 [channels, T, h, w]. A step is read and told while the
+ * next one is computed, which a large video's takes tens of milliseconds for; at most one is on its way.
+ */
 export async function denoise<T>(
   denoiser: Denoiser<T>,
   start: DenoiseState,
   options: DenoiseOptions,
 ): Promise<Float32Array> {
   let tensors: StateTensors<T> = uploadState(denoiser, start);
+  let told = Promise.resolve(start);
   try {
-    let state = start;
     for (const [index, step] of options.scheduler.steps.entries()) {
       if (index < start.step) continue;
       const taken = await takeStep(denoiser, tensors, { ...options, index, step });
       tensors = taken.tensors;
-      state = { step: index + 1, slots: await readState(denoiser, tensors) };
-      await options.onStep({ state, predicted: taken.predicted });
+      await told;
+      options.signal?.throwIfAborted();
+      told = tellStep(denoiser, taken, { index, onStep: options.onStep });
+      told.catch(() => undefined); // whoever waits next is told
+      await nextTask(); // what reads the step is on the queue before the next one is
     }
-    return state.slots.get("sample") ?? new Float32Array();
+    const { slots } = await told;
+    return slots.get("sample") ?? new Float32Array();
   } finally {
+    await told.catch(() => undefined);
     for (const tensor of new Set(tensors.values())) denoiser.free(tensor);
   }
+}
+
+async function tellStep<T>(
+  denoiser: Denoiser<T>,
+  { tensors, predicted }: TakenStep<T>,
+  { index, onStep }: Pick<StepContext, "index" | "onStep">,
+): Promise<DenoiseState> {
+  const state = { step: index + 1, slots: await readState(denoiser, tensors) };
+  await onStep({ state, predicted });
+  return state;
 }
 
 type StateTensors<T> = ReadonlyMap<StateSlot, T>;
@@ -173,20 +192,19 @@ function uploadState<T>(denoiser: Denoiser<T>, { slots }: DenoiseState): StateTe
   return new Map(Array.from(slots, ([slot, data]) => [slot, denoiser.upload(data, slot)]));
 }
 
-/** Several slots may share one tensor; they then share the array too. */
+/** Several slots may share one tensor; they then share the array too. All reads begin at once: the tensors are freed after the next step. */
 async function readState<T>(
   denoiser: Denoiser<T>,
   tensors: StateTensors<T>,
 ): Promise<Map<StateSlot, Float32Array>> {
-  const read = new Map<T, Float32Array>();
-  const slots = new Map<StateSlot, Float32Array>();
-  for (const [slot, tensor] of tensors) {
-    const data = read.get(tensor) ?? (await denoiser.read(tensor));
-    read.set(tensor, data);
-    slots.set(slot, data);
-  }
-  return slots;
+  const reads = new Map([...new Set(tensors.values())].map((tensor) => [tensor, denoiser.read(tensor)]));
+  const slots = [...tensors].map(
+    async ([slot, tensor]) => [slot, (await reads.get(tensor)) ?? NOTHING] as const,
+  );
+  return new Map(await Promise.all(slots));
 }
+
+const NOTHING = new Float32Array();
 
 function sampleOf<T>(tensors: StateTensors<T>): T {
   const sample = tensors.get("sample");

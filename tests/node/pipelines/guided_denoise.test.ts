@@ -1,11 +1,12 @@
 // The denoising loop with guiders, on an engine of plain arrays: which passes run, and what their predictions become.
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { createGuider } from "../../../src/guiders/create_guider.ts";
 import type { GuidanceSettings } from "../../../src/guiders/guidance_settings.ts";
 import type { ForwardPass } from "../../../src/guiders/guider.ts";
-import { denoise, requireFinite } from "../../../src/pipelines/denoise.ts";
+import { denoise, type DenoiseOptions, requireFinite } from "../../../src/pipelines/denoise.ts";
 import type { Denoiser } from "../../../src/pipelines/denoiser.ts";
 import { createScheduler } from "../../../src/schedulers/create_scheduler.ts";
+import { nextTask } from "../../../src/util/next_task.ts";
 import { linearCombine } from "../../reference/linear_combine.ts";
 import { matchDeviation } from "../../reference/match_deviation.ts";
 import { randomNumbers } from "../../reference/random.ts";
@@ -53,9 +54,10 @@ function arrayEngine() {
   return { denoiser, alive, passes };
 }
 
-/** The mean velocity that Euler's steps from sigma 1 to 0 followed, and the passes of each step. */
-async function run(settings: GuidanceSettings): Promise<{ velocity: number[]; passes: ForwardPass[][] }> {
-  const { denoiser, alive, passes } = arrayEngine();
+const START = { step: 0, slots: new Map([["sample", NOISE] as const]) };
+
+/** Euler's steps from sigma 1 to 0 without guidance. */
+function plainOptions(): DenoiseOptions {
   const scheduler = createScheduler({
     config: { _class_name: "FlowMatchEulerDiscreteScheduler" },
     numInferenceSteps: STEPS,
@@ -63,17 +65,15 @@ async function run(settings: GuidanceSettings): Promise<{ velocity: number[]; pa
     shift: undefined,
     name: "euler",
   });
-  const final = await denoise(
-    denoiser,
-    { step: 0, slots: new Map([["sample", NOISE]]) },
-    {
-      scheduler,
-      guider: createGuider(settings),
-      wantsPreview: false,
-      onProgress: () => undefined,
-      onStep: () => undefined,
-    },
-  );
+  const nothing = (): void => undefined;
+  const guider = createGuider({ guidanceScale: 1 });
+  return { scheduler, guider, wantsPreview: false, onProgress: nothing, onStep: nothing };
+}
+
+/** The mean velocity that Euler's steps from sigma 1 to 0 followed, and the passes of each step. */
+async function run(settings: GuidanceSettings): Promise<{ velocity: number[]; passes: ForwardPass[][] }> {
+  const { denoiser, alive, passes } = arrayEngine();
+  const final = await denoise(denoiser, START, { ...plainOptions(), guider: createGuider(settings) });
   expect(alive.size).toBe(0);
   return { velocity: Array.from(final, (x, i) => (NOISE[i] ?? NaN) - x), passes };
 }
@@ -126,4 +126,44 @@ test("requireFinite(): latents that overflowed are refused, others come back", (
   expect(requireFinite(latents)).toBe(latents);
   for (const wrong of [NaN, Infinity, -Infinity])
     expect(() => requireFinite(Float32Array.of(1, wrong))).toThrow("ask for less guidance");
+});
+
+test("a step is told while the next one is computed, and no step before the one before it", async () => {
+  const { denoiser, alive, passes } = arrayEngine();
+  const told: { step: number; begun: number }[] = [];
+  let release: () => void = () => undefined;
+  const controller = new AbortController();
+  const denoised = denoise(denoiser, START, {
+    ...plainOptions(),
+    signal: controller.signal,
+    onStep: async ({ state: { step } }) => {
+      told.push({ step, begun: passes.length });
+      await new Promise<void>((resolve) => (release = resolve));
+    },
+  });
+  for (const [step, begun] of [
+    [1, 1],
+    [2, 2],
+    [3, 3],
+  ]) {
+    await vi.waitFor(() => expect(passes).toHaveLength((begun ?? 0) + 1));
+    expect(told.at(-1)).toEqual({ step, begun });
+    if (step === 3) controller.abort();
+    release();
+  }
+  await expect(denoised).rejects.toMatchObject({ name: "AbortError" });
+  expect(told.map(({ step }) => step)).toEqual([1, 2, 3]);
+  expect([...alive]).toEqual([]);
+});
+
+test("what telling a step comes to is the loop's failure", async () => {
+  const { denoiser, alive } = arrayEngine();
+  const fail = async ({ state }: { state: { step: number } }): Promise<void> => {
+    await nextTask();
+    if (state.step === 2) throw new Error("The disk is full.");
+  };
+  await expect(denoise(denoiser, START, { ...plainOptions(), onStep: fail })).rejects.toThrow(
+    "The disk is full.",
+  );
+  expect([...alive]).toEqual([]);
 });
