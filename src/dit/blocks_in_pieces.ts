@@ -9,7 +9,7 @@ import { plannedAttention } from "../attention/planned_attention.ts";
 import { placeKey, type TemporalPlace } from "../attention/positions.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { rope3d } from "../ops/rope_3d.ts";
-import { putRows, takeRows } from "../tensor/rows.ts";
+import { putRows, takeRows } from "../ops/copy_rows.ts";
 import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
 import type { Geometry } from "./geometry.ts";
 import {

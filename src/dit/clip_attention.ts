@@ -9,7 +9,7 @@ import type { AttentionResult } from "../ops/attention.ts";
 import { attentionMerge } from "../ops/attention_merge.ts";
 import { rope3d } from "../ops/rope_3d.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { receiveRows, takeFrames } from "./frame_rows.ts";
+import { lendFrames, receiveRows, type SomeFrames, takeFrames } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitBlock } from "./split_block.ts";
 import { type SplitWork, waitFor } from "./split_work.ts";
@@ -71,13 +71,12 @@ export function* attendInClip(
   return total.out;
 }
 
-/** Records a copy of some needed frames' rows. */
-function framesFrom(rows: Tensor, frames: readonly number[], { segments, block }: Attending): Tensor {
+/** Where some needed frames are in what was received. */
+function whereReceived(frames: readonly number[], { block }: Attending): SomeFrames {
   const { exchange, index, context } = block;
   const needs = exchange.needs(index);
   const { tokensPerFrame } = context.geometry;
-  const places = frames.map((frame) => needs.indexOf(frame));
-  return takeFrames(segments.recorder, rows, { places, tokensPerFrame });
+  return { places: frames.map((frame) => needs.indexOf(frame)), tokensPerFrame };
 }
 
 function rotateOwn({ segments, block }: Attending): KeyGroupOperands["rotate"] {
@@ -117,8 +116,9 @@ function answer(attending: Attending, keys: KeptKeys, [rows]: readonly Tensor[])
   const { config, geometry } = context;
   if (rows === undefined) throw new Error("Guests send hidden states.");
   for (const guest of exchange.guests(index)) {
-    const h = framesFrom(rows, guest.queries, attending);
-    const q = queries(recorder, h, { weights: weights.attn1, config });
+    const h = lendFrames(recorder, rows, whereReceived(guest.queries, attending));
+    const q = queries(recorder, h.rows, { weights: weights.attn1, config });
+    h.release();
     const result = groupAttention(recorder, {
       q,
       k: keys,
@@ -131,7 +131,7 @@ function answer(attending: Attending, keys: KeptKeys, [rows]: readonly Tensor[])
       rotate: rotateFrames(attending, guest.queries),
     });
     sendResult(segments, { guest, result, block });
-    for (const { buffer } of [h, q, result.out, result.lse]) recorder.release(buffer);
+    for (const { buffer } of [q, result.out, result.lse]) recorder.release(buffer);
   }
 }
 
@@ -170,12 +170,15 @@ function remoteKeys(
   rows: readonly Tensor[],
 ): { readonly k: Tensor; readonly v: Tensor } {
   const { segments, block } = attending;
+  const { recorder } = segments;
   const { exchange, index, context, weights } = block;
-  const [first, v] = rows.map((each) => framesFrom(each, exchange.keys(index), attending));
+  const where = whereReceived(exchange.keys(index), attending);
+  const [first, second] = rows;
   if (first === undefined) throw new Error("Nothing is received.");
-  if (v) return { k: first, v };
-  const made = keysValues(segments.recorder, first, { weights: weights.attn1, config: context.config });
-  segments.recorder.release(first.buffer);
+  if (second) return { k: takeFrames(recorder, first, where), v: takeFrames(recorder, second, where) };
+  const h = lendFrames(recorder, first, where);
+  const made = keysValues(recorder, h.rows, { weights: weights.attn1, config: context.config });
+  h.release();
   return made;
 }
 

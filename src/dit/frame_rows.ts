@@ -1,10 +1,12 @@
 // Rows of frames of a clip on their way to other clips and from them: what is read, and what is put where.
 
-import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import { copyRows } from "../ops/copy_rows.ts";
+import { canSlice, sliceRows, type Tensor, temporaryTensor } from "../tensor/tensor.ts";
+import { runsOf } from "../util/runs.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitBlock } from "./split_block.ts";
-import { arrivingRows, bytesOfRanges, departingRows, frameRanges, type RowRange } from "./travelling_rows.ts";
-import type { Recorder } from "../gpu/recorder.ts";
+import { arrivingRows, bytesOfRanges, departingRows, type RowRange } from "./travelling_rows.ts";
 
 /** Some of the frames in a tensor. */
 export interface SomeFrames {
@@ -22,12 +24,32 @@ export function takeFrames(
   const [, columns = 0] = tensor.shape;
   const shape = [places.length * tokensPerFrame, columns];
   const out = temporaryTensor(recorder, { ...tensor, label: `${tensor.label}.frames`, shape });
-  let { offset } = out;
-  for (const range of frameRanges(tensor, places, { tokensPerFrame })) {
-    recorder.copy(range, { buffer: out.buffer, offset });
-    offset += range.size;
-  }
+  const runs = gathered({ places, tokensPerFrame });
+  copyRows(
+    recorder,
+    tensor,
+    out,
+    runs.map(({ row, gatheredRow, count }) => ({ from: row, to: gatheredRow, count })),
+  );
   return out;
+}
+
+/** Rows that are read only. */
+export interface LentRows {
+  readonly rows: Tensor;
+  /** To be called when all that reads them is recorded. */
+  readonly release: () => void;
+}
+
+/** The rows of some frames, one behind the other: where they lie so already, no copy. */
+export function lendFrames(recorder: Recorder, tensor: Tensor, frames: SomeFrames): LentRows {
+  const [run, ...others] = runsOf(frames.places);
+  if (run && others.length === 0) {
+    const [start, end] = [run[0] * frames.tokensPerFrame, run[1] * frames.tokensPerFrame];
+    if (canSlice(tensor, start)) return { rows: sliceRows(tensor, start, end), release: () => undefined };
+  }
+  const rows = takeFrames(recorder, tensor, frames);
+  return { rows, release: () => recorder.release(rows.buffer) };
 }
 
 /** Records a copy of rows that `takeFrames` gave to where they belong in `tensor`. */
@@ -36,11 +58,26 @@ export function putFrames(
   rows: Tensor,
   { tensor, ...where }: { readonly tensor: Tensor } & SomeFrames,
 ): void {
-  let { offset } = rows;
-  for (const { size, ...target } of frameRanges(tensor, where.places, where)) {
-    recorder.copy({ buffer: rows.buffer, offset, size }, target);
-    offset += size;
-  }
+  copyRows(
+    recorder,
+    rows,
+    tensor,
+    gathered(where).map(({ row, gatheredRow, count }) => ({ from: gatheredRow, to: row, count })),
+  );
+}
+
+/** Runs of frames, by their first rows in the tensor and where these frames lie one behind the other. */
+function gathered({
+  places,
+  tokensPerFrame,
+}: SomeFrames): { readonly row: number; readonly gatheredRow: number; readonly count: number }[] {
+  let next = 0;
+  return runsOf(places).map(([start, end]) => {
+    const gatheredRow = next;
+    const count = (end - start) * tokensPerFrame;
+    next += count;
+    return { row: start * tokensPerFrame, gatheredRow, count };
+  });
 }
 
 /** What leaves a layer. */

@@ -10,7 +10,7 @@ import { Recorder } from "../gpu/recorder.ts";
 import { attention, type AttentionOperands } from "../ops/attention.ts";
 import { headError } from "../ops/head_error.ts";
 import { rope3d } from "../ops/rope_3d.ts";
-import { putRows } from "../tensor/rows.ts";
+import { putRows } from "../ops/copy_rows.ts";
 import {
   createTensor,
   elementCount,

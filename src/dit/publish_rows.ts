@@ -3,7 +3,7 @@
 
 import type { FrameRange } from "../attention/frame_range.ts";
 import type { Recorder } from "../gpu/recorder.ts";
-import { putRows, takeRows } from "../tensor/rows.ts";
+import { putRows, takeRows } from "../ops/copy_rows.ts";
 import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
 import { rowsOf } from "./blocks_in_pieces.ts";
 import { sendRows } from "./frame_rows.ts";

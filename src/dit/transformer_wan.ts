@@ -8,15 +8,14 @@ import type { AttentionPlan } from "../attention/plan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import { activation } from "../ops/activation.ts";
+import { copyTensor } from "../ops/copy_rows.ts";
 import { layerNorm } from "../ops/layer_norm.ts";
 import { linear } from "../ops/linear.ts";
 import { linearCombine } from "../ops/linear_combine.ts";
 import { modulation } from "../ops/modulation.ts";
 import { patchify, type PatchSize } from "../ops/patchify.ts";
 import { unpatchify } from "../ops/unpatchify.ts";
-import { mapRows } from "../tensor/rows.ts";
 import {
-  copyTensor,
   type DType,
   freeTensor,
   reshape,
@@ -29,6 +28,7 @@ import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader
 import { recordBlockInPieces, rowsOf } from "./blocks_in_pieces.ts";
 import type { ContextExchange } from "./context_exchange.ts";
 import { createGeometry, type Geometry, type GeometryOptions, type LatentSize } from "./geometry.ts";
+import { mapRows } from "./map_rows.ts";
 import type { PromptSchedule } from "./prompt_schedule.ts";
 import {
   createTextContext,

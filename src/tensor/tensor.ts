@@ -62,13 +62,6 @@ export function uploadTemporary(
   return tensor;
 }
 
-/** Records a copy that lives as long as the recording needs it. */
-export function copyTensor(recorder: Recorder, tensor: Tensor): Tensor {
-  const copy = temporaryTensor(recorder, tensor);
-  recorder.copy({ buffer: tensor.buffer, offset: tensor.offset, size: tensorBytes(tensor) }, copy);
-  return copy;
-}
-
 /** Returns a tensor of `createTensor` to the pool. */
 export function freeTensor(gpu: Gpu, tensor: Tensor): void {
   gpu.memory.release(tensor.buffer);
@@ -87,11 +80,19 @@ export function reshape(tensor: Tensor, shape: readonly number[]): Tensor {
 /** Rows `start` to `end` (exclusive) of the first axis; `start` must fall on a multiple of 256 bytes. */
 export function sliceRows(tensor: Tensor, start: number, end: number): Tensor {
   const [rows = 0, ...rest] = tensor.shape;
-  const offset = tensor.offset + start * elementCount(rest) * dtypeBytes(tensor.dtype);
-  if (start < 0 || end > rows || start >= end || offset % 256 !== 0) {
+  if (start < 0 || end > rows || start >= end || !canSlice(tensor, start)) {
     throw new Error(`Cannot take rows ${start} to ${end} of ${tensor.label} [${tensor.shape.join(", ")}].`);
   }
-  return { ...tensor, shape: [end - start, ...rest], offset };
+  return { ...tensor, shape: [end - start, ...rest], offset: rowOffset(tensor, start) };
+}
+
+/** Whether a view can begin with row `start`. */
+export function canSlice(tensor: Tensor, start: number): boolean {
+  return rowOffset(tensor, start) % 256 === 0;
+}
+
+function rowOffset({ shape: [, ...rest], dtype, offset }: Tensor, row: number): number {
+  return offset + row * elementCount(rest) * dtypeBytes(dtype);
 }
 
 /** The buffer range of a tensor, for a kernel's binding. */

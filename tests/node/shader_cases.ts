@@ -4,6 +4,7 @@ import { ACTIVATIONS, activation, type Activation } from "../../src/ops/activati
 import { attention, type AttentionVariant } from "../../src/ops/attention.ts";
 import { attentionMerge } from "../../src/ops/attention_merge.ts";
 import { attentionRelative } from "../../src/ops/attention_relative.ts";
+import { copyTensor } from "../../src/ops/copy_rows.ts";
 import { gateResidual } from "../../src/ops/gate_residual.ts";
 import { geluGate } from "../../src/ops/gelu_gate.ts";
 import { headError } from "../../src/ops/head_error.ts";
@@ -130,6 +131,7 @@ function f32Cases(): ShaderCase[] {
       name: "linear_combine",
       record: (recorder) => linearCombine(recorder, [{ coefficient: 1, tensor: tensor(recorder, [3]) }]),
     },
+    { name: "copy_rows", record: (recorder) => copyTensor(recorder, tensor(recorder, [2, 4])) },
     { name: "moments", record: (recorder) => moments(recorder, tensor(recorder, [3])) },
     {
       name: "match_deviation",
