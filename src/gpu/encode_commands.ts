@@ -3,7 +3,7 @@
 import type { Command } from "./command.ts";
 import type { Gpu } from "./gpu.ts";
 import type { CompiledKernel } from "./pipeline_cache.ts";
-import type { PendingTimes } from "./profiler.ts";
+import type { PendingTimes, Profiler } from "./profiler.ts";
 import { UniformArena } from "./uniform_arena.ts";
 
 /** Commands that are ready for the queue, and what the profiler will read of them. */
@@ -30,7 +30,7 @@ export function encodeCommands(gpu: Gpu, label: string, commands: readonly Ready
       pass?.end();
       pass = undefined;
     }
-    if (command.type === "copy") encodeCopy(encoder, command);
+    if (command.type === "copy") encodeCopy(encoder, command, profiler);
     else if (compiled !== undefined) {
       pass ??= encoder.beginComputePass(passDescriptor(gpu, label, command));
       encodeDispatch(pass, { device, uniforms, command, compiled });
@@ -68,7 +68,18 @@ function encodeDispatch(
   pass.dispatchWorkgroups(x, y, z);
 }
 
-function encodeCopy(encoder: GPUCommandEncoder, { source, target }: Command & { type: "copy" }): void {
+function encodeCopy(
+  encoder: GPUCommandEncoder,
+  { source, target }: Command & { type: "copy" },
+  profiler: Profiler | undefined,
+): void {
+  const label = copyLabel(source.buffer, target.buffer);
+  const around = profiler?.passWrites({ label, flops: 0, bytes: 2 * source.size });
+  // Only passes are timed: one without launches ends when the copy may begin, and one begins when it is done.
+  if (around) {
+    const { querySet, beginningOfPassWriteIndex } = around;
+    encoder.beginComputePass({ label, timestampWrites: { querySet, beginningOfPassWriteIndex } }).end();
+  }
   encoder.copyBufferToBuffer(
     source.buffer,
     source.offset ?? 0,
@@ -76,7 +87,20 @@ function encodeCopy(encoder: GPUCommandEncoder, { source, target }: Command & { 
     target.offset ?? 0,
     source.size,
   );
+  if (around) {
+    const { querySet, endOfPassWriteIndex } = around;
+    encoder.beginComputePass({ label, timestampWrites: { querySet, endOfPassWriteIndex } }).end();
+  }
 }
+
+/** A copy's row in a profile. */
+function copyLabel(source: GPUBuffer, target: GPUBuffer): string {
+  if (target.usage & MAP_READ) return "copy to the CPU";
+  return source.usage & MAP_WRITE ? "copy from the CPU" : "copy";
+}
+
+const MAP_READ = 0x01;
+const MAP_WRITE = 0x02;
 
 function passDescriptor(
   { profiler }: Gpu,

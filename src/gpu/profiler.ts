@@ -1,5 +1,5 @@
-// Times every dispatch with timestamp queries and adds the times up by profile row (the dispatch's label).
-// Costs one compute pass per dispatch, so it is off unless asked for.
+// Times every dispatch and every copy with timestamp queries and adds the times up by profile row (the dispatch's label).
+// Costs one compute pass per dispatch and two per copy, so it is off unless asked for.
 
 import { MAX_DISPATCHES_PER_PIECE } from "./uniform_arena.ts";
 
@@ -16,7 +16,7 @@ export interface ProfileRow {
   bytes: number;
 }
 
-/** A dispatch as the profiler sees it. */
+/** A dispatch, or a copy, as the profiler sees it. */
 export interface ProfiledDispatch {
   readonly label: string;
   readonly flops: number;
@@ -52,8 +52,8 @@ export class Profiler {
     });
   }
 
-  /** Timestamps for the next dispatch's pass. */
-  passWrites(dispatch: ProfiledDispatch): GPUComputePassTimestampWrites {
+  /** Timestamps for the next dispatch's pass, or around a copy. */
+  passWrites(dispatch: ProfiledDispatch): Required<GPUComputePassTimestampWrites> {
     const index = this.#encoded.push(dispatch) - 1;
     return {
       querySet: this.#querySet,

@@ -44,7 +44,7 @@ export const STUDIES: readonly Study[] = [
   {
     name: "clips",
     usage:
-      "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16|int8|f32] [frames=81] [steps=5] [pin=PIN] [limit=240] [trace=FILE]",
+      "[workers=1,2] [cases=PLAN+PLAN@guided] [payload=f16|int8|f32] [frames=81] [steps=5] [pin=PIN] [limit=240] [profile=1] [trace=FILE]",
     description: "denoising steps of the 1.3B transformer shared by several cards (clips/main.ts)",
     run: benchClips,
   },

@@ -1,8 +1,9 @@
 // Times denoising steps of the 1.3B transformer with random weights, shared by workers with a card each:
 //   node bench.mjs clips [workers=1,2] [cases=full+tile:3+full@guided] [payload=f16|int8|f32] [frames=81]
-//     [steps=5] [pin=filter] [limit=240] [trace=FILE] [json=FILE]
+//     [steps=5] [pin=filter] [limit=240] [profile=1] [trace=FILE] [json=FILE]
 // Cases are told in cases.ts, pins in pins.ts, where a worker's milliseconds go in spans.ts. A row is printed as soon as it
-// is measured; after `limit` seconds the bench ends with what it has. `trace` is for ui.perfetto.dev. WEFT_BENCH_LAYERS and WEFT_BENCH_SIZE (480x832) make it small enough to be tried on a CPU.
+// is measured; after `limit` seconds the bench ends with what it has. `profile` adds every worker's GPU time
+// by kernel and copy (kernels.ts). `trace` is for ui.perfetto.dev. WEFT_BENCH_LAYERS and WEFT_BENCH_SIZE (480x832) make it small enough to be tried on a CPU.
 import { writeFileSync } from "node:fs";
 import { Coordinator } from "../../../src/parallel/coordinator.ts";
 import type { CoordinatorEvent } from "../../../src/parallel/coordinator_events.ts";
@@ -22,6 +23,7 @@ import {
   parsePayload,
   schedulerOf,
 } from "./cases.ts";
+import { startProfiling, tellKernels } from "./kernels.ts";
 import { buildFilter, parsePin } from "./pins.ts";
 import { ClipsPool } from "./pool.ts";
 import {
@@ -83,6 +85,7 @@ export async function benchClips(args: readonly string[]): Promise<void> {
   const rows: ClipsRow[] = [];
   const traced: TracedCase[] = [];
   openSpans();
+  if (options.get("profile") === "1") startProfiling();
   process.once("exit", closeSpans);
   const tell = (): void => {
     const columns = Object.keys(rows[0] ?? {}).filter((name) => name !== "profile");
@@ -124,6 +127,7 @@ export async function benchClips(args: readonly string[]): Promise<void> {
       rows.push(row);
       traced.push({ name: `${row.case} on ${count}`, workers: measured.spans });
       console.log(JSON.stringify(row));
+      tellKernels(row, measured.spans);
     }
     pool.close();
   }

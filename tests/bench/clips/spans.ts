@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Profiler, ProfileRow } from "../../../src/gpu/profiler.ts";
 import type { ClipComputer } from "../../../src/parallel/clip_worker.ts";
 import type { Span } from "../../../src/util/span.ts";
 import { TraceEvents } from "../../../src/util/trace_events.ts";
@@ -14,6 +15,8 @@ export interface WorkerSpans {
   readonly spans: readonly Span[];
   /** When its part began, then of every step. */
   readonly ends: readonly number[];
+  /** GPU time of all steps by kernel and kind of copy, the slowest first; with `profile` only. */
+  readonly kernels?: readonly ProfileRow[] | undefined;
 }
 
 /**
@@ -59,17 +62,18 @@ export class SpanLog {
   readonly add = (span: Span): void => void this.#spans.push(span);
 
   /** A computer whose exchanges and steps are logged. */
-  watch(computer: ClipComputer): ClipComputer {
+  watch(computer: ClipComputer, profiler: Profiler | undefined): ClipComputer {
     return {
       ...computer,
       keys: { ...computer.keys, onSpan: this.add },
       run: async (work) => {
         [this.#spans, this.#ends] = [[], [wallClock()]];
+        profiler?.reset();
         await computer.run({
           ...work,
           onStep: async (state) => {
             this.#ends.push(wallClock());
-            this.#write();
+            this.#write(profiler?.rows);
             await work.onStep(state);
           },
         });
@@ -77,8 +81,8 @@ export class SpanLog {
     };
   }
 
-  #write(): void {
-    const log: WorkerSpans = { spans: this.#spans, ends: this.#ends };
+  #write(kernels: readonly ProfileRow[] | undefined): void {
+    const log: WorkerSpans = { spans: this.#spans, ends: this.#ends, kernels };
     const file = fileOf(this.#index);
     mkdirSync(join(file, ".."), { recursive: true });
     writeFileSync(file, JSON.stringify(log));

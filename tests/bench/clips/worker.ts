@@ -8,6 +8,7 @@ import { type CarriedTicket, connectPort, openPortServer } from "../../../src/pa
 import type { EngineTransformer } from "../../../src/pipelines/engine.ts";
 import { createWebgpuDenoiser } from "../../../src/pipelines/webgpu_denoiser.ts";
 import { randomCheckpoint } from "../random_checkpoint.ts";
+import { isProfiling } from "./kernels.ts";
 import { SpanLog } from "./spans.ts";
 import { type ClipsJob, CONFIG, guiderOf, schedulerOf } from "./cases.ts";
 
@@ -18,7 +19,7 @@ export const TOKEN = "bench";
 export async function clipWorker([address = "", index = "0"]: readonly string[]): Promise<void> {
   const startedAt = performance.now();
   const log = new SpanLog(index);
-  const gpu = await Gpu.open({ gpu: startDawn(), onSpan: log.add });
+  const gpu = await Gpu.open({ gpu: startDawn(), onSpan: log.add, profile: isProfiling() });
   const dtype = gpu.capabilities.f16 ? "f16" : "f32";
   const storage = "stored";
   const model = await WanTransformer3DModel.load(gpu, randomCheckpoint("f16"), {
@@ -56,7 +57,7 @@ export async function clipWorker([address = "", index = "0"]: readonly string[])
           mode,
           staleAfter,
         });
-        return log.watch(computer);
+        return log.watch(computer, gpu.profiler);
       },
       toPort: (carried) => {
         const { ticket, address: at } = carried as CarriedTicket;

@@ -46,6 +46,29 @@ if (ADAPTER.timestamps) {
     expect(profiler!.rows).toEqual([]);
   });
 
+  test("copies are timed by where they go", async () => {
+    const gpu = profiled();
+    const { profiler, staging } = gpu;
+    profiler!.reset();
+    const recorder = new Recorder(gpu, "test");
+    const [x, out] = [recorder.temporary(4 * COUNT, "x"), recorder.temporary(4 * COUNT, "out")];
+    const [up, down] = [staging.acquire("write", 4 * COUNT), staging.acquire("read", 4 * COUNT)];
+    up.unmap();
+    recorder.copy({ buffer: up, size: 4 * COUNT }, { buffer: x });
+    recorder.dispatch(add(x, out, 1));
+    recorder.copy({ buffer: x, size: 4 * COUNT }, { buffer: out });
+    recorder.copy({ buffer: out, size: 4 * COUNT }, { buffer: down });
+    await recorder.submit();
+    const rows = profiler!.rows.filter(({ label }) => label.startsWith("copy"));
+    expect(rows.map(({ label }) => label).sort()).toEqual(["copy", "copy from the CPU", "copy to the CPU"]);
+    for (const row of rows) {
+      expect(row).toMatchObject({ count: 1, bytes: 8 * COUNT });
+      expect(row.nanoseconds).toBeGreaterThan(0);
+      expect(row.nanoseconds).toBeLessThan(1e9);
+    }
+    for (const buffer of [up, down]) buffer.destroy();
+  });
+
   test("profiling changes no result", async () => {
     const gpu = profiled();
     const x = numbers(gpu);

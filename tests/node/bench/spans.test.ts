@@ -1,5 +1,6 @@
 // Where a worker's seconds go, from its spans.
 import { expect, test } from "vitest";
+import { kernelTimes } from "../../bench/clips/kernels.ts";
 import { coveredMs, stepTimes, traceOf } from "../../bench/clips/spans.ts";
 
 test("overlapping spans are counted once, and only inside of the stretch", () => {
@@ -36,4 +37,21 @@ test("the timeline has a row for every kind of span of every worker", () => {
   const rows = traceEvents.filter(({ ph }) => ph === "M").map(({ args }) => args?.name);
   expect(rows).toEqual([0, 1].flatMap((i) => [`worker ${i}`, `worker ${i}: gpu`, `worker ${i}: wait`]));
   expect(traceEvents.filter(({ ph }) => ph === "X")).toHaveLength(16);
+});
+
+test("GPU time by kernel is a step's, the slowest first, the rest in one row", () => {
+  const kernels = Array.from({ length: 17 }, (_, i) => ({
+    label: `kernel ${i}`,
+    count: 6,
+    nanoseconds: 3e6 * (20 - i),
+    flops: 6e12,
+    bytes: 3e9,
+  }));
+  const rows = kernelTimes({ ...WORKER, kernels });
+  expect(rows[0]).toEqual({ kernel: "kernel 0", ms: 20, launches: 2, tflops: 100, gbs: 50 });
+  expect(rows.slice(14).map(({ kernel, ms }) => [kernel, ms])).toEqual([
+    ["kernel 14", 6],
+    ["2 others", 9],
+    ["all", 204],
+  ]);
 });
