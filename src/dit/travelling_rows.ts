@@ -2,17 +2,9 @@
 // rounded before the CPU reads them and made floats again after it has written them, so that it only moves bytes.
 
 import type { Recorder } from "../gpu/recorder.ts";
-import { dequantizeRows, type ScaledRows } from "../ops/dequantize_rows.ts";
-import { rowThreads } from "../ops/element_groups.ts";
-import { quantizeRows } from "../ops/quantize_rows.ts";
-import {
-  dtypeBytes,
-  elementCount,
-  reshape,
-  type Tensor,
-  type TensorSpec,
-  temporaryTensor,
-} from "../tensor/tensor.ts";
+import { dequantizeFrames } from "../ops/dequantize_frames.ts";
+import { int8FramesSpec, quantizeFrames } from "../ops/quantize_frames.ts";
+import { dtypeBytes, elementCount, type Tensor, type TensorSpec, temporaryTensor } from "../tensor/tensor.ts";
 import { runsOf } from "../util/runs.ts";
 import type { ContextExchange } from "./context_exchange.ts";
 import type { Geometry } from "./geometry.ts";
@@ -62,12 +54,8 @@ export function departingRows(
   if (int8Group === undefined) {
     return { ranges: frameRanges(x, places, { tokensPerFrame }), release: () => undefined };
   }
-  // Frames that stay are rounded, too: that is one pass over memory, and gathering the others would be another.
-  const rounded = quantizeGroups(recorder, x, int8Group);
-  return {
-    ranges: int8Ranges(rounded, places, { tokensPerFrame }),
-    release: () => releaseRows(recorder, rounded),
-  };
+  const message = quantizeFrames(recorder, x, { places, tokensPerFrame, group: int8Group });
+  return { ranges: [rangeOf(message)], release: () => recorder.release(message.buffer) };
 }
 
 /** Rows that are to be written. */
@@ -88,18 +76,14 @@ export function arrivingRows(
     const tensor = temporaryTensor(recorder, spec);
     return { ranges: frameRanges(tensor, places, { tokensPerFrame }), unpack: () => tensor };
   }
-  const { label, dtype, shape } = spec;
-  const [tokens = 0, columns = 0] = shape;
-  const rows = {
-    data: temporaryTensor(recorder, { label, dtype: "u32", shape: [tokens, columns / 4] }),
-    scale: temporaryTensor(recorder, { label, dtype: "f32", shape: [tokens, columns / int8Group] }),
-  };
+  const frames = { places, tokensPerFrame, group: int8Group };
+  const message = temporaryTensor(recorder, int8FramesSpec(`${spec.label} as int8`, spec, frames));
   const unpack = (): Tensor => {
-    const tensor = { ...dequantizeRows(recorder, rows, dtype), label };
-    releaseRows(recorder, rows);
+    const tensor = dequantizeFrames(recorder, message, { spec, ...frames });
+    recorder.release(message.buffer);
     return tensor;
   };
-  return { ranges: int8Ranges(rows, places, { tokensPerFrame }), unpack };
+  return { ranges: [rangeOf(message)], unpack };
 }
 
 /** Bytes of ranges. */
@@ -107,28 +91,7 @@ export function bytesOfRanges(ranges: readonly RowRange[]): number {
   return ranges.reduce((sum, { size }) => sum + size, 0);
 }
 
-/** x [tokens, D] as int8 with D / group scales a token. */
-function quantizeGroups(recorder: Recorder, x: Tensor, group: number): ScaledRows {
-  const [tokens = 0, columns = 0] = x.shape;
-  // A group is short: of more threads than it has fours most would have nothing to do.
-  const threads = Math.min(rowThreads(recorder.gpu.capabilities), 2 ** Math.floor(Math.log2(group / 4)));
-  const groups = reshape(x, [elementCount(x.shape) / group, group]);
-  const { data, scale } = quantizeRows(recorder, groups, { threads });
-  return {
-    data: reshape(data, [tokens, columns / 4]),
-    scale: reshape(scale, [tokens, columns / group]),
-  };
-}
-
-/** Of every frame its scales, then its integers. */
-function int8Ranges(
-  { data, scale }: ScaledRows,
-  places: readonly number[],
-  size: Pick<Geometry, "tokensPerFrame">,
-): RowRange[] {
-  return places.flatMap((place) => [scale, data].flatMap((tensor) => frameRanges(tensor, [place], size)));
-}
-
-function releaseRows(recorder: Recorder, { data, scale }: ScaledRows): void {
-  for (const { buffer } of [data, scale]) recorder.release(buffer);
+/** All of a tensor. */
+export function rangeOf({ buffer, offset, shape, dtype }: Tensor): RowRange {
+  return { buffer, offset, size: elementCount(shape) * dtypeBytes(dtype) };
 }

@@ -1,13 +1,13 @@
 // What queries came to at another clip than theirs, on its way home.
 
 import type { AttentionResult } from "../ops/attention.ts";
-import { dtypeBytes, elementCount, type Tensor, temporaryTensor } from "../tensor/tensor.ts";
+import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
 import { runsOf } from "../util/runs.ts";
 import type { Visit, VisitResult } from "./context_exchange.ts";
 import { cutParts } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitBlock } from "./split_block.ts";
-import { type ArrivingRows, arrivingRows, departingRows, type RowRange } from "./travelling_rows.ts";
+import { type ArrivingRows, arrivingRows, departingRows, rangeOf } from "./travelling_rows.ts";
 
 /** Attention of a guest's queries. */
 export interface GuestResult {
@@ -117,11 +117,6 @@ function spreadLse(
     }
     from += count;
   }
-}
-
-/** All of a tensor. */
-function rangeOf({ buffer, offset, shape, dtype }: Tensor): RowRange {
-  return { buffer, offset, size: elementCount(shape) * dtypeBytes(dtype) };
 }
 
 const NOTHING = new Uint8Array();

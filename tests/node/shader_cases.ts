@@ -17,7 +17,8 @@ import { moments } from "../../src/ops/moments.ts";
 import { patchify } from "../../src/ops/patchify.ts";
 import { peakArithmetic } from "../../src/ops/peak_arithmetic.ts";
 import { peakMatrixUnits } from "../../src/ops/peak_matrix_units.ts";
-import { dequantizeRows } from "../../src/ops/dequantize_rows.ts";
+import { dequantizeFrames } from "../../src/ops/dequantize_frames.ts";
+import { quantizeFrames } from "../../src/ops/quantize_frames.ts";
 import { quantizeRows } from "../../src/ops/quantize_rows.ts";
 import { rmsNorm } from "../../src/ops/rms_norm.ts";
 import { rope3d } from "../../src/ops/rope_3d.ts";
@@ -58,6 +59,9 @@ function tensor(recorder: Recorder, shape: readonly number[], dtype: DType = "f3
   return temporaryTensor(recorder, { label: "operand", dtype, shape });
 }
 
+/** The second of two frames. */
+const INT8_FRAMES = { places: [1], tokensPerFrame: 2, group: 4 };
+
 function elementCases(dtype: "f32" | "f16"): ShaderCase[] {
   const named = (name: string, record: ShaderCase["record"]): ShaderCase => ({
     name: `${name} ${dtype}`,
@@ -96,9 +100,12 @@ function elementCases(dtype: "f32" | "f16"): ShaderCase[] {
     named("quantize_rows", (recorder) => {
       quantizeRows(recorder, tensor(recorder, [2, 4], dtype));
     }),
-    named("dequantize_rows", (recorder) => {
-      const data = { ...tensor(recorder, [2, 2]), dtype: "u32" } as const;
-      dequantizeRows(recorder, { data, scale: tensor(recorder, [2]) }, dtype);
+    named("quantize_frames", (recorder) => {
+      quantizeFrames(recorder, tensor(recorder, [4, 8], dtype), INT8_FRAMES);
+    }),
+    named("dequantize_frames", (recorder) => {
+      const spec = { label: "frames", dtype, shape: [4, 8] };
+      dequantizeFrames(recorder, tensor(recorder, [1, 8], "u32"), { ...INT8_FRAMES, spec });
     }),
     named("patchify", (recorder) => patchify(recorder, tensor(recorder, [1, 1, 2, 2]), { ...patch, dtype })),
     named("unpatchify", (recorder) =>

@@ -27,3 +27,9 @@ function roundToEven(value: number): number {
   if (value - floor !== 0.5) return Math.round(value);
   return floor % 2 === 0 ? floor : floor + 1;
 }
+
+/** The numbers that integers and scales stand for: as many equal shares of the integers, in order, as there are scales. */
+export function dequantizeRows({ integers, scales }: QuantizedMatrix): Float64Array {
+  const share = integers.length / scales.length;
+  return Float64Array.from(integers, (value, i) => value * scales[Math.floor(i / share)]!);
+}

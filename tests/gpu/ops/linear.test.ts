@@ -9,8 +9,7 @@ import { dequantizeAffine, quantizeAffine } from "../../../src/weights/affine.ts
 import { quantizeRowsInt8 } from "../../../src/weights/row_int8.ts";
 import { F16_TOLERANCE, F32_EXP_TOLERANCE, relativeL2 } from "../../reference/compare.ts";
 import { linear as twin } from "../../reference/linear.ts";
-import { dequantizeRows } from "../../reference/dequantize_rows.ts";
-import { quantizeRows } from "../../reference/quantize_rows.ts";
+import { dequantizeRows, quantizeRows } from "../../reference/quantize_rows.ts";
 import { randomNumbers } from "../../reference/random.ts";
 import { ADAPTER, ADAPTER_TITLE, FLOAT_TYPES, useGpu } from "../device.ts";
 import { type Operands, runOp, tolerance, withOperands } from "./run_op.ts";
