@@ -5,7 +5,7 @@ import { framesOfRange } from "../attention/frame_range.ts";
 import { layerStrengths } from "../attention/layer_rules.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { putFrames, takeFrames } from "./frame_rows.ts";
+import { putFrames, type SomeFrames, takeFrames } from "./frame_rows.ts";
 import type { SplitBlock } from "./split_block.ts";
 import { recordAfterAttention } from "./transformer_block.ts";
 
@@ -70,16 +70,33 @@ export interface AttendedBlock {
 
 /** Records what comes after attention for some frames, and replaces their rows of the hidden states by the result. */
 export function recordFrames(recorder: Recorder, frames: readonly number[], of: AttendedBlock): void {
-  const { geometry, text } = of.block.context;
-  const { tokensPerFrame, clip } = geometry;
-  const where = { places: frames.map((frame) => frame - clip.start), tokensPerFrame };
+  const out = resultOfFrames(recorder, frames, of);
+  replaceFrames(recorder, frames, { ...of, out });
+}
+
+/** Records what comes after attention for some frames, one behind the other: f32 [their tokens, D]. */
+export function resultOfFrames(recorder: Recorder, frames: readonly number[], of: AttendedBlock): Tensor {
+  const where = placesOf(frames, of);
   const rows = {
     ...of.block,
     e: of.e,
     attended: takeFrames(recorder, of.attended, where),
-    textTiles: text.tiles.of(frames),
+    textTiles: of.block.context.text.tiles.of(frames),
   };
-  const out = recordAfterAttention(recorder, takeFrames(recorder, of.hiddenStates, where), rows);
-  putFrames(recorder, out, { tensor: of.hiddenStates, ...where });
+  return recordAfterAttention(recorder, takeFrames(recorder, of.hiddenStates, where), rows);
+}
+
+/** Records the copy of `out`, of `resultOfFrames`, to where it belongs in the hidden states; releases it. */
+export function replaceFrames(
+  recorder: Recorder,
+  frames: readonly number[],
+  { out, ...of }: AttendedBlock & { readonly out: Tensor },
+): void {
+  putFrames(recorder, out, { tensor: of.hiddenStates, ...placesOf(frames, of) });
   recorder.release(out.buffer);
+}
+
+function placesOf(frames: readonly number[], { block }: AttendedBlock): SomeFrames {
+  const { tokensPerFrame, clip } = block.context.geometry;
+  return { places: frames.map((frame) => frame - clip.start), tokensPerFrame };
 }

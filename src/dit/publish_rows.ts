@@ -1,5 +1,5 @@
-// What others need of a block, made of its hidden states apart from everything else and sent at once: where the block itself
-// comes later.
+// What others need of a block, made of its hidden states apart from everything else and sent at once: where the block itself,
+// or the rest of the one before, comes later.
 
 import type { FrameRange } from "../attention/frame_range.ts";
 import type { Recorder } from "../gpu/recorder.ts";
@@ -13,7 +13,7 @@ import { keysValues, normForAttention } from "./transformer_block.ts";
 
 /** What a block's rows are made of. */
 export interface PublishedRows {
-  /** f32 [tokens of the clip, D]; of the frames that others need, the rest may be anything. */
+  /** f32 [tokens of the clip, D]. */
   readonly hiddenStates: Tensor;
   /** f32 [6, D], of `recordModulation`. */
   readonly e: Tensor;
@@ -40,6 +40,20 @@ export function publishRows(segments: Segments, from: PublishedRows, block: Spli
   }
   sendRows(segments, { tensors: sent, places: [...frames.keys()], block });
   for (const { buffer } of sent) recorder.release(buffer);
+  void segments.cut(alive);
+}
+
+/**
+ * Sends normalised hidden states as soon as they are computed.
+ *
+ * @param from hidden states f32 [tokens of the frames of `sends`, D], one frame behind the other
+ */
+export function publishFrames(segments: Segments, from: PublishedRows, block: SplitBlock): void {
+  const { exchange, index, context, alive } = block;
+  const { recorder } = segments;
+  const h = normForAttention(recorder, from.hiddenStates, { e: from.e, context });
+  sendRows(segments, { tensors: [h], places: [...exchange.sends(index).keys()], block });
+  recorder.release(h.buffer);
   void segments.cut(alive);
 }
 

@@ -9,9 +9,16 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { nextTask } from "../util/next_task.ts";
 import { attendInClip, type Projected } from "./clip_attention.ts";
 import type { ContextExchange } from "./context_exchange.ts";
-import { type AttendedBlock, type FrameOrder, frameOrder, recordFrames } from "./early_rows.ts";
+import {
+  type AttendedBlock,
+  type FrameOrder,
+  frameOrder,
+  recordFrames,
+  replaceFrames,
+  resultOfFrames,
+} from "./early_rows.ts";
 import { sendRows } from "./frame_rows.ts";
-import { publishRows } from "./publish_rows.ts";
+import { publishFrames } from "./publish_rows.ts";
 import type { Segments } from "./segments.ts";
 import { type SplitWork, waitFor } from "./split_work.ts";
 import {
@@ -74,9 +81,11 @@ export function* splitBlock(
 function* recordInOrder(segments: Segments, order: FrameOrder, of: AttendedBlock): SplitWork<SplitResult> {
   const { hiddenStates, attended, block } = of;
   if (order.between === "departure") {
-    recordFrames(segments.recorder, order.first, of);
+    const out = resultOfFrames(segments.recorder, order.first, of);
     const e = recordModulation(segments.recorder, order.next);
-    publishRows(segments, { hiddenStates, e }, { ...order.next, alive: [...block.alive, attended] });
+    const alive = [...block.alive, attended, out];
+    publishFrames(segments, { hiddenStates: out, e }, { ...order.next, alive });
+    replaceFrames(segments.recorder, order.first, { ...of, out });
     // What was recorded is encoded, and what has arrived is handled, before more recording keeps this thread.
     yield* waitFor(nextTask());
   }
