@@ -1,6 +1,7 @@
 // The denoiser on WebGPU: a step is one recording, executed when it is finished.
 
 import { CompiledPlan } from "../attention/compiled_plan.ts";
+import { framesOfRange } from "../attention/frame_range.ts";
 import { freeGeometry, type Geometry } from "../dit/geometry.ts";
 import { freeTextContext, type TextContext } from "../dit/text_context.ts";
 import type { ForwardInputs, SharedStart, WanTransformer3DModel } from "../dit/transformer_wan.ts";
@@ -20,6 +21,7 @@ import {
   type Denoiser,
   type DenoiserOptions,
   type DenoiserStep,
+  type PassInputs,
   rescaledClip,
   type VideoPart,
 } from "./denoiser.ts";
@@ -48,7 +50,7 @@ export async function createWebgpuDenoiser(
     throw error;
   }
   const { latentHeight, latentWidth } = size;
-  const numFrames = geometry.clip.end - geometry.clip.start;
+  const numFrames = framesOfRange(geometry.clip).length;
   const shape = [transformer.config.in_channels, numFrames, latentHeight, latentWidth];
   return {
     upload: (data, label) => uploadTensor(gpu, { label, dtype: "f32", shape }, data),
@@ -101,34 +103,18 @@ function recordStep(
   { transformer, geometry, texts, perturbed, part }: StepParts,
 ): DenoiserStep<Tensor> {
   const recorder = new Recorder(gpu, `step ${step + 1}`);
-  let given: Tensor | undefined;
-  /**
-   * What the conditional pass leaves for the perturbed one, which differs only from its first block on. In front of block 0
-   * are the patches' embeddings alone: they are sooner made again than held in memory through a pass.
-   */
-  const startOf = (pass: ForwardPass): SharedStart | undefined => {
-    const block = perturbed?.firstBlock ?? 0;
-    if (block === 0 || pass === "unconditional") return undefined;
-    if (pass === "conditional") {
-      const give = (copy: Tensor): void => {
-        given = copy;
-        recorder.adopt(copy.buffer);
-      };
-      return { kind: "give", block, give };
-    }
-    const hiddenStates = given;
-    given = undefined;
-    if (hiddenStates && part) recorder.keep(hiddenStates.buffer);
-    return hiddenStates && { kind: "take", block, hiddenStates };
-  };
+  /** Whoever has all frames, and shares the passes only, waits for nobody in the middle of one. */
+  const isClip = framesOfRange(geometry.clip).length < geometry.numLatentFrames;
+  const velocities: Tensor[] = [];
+  const beginning = new SharedBeginning(recorder, { firstBlock: perturbed?.firstBlock ?? 0, isClip });
   return {
-    async forward(pass, { latents, timestep, signal }) {
+    async forward(pass, { latents, timestep, signal, onProgress }) {
       const text = texts.get(pass === "perturbed" ? "conditional" : pass);
       if (text === undefined) throw new Error(`There are no embeddings for the ${pass} pass.`);
       if (pass === "perturbed" && perturbed === undefined) throw new Error("There is no perturbation.");
       const weakened = pass === "perturbed" ? perturbed?.inputs : undefined;
-      const start = startOf(pass);
-      if (part) {
+      const start = beginning.startOf(pass);
+      if (part && isClip) {
         const { plan } = weakened?.attention ?? geometry.attention;
         const exchange = part.exchangeOf({ step, pass, timestep, plan });
         const inputs = { latents, timestep, step, text, geometry, exchange, signal, start, ...weakened };
@@ -136,7 +122,11 @@ function recordStep(
         recorder.adopt(velocity.buffer);
         return velocity;
       }
-      return transformer.forward(recorder, { latents, timestep, step, text, geometry, start, ...weakened });
+      const inputs = { latents, timestep, step, text, geometry, start, ...weakened };
+      const velocity = transformer.forward(recorder, inputs);
+      velocities.push(velocity);
+      if (part) await computeNow(recorder, [...velocities, ...beginning.kept], { signal, onProgress });
+      return velocity;
     },
     combine(terms, label) {
       const sum = linearCombine(recorder, terms, label);
@@ -153,4 +143,54 @@ function recordStep(
       recorder.submit({ signal, onProgress: (done, total) => onProgress?.(done / total) }),
     discard: () => recorder.discard(),
   };
+}
+
+/**
+ * What the conditional pass of a step leaves for the perturbed one, which differs only from its first block on. In front of
+ * block 0 are the patches' embeddings alone: they are sooner made again than held in memory through a pass.
+ */
+class SharedBeginning {
+  readonly #recorder: Recorder;
+  readonly #options: { readonly firstBlock: number; readonly isClip: boolean };
+  #given: Tensor | undefined;
+
+  /** @param options isClip: whoever takes it records elsewhere */
+  constructor(recorder: Recorder, options: { readonly firstBlock: number; readonly isClip: boolean }) {
+    this.#recorder = recorder;
+    this.#options = options;
+  }
+
+  /** What nobody has taken yet. */
+  get kept(): readonly Tensor[] {
+    return this.#given ? [this.#given] : [];
+  }
+
+  startOf(pass: ForwardPass): SharedStart | undefined {
+    const { firstBlock: block, isClip } = this.#options;
+    if (block === 0 || pass === "unconditional") return undefined;
+    if (pass === "conditional") return { kind: "give", block, give: (copy) => this.#keep(copy) };
+    const hiddenStates = this.#given;
+    this.#given = undefined;
+    if (hiddenStates && isClip) this.#recorder.keep(hiddenStates.buffer);
+    return hiddenStates && { kind: "take", block, hiddenStates };
+  }
+
+  #keep(copy: Tensor): void {
+    this.#given = copy;
+    this.#recorder.adopt(copy.buffer);
+  }
+}
+
+/** Runs what is recorded in the middle of a step; `alive` stay the recorder's. */
+async function computeNow(
+  recorder: Recorder,
+  alive: readonly Tensor[],
+  { signal, onProgress }: Pick<PassInputs<Tensor>, "signal" | "onProgress">,
+): Promise<void> {
+  for (const { buffer } of alive) recorder.keep(buffer);
+  try {
+    await recorder.submit({ signal, onProgress: (done, total) => onProgress?.(done / total) });
+  } finally {
+    for (const { buffer } of alive) recorder.adopt(buffer);
+  }
 }
