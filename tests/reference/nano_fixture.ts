@@ -22,7 +22,7 @@ export interface NanoReference {
   prompt(name: NanoCase): { readonly prompt: string; readonly frames: number };
   /** A case's tensors, by the names of models/weft-nano/RECIPE.md; throws for unknown names. */
   tensors(name: NanoCase): (tensor: string) => FixtureTensor;
-  /** The frames of case1 after the few-step model's four steps: [17, 3, 128, 128], 0 to 255. */
+  /** The frames of case1 after the few-step model's four steps: the first 9 or all 17 of [17, 3, 128, 128], 0 to 255. */
   frames(): ArrayLike<number>;
 }
 

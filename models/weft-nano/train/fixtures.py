@@ -23,7 +23,7 @@ def main(model, out):
         if case == "case1": names += ["null_embeddings", "noise", "fewstep_velocity_step0", "fewstep_latents"]
         pack(save({n: t[n].half() if n.startswith("fewstep") else t[n] for n in names}), f"{out}/{case}.safetensors.br")
         if case != "case1": continue
-        pack(bytes(t["fewstep_frames"].contiguous().flatten().tolist()), f"{out}/case1_frames.br")
+        pack(bytes(t["fewstep_frames"][:9].contiguous().flatten().tolist()), f"{out}/case1_frames.br")
         sigma, after = schedule(8), t["base_latents"]
         v = (after[0] - t["noise"]) / (sigma[1] - sigma[0])
         pack(save({"base_velocity_step0": v.half(), "base_latents_step7": after[6].half().contiguous(), "base_latents_step8": after[7].half().contiguous()}), f"{out}/case1_base.safetensors.br")
