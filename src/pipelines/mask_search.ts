@@ -132,11 +132,11 @@ async function openMeasurer(
   };
 }
 
-/** Renders with full attention and keeps the latents in front of the steps. */
-async function denoiseUpTo(
+/** Renders as the settings say, with full attention unless they name a plan, and keeps the latents in front of the steps. */
+export async function denoiseUpTo(
   pipeline: WanPipeline,
   settings: RenderSettings,
-  { steps, signal, onEvent }: MaskSearchOptions,
+  { steps, signal, onEvent }: Pick<MaskSearchOptions, "steps" | "signal" | "onEvent">,
 ): Promise<{ latents: ReadonlyMap<number, Float32Array>; denoised: Denoised }> {
   const config = await readTransformerConfig(pipeline.files, settings.transformerFolder, signal);
   const noise = initialNoise({

@@ -7,6 +7,7 @@ import { studyScaling } from "./clips/scaling_study.ts";
 import { clipWorker } from "./clips/worker.ts";
 import { guidance } from "./guidance/main.ts";
 import { longVideos } from "./long_video.ts";
+import { studyRestarts } from "./restarts.ts";
 import { searchedMasks } from "./searched.ts";
 import { staleKeysStudy } from "./stale.ts";
 
@@ -67,6 +68,12 @@ export const STUDIES: readonly Study[] = [
     usage: "out=DIR [workers=4] [frames=49] [prompts=8] [seconds=600] [options of weft render]",
     description: "whether the borders of clips show in what several workers render (borders.ts)",
     run: studyBorders,
+  },
+  {
+    name: "restarts",
+    usage: "[variant=student|base] [frames=33] [attention=full|long] [steps=0,1,2,3] [prompts=4] [every=1] …",
+    description: "how often attention on matrix units would start again in weft-nano (restarts.ts)",
+    run: studyRestarts,
   },
   {
     name: "pins",
