@@ -1,6 +1,6 @@
 // What more cards would bring, on paper (scaling.ts):
 //   node bench.mjs scaling [workers=2,4,8] [cases=full+dual-scope:3,4+tile:4] [gbs=1.08,4,8] [payload=f16]
-//     [full=1.40] [dual=0.91] [latency=1] [copy=25] [tflops=230] [json=FILE]
+//     [full=1.23] [dual=0.78] [latency=1] [copy=45] [tflops=230] [json=FILE]
 // `full` and `dual` are one H200's seconds a step of the 1.3B shape with full attention and with dual-scope:3,4 (81 frames,
 // 480 x 832; BENCHMARKS.md), 1.08 GB/s the link before parcels were used again. The rest is assumed.
 import { writeFileSync } from "node:fs";
@@ -28,8 +28,8 @@ export async function studyScaling(args: readonly string[]): Promise<void> {
     return framePairs(plan, size).reduce((sum, each) => sum + each, 0);
   };
   const speed = cardSpeed(
-    { pairs: pairsOf("full"), seconds: number("full", 1.4) },
-    { pairs: pairsOf(MEASURED_PLAN), seconds: number("dual", 0.91) },
+    { pairs: pairsOf("full"), seconds: number("full", 1.23) },
+    { pairs: pairsOf(MEASURED_PLAN), seconds: number("dual", 0.78) },
     SIZE.numFrames,
   );
   const rows = numbers("gbs", "1.08,4,8").flatMap((linkGbs) => {
@@ -39,7 +39,7 @@ export async function studyScaling(args: readonly string[]): Promise<void> {
       speed,
       linkGbs,
       latencyMs: number("latency", 1),
-      copyGbs: number("copy", 25),
+      copyGbs: number("copy", 45),
       teraflops: number("tflops", 230),
       payload: parsePayload(options.get("payload") ?? "f16"),
     };
