@@ -4,7 +4,7 @@
 // out  the same; what no run reaches stays as it is
 //
 // One thread copies one element; z counts the runs, and there are threads for the longest of them. The queue's copies
-// end the compute pass, and on an H200 move 823 GB/s where kernels like this one move 3,700.
+// end the compute pass, and on an H200 move 823 GB/s where this moves 1,400 in a clip's runs of 5 to 50 MB.
 // Preconditions (op): runs begin at whole elements and lie inside x and out; none is written twice.
 // Matches `out[target:target + size] = x[source:source + size]` in torch, once for each run.
 
