@@ -3,7 +3,8 @@
 // x, out  [count4] vec4<elem>
 //
 // One thread takes four elements and keeps eight independent vec4 in registers: nothing but multiply-adds, so their
-// speed is the most that any kernel of this element type can reach on the device. What is computed does not matter;
+// speed is the most that any kernel of this element type can reach on the device. Scale and shift are vectors: with one
+// scalar for a pair of f16 an H200 reaches 64 TFLOP/s instead of 120. What is computed does not matter;
 // with scale -1 and shift 1 the numbers stay as they are every second round, exactly, and no compiler knows.
 // Preconditions (op): rounds is a multiple of 4, which are written out to make the loop's own work small.
 
@@ -12,8 +13,8 @@
 struct Params {
     count4: u32,
     rounds: u32,
-    scale: f32,
-    shift: f32,
+    scale: vec4<f32>,
+    shift: vec4<f32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -30,8 +31,8 @@ fn main(
     if i >= params.count4 {
         return;
     }
-    let scale = vec4<elem>(elem(params.scale));
-    let shift = vec4<elem>(elem(params.shift));
+    let scale = vec4<elem>(params.scale);
+    let shift = vec4<elem>(params.shift);
     #repeat j 8
     var r_$j = x[i] + vec4<elem>(elem($j));
     #end

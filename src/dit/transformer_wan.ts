@@ -187,6 +187,7 @@ export class WanTransformer3DModel {
     const context = { ...shared, probe, seeAttention: inputs.seeAttention };
     const moment = { step, timestep };
     const pieces = piecesFor(attention, geometry);
+    const lastBlock = weights.blocks.findLastIndex((_, index) => !skippedBlocks.includes(index));
     weights.blocks.forEach((block, index) => {
       if (start?.kind === "take" && index < start.block) return;
       if (start?.kind === "give" && index === start.block) start.give(copyTensor(recorder, hiddenStates));
@@ -194,14 +195,14 @@ export class WanTransformer3DModel {
       const one = { index, weights: block, context };
       if (pieces) {
         recordBlockInPieces(recorder, hiddenStates, { ...one, pieces, attention, moment });
-        recorder.runAhead();
+        if (index < lastBlock) recorder.runAhead();
         return;
       }
       const strengths = layerStrengths(attention.plan, index, config.num_attention_heads);
       const isIdentity = strengths?.every((strength) => strength === 1) ?? false;
       const layer = isIdentity ? "identity" : attention.layer({ layer: index, ...moment });
       hiddenStates = recordBlock(recorder, hiddenStates, { ...one, layer });
-      recorder.runAhead();
+      if (index < lastBlock) recorder.runAhead();
     });
 
     const velocity = this.#head(recorder, hiddenStates, { temb, latents, geometry });

@@ -33,11 +33,16 @@ export function peakArithmetic(
     kernel: KERNEL,
     constants: { elem: x.dtype },
     enables: x.dtype === "f16" ? ["f16"] : [],
-    params: { count4: count / 4, rounds, scale, shift },
+    params: { count4: count / 4, rounds, scale: fourTimes(scale), shift: fourTimes(shift) },
     buffers: { x: binding(x), out: binding(out) },
     workgroups: elementGroups(count / 4),
     flops: 2 * REGISTERS * rounds * count,
     bytes: 2 * tensorBytes(x),
   });
   return out;
+}
+
+/** As a vector: compilers would make scalar instructions of a scalar. */
+function fourTimes(x: number): number[] {
+  return [x, x, x, x];
 }
