@@ -51,9 +51,12 @@ const serveModels: Connect.NextHandleFunction = (request, response, next) => {
   else next();
 };
 
+/** On a slow machine these would be the first that a newcomer reads. */
+const NO_TIMINGS = { checks: { bundlerTimings: false } };
+
 const page: UserConfig = {
-  build: { outDir: "dist/page", target: "es2022" },
-  worker: { format: "es" },
+  build: { outDir: "dist/page", target: "es2022", rolldownOptions: NO_TIMINGS },
+  worker: { format: "es", rolldownOptions: NO_TIMINGS },
   server: { headers: ISOLATION_HEADERS },
   preview: { headers: ISOLATION_HEADERS },
   optimizeDeps: { exclude: ["onnxruntime-web"] },
@@ -65,6 +68,7 @@ const cli: UserConfig = {
     outDir: "dist/cli",
     target: "node20",
     rolldownOptions: {
+      ...NO_TIMINGS,
       input: { main: at("src/cli/main.ts") },
       output: { entryFileNames: "[name].js" },
     },
@@ -83,6 +87,7 @@ function alone(folder: string, name: string, entry: string): UserConfig {
       outDir: `dist/${folder}`,
       target: "node20",
       rolldownOptions: {
+        ...NO_TIMINGS,
         input: { [name]: at(entry) },
         output: { entryFileNames: "[name].mjs", codeSplitting: false },
       },
