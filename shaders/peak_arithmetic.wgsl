@@ -4,7 +4,7 @@
 //
 // One thread takes four elements and keeps eight independent vec4 in registers: nothing but multiply-adds, so their
 // speed is the most that any kernel of this element type can reach on the device. Scale and shift are vectors: with one
-// scalar for a pair of f16 an H200 reaches 64 TFLOP/s instead of 120. What is computed does not matter;
+// scalar for a pair of f16 an H200 is half as fast. What is computed does not matter;
 // with scale -1 and shift 1 the numbers stay as they are every second round, exactly, and no compiler knows.
 // Preconditions (op): rounds is a multiple of 4, which are written out to make the loop's own work small.
 

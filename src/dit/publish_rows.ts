@@ -5,6 +5,7 @@ import type { FrameRange } from "../attention/frame_range.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { putRows, takeRows } from "../ops/copy_rows.ts";
 import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
+import { runsOf } from "../util/runs.ts";
 import { rowsOf } from "./blocks_in_pieces.ts";
 import { sendRows } from "./frame_rows.ts";
 import type { Segments } from "./segments.ts";
@@ -30,7 +31,7 @@ export function publishRows(segments: Segments, from: PublishedRows, block: Spli
   const shape = [frames.length * tokensPerFrame, config.num_attention_heads * config.attention_head_dim];
   const labels = exchange.rows === "keys" ? ["k", "v"] : ["hidden_states"];
   const sent = labels.map((label) => temporaryTensor(recorder, { label, dtype, shape }));
-  for (const run of runsOf(frames)) {
+  for (const run of shortRuns(frames)) {
     const made = rowsOfRun(recorder, run, { ...from, block });
     made.forEach((rows, part) => {
       const target = sent[part];
@@ -74,14 +75,17 @@ function rowsOfRun(
 }
 
 /** Frames that follow each other, at most as many as are computed at once; `place` is the first one's in the list. */
-function runsOf(frames: readonly number[]): readonly (FrameRange & { readonly place: number })[] {
-  const runs: { start: number; end: number; place: number }[] = [];
-  for (const [place, frame] of frames.entries()) {
-    const last = runs.at(-1);
-    if (last && last.end === frame && last.end - last.start < MAX_RUN_FRAMES) last.end++;
-    else runs.push({ start: frame, end: frame + 1, place });
-  }
-  return runs;
+function shortRuns(frames: readonly number[]): (FrameRange & { readonly place: number })[] {
+  let place = 0;
+  return runsOf(frames).flatMap(([first, last]) => {
+    const runs: (FrameRange & { readonly place: number })[] = [];
+    for (let start = first; start < last; start += MAX_RUN_FRAMES) {
+      const end = Math.min(start + MAX_RUN_FRAMES, last);
+      runs.push({ start, end, place });
+      place += end - start;
+    }
+    return runs;
+  });
 }
 
 /** Frames whose rows are made at a time: as a piece has. */
