@@ -20,14 +20,15 @@ const HEAD_DIM4 = HEAD_DIM / 4u;
 
 @compute @workgroup_size(16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let queries = query_tiles[params.list_stride * group.y + group.x];
+    let turn = turn_of(group);
+    let queries = query_tiles[params.list_stride * turn.head + turn.tile];
     if 4u * local >= queries.y {
         return;
     }
-    let strength = head_strength(group.y);
+    let strength = head_strength(turn.head);
     let last_tile = select(queries.w, queries.z, strength == 1.0);
     let row_stride = params.heads * HEAD_DIM4;
-    let column = group.y * HEAD_DIM4;
+    let column = turn.head * HEAD_DIM4;
 
     #repeat i 4
     let q_at_$i = (queries.x + min(4u * local + $i, queries.y - 1u)) * row_stride + column;
@@ -88,7 +89,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             out[q_at_$i + d] = vec4<elem>(value);
         }
-        store_lse(group.y, queries.x + 4u * local + $i, max_$i, sum_$i);
+        store_lse(turn.head, queries.x + 4u * local + $i, max_$i, sum_$i);
     }
     #end
 }

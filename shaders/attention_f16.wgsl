@@ -33,11 +33,12 @@ var<workgroup> probabilities: array<vec4<u32>, 64u * P_STRIDE>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-    let queries = query_tiles[params.list_stride * group.y + group.x];
-    let strength = head_strength(group.y);
+    let turn = turn_of(group);
+    let queries = query_tiles[params.list_stride * turn.head + turn.tile];
+    let strength = head_strength(turn.head);
     let last_tile = select(queries.w, queries.z, strength == 1.0);
     let row_stride = params.heads * HEAD_DIM8;
-    let head_at = group.y * HEAD_DIM8;
+    let head_at = turn.head * HEAD_DIM8;
     // 32 neighbouring threads take 4 x 8 places of a tile, so that they read few rows of either operand.
     let tx = index / 64u * 8u + index % 8u;
     let ty = index / 32u % 2u * 4u + index / 8u % 4u;
@@ -209,7 +210,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #end
     workgroupBarrier();
     if index < queries.y {
-        store_lse(group.y, queries.x + index, row_max[index], row_total(index));
+        store_lse(turn.head, queries.x + index, row_max[index], row_total(index));
     }
     #repeat i 8
     if ty + 8u * $i < queries.y && tx < HEAD_DIM8 {

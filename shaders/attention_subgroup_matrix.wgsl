@@ -57,15 +57,16 @@ fn main(
     @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_id) subgroup: u32,
 ) {
-    let queries = query_tiles[params.list_stride * group.y + group.x];
-    let strength = head_strength(group.y);
+    let turn = turn_of(group);
+    let queries = query_tiles[params.list_stride * turn.head + turn.tile];
+    let strength = head_strength(turn.head);
     // A key tile takes two steps.
     let first_step = 2u * queries.z;
     let last_step = 2u * select(queries.w, queries.z, strength == 1.0);
     let half = subgroup % 2u;
-    let head_at = group.y * HEAD_DIM8;
+    let head_at = turn.head * HEAD_DIM8;
     let row_stride = params.heads * HEAD_DIM8;
-    // The query and the half of a step's keys whose softmax this thread computes: its neighbour has the other half.
+    // The query and the half of a step's keys whose softmax this thread computes; its neighbour has the other.
     let row = index / 2u;
     let part = index % 2u;
     let score_block = row / 32u * 2u + part;
@@ -83,10 +84,9 @@ fn main(
     let q_$i_$c = subgroupMatrixLoad<left, row_major>(&scores[subgroup - half], 48u * $i, 3u);
     #end
     #end
-    #repeat i 2
     #repeat j D32
-    var out_$i_$j: result;
-    #end
+    var out_0_$j: result;
+    var out_1_$j: result;
     #end
     #repeat e D32
     let load_row_$e = (index + $e * THREADS) / HEAD_DIM8;
@@ -95,7 +95,7 @@ fn main(
     #end
     let steps = last_step - first_step;
     // Samples are first halves of tiles: a second half may have no keys. A stride of 1 samples everything.
-    let offset = 2u * (steps / 2u * group.x / params.num_query_tiles);
+    let offset = 2u * (steps / 2u * (queries.x / 64u) / params.num_query_tiles);
     var stride = max(steps / (2u * SAMPLES) * 2u, 16u);
     var row_max = LOWEST;
     var row_sum = 0.0;
@@ -232,7 +232,7 @@ fn main(
     let sum = row_sum + subgroupShuffleXor(row_sum, 1u);
     let factor = select(0.0, 1.0 / sum, sum > 0.0);
     if part == 0u && row < queries.y {
-        store_lse(group.y, queries.x + row, row_max * LN_2, sum);
+        store_lse(turn.head, queries.x + row, row_max * LN_2, sum);
     }
     #repeat j D32
     workgroupBarrier();

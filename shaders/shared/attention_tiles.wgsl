@@ -6,6 +6,8 @@ struct Params {
     heads: u32,
     /// num_query_tiles when every head has its own list, otherwise 0.
     list_stride: u32,
+    /// Query tiles of every list whose turn comes before those of all others.
+    num_first: u32,
     scale: f32,
     /// -inf, which WGSL cannot write as a constant.
     lse_without_keys: f32,
@@ -17,6 +19,24 @@ struct Params {
 // first maximum that its probability is 0, even in a tile without any key.
 const NO_KEY = -3.0e38;
 const LOWEST = -1.0e38;
+
+// A workgroup's head, and its query tile's place in that head's list.
+struct Turn {
+    head: u32,
+    tile: u32,
+}
+
+// Workgroups begin in the order of their ids: first the `num_first` longest of every list, then the rest, head after
+// head. One that takes ten times as long as the others and begins last would keep the whole device waiting.
+fn turn_of(group: vec3<u32>) -> Turn {
+    let turn = params.num_query_tiles * group.y + group.x;
+    let first_turns = params.num_first * params.heads;
+    if turn < first_turns {
+        return Turn(turn / params.num_first, turn % params.num_first);
+    }
+    let num_rest = params.num_query_tiles - params.num_first;
+    return Turn((turn - first_turns) / num_rest, params.num_first + (turn - first_turns) % num_rest);
+}
 
 // The row of k and v where a key of a tile lies, of its last one for what is no key; likewise for queries and q.
 fn tile_row(tile: vec4<u32>, row: u32) -> u32 {

@@ -4,6 +4,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { AttentionTiles } from "../ops/attention.ts";
 import { freeTensor, type Tensor, uploadTensor } from "../tensor/tensor.ts";
 import { joinQueries } from "./joined_queries.ts";
+import { queryTurns } from "./query_turns.ts";
 import { type RowTile, tilesOfFrames, tilesOfRows } from "./frame_tiles.ts";
 
 /** A key tile with the bias its logits get. */
@@ -104,14 +105,20 @@ export function uploadTileLists(gpu: Gpu, tileLists: TileLists, label: string): 
     ranges.set(keys, range);
     return range;
   };
-  const records = lists.flatMap((list) =>
-    queries.flatMap(({ start, rows }, index) => [start, rows, ...rangeOf(list[index] ?? [])]),
+  const { order, numFirst } = queryTurns(lists);
+  const recordOf = (list: readonly KeyTileList[], tile: number): readonly number[] => {
+    const { start = 0, rows = 0 } = queries[tile] ?? {};
+    return [start, rows, ...rangeOf(list[tile] ?? [])];
+  };
+  const records = lists.flatMap((list, index) =>
+    (order[index] ?? []).flatMap((tile) => recordOf(list, tile)),
   );
   const upload = (name: string, data: readonly number[], shape: readonly number[]): Tensor =>
     uploadTensor(gpu, { label: `${label}.${name}`, dtype: "u32", shape }, Uint32Array.from(data));
   const keyTiles = tiles.length > 0 ? tiles : [0, 0, 0, 0]; // a binding cannot be empty
   return {
     numQueryTiles: queries.length,
+    numFirst,
     queryTiles: upload("query_tiles", records, [lists.length, queries.length, 4]),
     keyTiles: upload("key_tiles", keyTiles, [keyTiles.length / 4, 4]),
     perHead: lists.length > 1,

@@ -14,6 +14,8 @@ import { hasMatrixUnits, MATRIX_ENABLES } from "./matrix_units.ts";
 /** Which key tiles every query tile reads, in GPU memory; layouts in shaders/attention.wgsl. */
 export interface AttentionTiles {
   readonly numQueryTiles: number;
+  /** Query tiles at the beginning of every list that are computed before all others: those that take much longer. */
+  readonly numFirst: number;
   /** u32 [lists, numQueryTiles, 4]. */
   readonly queryTiles: Tensor;
   /** u32 [tiles, 4]. */
@@ -102,6 +104,7 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
       num_query_tiles: tiles.numQueryTiles,
       heads,
       list_stride: tiles.perHead ? tiles.numQueryTiles : 0,
+      num_first: tiles.numFirst,
       scale: operands.scale ?? 1 / Math.sqrt(headDim),
       lse_without_keys: -Infinity,
       perturbation_use: perturbation === undefined ? 0 : PERTURBATION_USES[perturbation.use],

@@ -172,6 +172,7 @@ function attentionCases(dtype: DType, headDim: number): ShaderCase[] {
       const q = tensor(recorder, [2, headDim], dtype);
       const tiles = {
         numQueryTiles: 1,
+        numFirst: 0,
         queryTiles: tensor(recorder, [1, 1, 4], "u32"),
         keyTiles: tensor(recorder, [1, 4], "u32"),
         perHead: false,

@@ -43,7 +43,10 @@ const SAMPLES = 8;
 const LEAST_STRIDE = 16;
 const LARGEST_F16 = 65_504;
 
-/** The steps of 32 keys that query tile `tile` samples of a list of `keyTiles` tiles; even ones, which always have keys. */
+/**
+ * The steps of 32 keys that are sampled of a list of `keyTiles` tiles by the query tile whose first row is `tile` tiles from
+ * the first: even ones, which always have keys.
+ */
 export function sampledSteps(keyTiles: number, tile: number, numQueryTiles: number): number[] {
   const steps = (TILE_KEYS / STEP_KEYS) * keyTiles;
   const stride = Math.max(2 * Math.floor(steps / (2 * SAMPLES)), LEAST_STRIDE);
@@ -65,7 +68,7 @@ export function sampledWorkgroup(
     number,
   ];
   const keys = problem.keyTiles.slice(begin, end);
-  const sample = sampledSteps(keys.length, tile, numQueryTiles);
+  const sample = sampledSteps(keys.length, Math.floor(start / TILE_KEYS), numQueryTiles);
   const logits = new Float64Array(keys.length * TILE_KEYS);
   const excess: number[] = [];
   let startsAgain = false;

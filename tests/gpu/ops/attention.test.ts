@@ -35,6 +35,8 @@ interface Lists {
   readonly queries: readonly Tile[];
   /** [list][query tile]: key tiles; one list for all heads, or one a head. */
   readonly lists: readonly (readonly (readonly Tile[])[])[];
+  /** Default 0. */
+  readonly numFirst?: number;
 }
 
 interface Case extends Lists {
@@ -48,7 +50,7 @@ interface Case extends Lists {
 }
 
 /** The kernel's tables, written down without the code that the pipeline uses for it. */
-function upload(operands: Operands, { queries, lists }: Lists): AttentionTiles {
+function upload(operands: Operands, { queries, lists, numFirst = 0 }: Lists): AttentionTiles {
   const queryTiles: number[] = [];
   const keyTiles: number[] = [];
   for (const list of lists) {
@@ -67,6 +69,7 @@ function upload(operands: Operands, { queries, lists }: Lists): AttentionTiles {
   if (keyTiles.length === 0) keyTiles.push(0, 0, 0, 0);
   return {
     numQueryTiles: queries.length,
+    numFirst,
     queryTiles: table("query_tiles", [lists.length, queries.length, 4], queryTiles),
     keyTiles: table("key_tiles", [keyTiles.length / 4, 4], keyTiles),
     perHead: lists.length > 1,
@@ -82,14 +85,14 @@ interface Distances {
 }
 
 async function run({ heads = 2, headDim = 32, numQueries, numKeys, ...options }: Case): Promise<Distances> {
-  const { variant, queries, lists, dtype = defaultDType(options.variant), scale } = options;
+  const { variant, queries, lists, numFirst = 0, dtype = defaultDType(options.variant), scale } = options;
   let distances: Distances | undefined;
   await withOperands(gpu(), async (operands) => {
     const width = heads * headDim;
     const q = operands.random([numQueries, width], { dtype, scale: 3 });
     const k = operands.random([numKeys, width], { dtype });
     const v = operands.random([numKeys, width], { dtype });
-    const tiles = upload(operands, { queries, lists });
+    const tiles = upload(operands, { queries, lists, numFirst });
     const [out, lse] = await runOp(gpu(), (recorder) => {
       const base = { q: q.tensor, k: k.tensor, v: v.tensor, tiles, heads, variant };
       const result = attention(recorder, scale === undefined ? base : { ...base, scale });
@@ -144,9 +147,10 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
     });
   });
 
-  test("walks tiles of several frames, one list for all heads", async () => {
+  test("walks tiles of several frames, one list for all heads, whichever come first", async () => {
     const lists = [FRAMES.map((_query, index) => [FRAMES[index]!, FRAMES[(index + 2) % 4]!])];
-    await expectTwin({ variant, numQueries: 140, numKeys: 140, queries: FRAMES, lists });
+    for (const numFirst of [0, 1, 3, 4])
+      await expectTwin({ variant, numQueries: 140, numKeys: 140, queries: FRAMES, lists, numFirst });
   });
 
   test("walks another list for every head", async () => {
@@ -164,7 +168,8 @@ describe.each(VARIANTS)(`attention, %s, on ${ADAPTER_TITLE}`, (variant) => {
       [[c!, a!], [b!]],
       [[], [a!, b!, c!]],
     ];
-    await expectTwin({ variant, heads: 3, numQueries: 4, numKeys: 17, queries, lists });
+    for (const numFirst of [0, 1, 2])
+      await expectTwin({ variant, heads: 3, numQueries: 4, numKeys: 17, queries, lists, numFirst });
   });
 
   test("adds each tile's bias to its logits, also huge ones", async () => {
