@@ -10,10 +10,10 @@ import { SHADER_CASES } from "./shader_cases.ts";
 
 /** SHA-256 over the sources of all variants of the cases, in the order of their keys; its first 16 digits. */
 const VERIFIED: Readonly<Record<string, string>> = {
-  attention: "d9ad219c1d25f562",
-  attention_direct: "1e7d443a7645c2fc",
-  attention_f16: "2067ecb59cf9a68f",
-  attention_subgroup_matrix: "e6bd11b55d493056",
+  attention: "862ce365ae0f7ac8",
+  attention_direct: "e9b72bf0d3c2e154",
+  attention_f16: "e413abcd6b4fc1e8",
+  attention_subgroup_matrix: "e465ce07a368aef0",
   linear: "7c6e9316bbb3ea9e",
   linear_direct: "c8e4b3593f9059a3",
   linear_f16: "b7430d1d712a1737",
