@@ -10,7 +10,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-ENC_WIDTH, DEC_WIDTHS, LATENT = 40, (96, 96, 32, 24), 16
+# Channels at full, half, quarter and eighth size. Channels at small sizes cost next to nothing, and only the decoder is shipped.
+ENC_WIDTHS, DEC_WIDTHS, LATENT = (40, 40, 96, 128), (96, 96, 32, 24), 16
 
 
 def c3(i, o, **k): return nn.Conv2d(i, o, 3, padding=1, **k)
@@ -66,11 +67,11 @@ def run(seq, x, n):
 class VideoAE(nn.Module):
     """Encoder and decoder; see config() for the layout."""
 
-    def __init__(self, ew=ENC_WIDTH, dw=DEC_WIDTHS, z=LATENT):
+    def __init__(self, ew=ENC_WIDTHS, dw=DEC_WIDTHS, z=LATENT):
         super().__init__()
-        enc = [c3(3, ew), nn.ReLU()]
-        for s in (2, 2, 1): enc += [TPool(ew, s), c3(ew, ew, stride=2, bias=False)] + [MemBlock(ew) for _ in range(3)]
-        self.encoder = nn.Sequential(*enc, c3(ew, z))
+        self.encoder_widths, enc = tuple(ew), [c3(3, ew[0]), nn.ReLU()]
+        for i, s in enumerate((2, 2, 1)): enc += [TPool(ew[i], s), c3(ew[i], ew[i + 1], stride=2, bias=False)] + [MemBlock(ew[i + 1]) for _ in range(3)]
+        self.encoder = nn.Sequential(*enc, c3(ew[3], z))
         dec = [Clamp(), c3(z, dw[0]), nn.ReLU()]
         for i, s in enumerate((1, 2, 2)):
             dec += [MemBlock(dw[i]) for _ in range(3)] + [nn.Upsample(scale_factor=2), TGrow(dw[i], s), c3(dw[i], dw[i + 1], bias=False)]
@@ -88,9 +89,9 @@ class VideoAE(nn.Module):
         return run(self.decoder, z.flatten(0, 1).contiguous(memory_format=torch.channels_last), n).unflatten(0, (n, -1))[:, 3:]
 
 
-def config():
+def config(ae):
     """The keys of vae/config.json."""
-    return {"_class_name": "AutoencoderTAEHV", "latent_channels": LATENT, "z_dim": LATENT, "encoder_width": ENC_WIDTH,
+    return {"_class_name": "AutoencoderTAEHV", "latent_channels": LATENT, "z_dim": LATENT, "encoder_widths": list(ae.encoder_widths),
             "decoder_widths": list(DEC_WIDTHS), "patch_size": 1, "encoder_time_downscale": [True, True, False],
             "decoder_time_upscale": [False, True, True], "decoder_space_upscale": [True, True, True], "scale_factor_spatial": 8,
             "scale_factor_temporal": 4, "frames_to_trim": 3, "encode_front_pad": 3, "latents_mean": [0.0] * LATENT, "latents_std": [1.0] * LATENT}
@@ -111,16 +112,43 @@ def initialise(ae):
             w.mul_(.5); w[:3] = 0; w[d[:3], d[:3], 1, 1] = 1.
         elif m.kernel_size == (1, 1) and i == 2 * o: w.mul_(.4); w[d, d, 0, 0] += .5; w[d, d + o, 0, 0] += .5      # TPool
         elif m.kernel_size == (1, 1): w.mul_(.3); w[d, d % i, 0, 0] += 1.                                          # TGrow
-        elif m.stride == (2, 2): w.mul_(.4); w[d, d] += 1 / 9
+        elif m.stride == (2, 2): w.mul_(.4); w[d[:i], d[:i]] += 1 / 9
         elif n.startswith("decoder") and m.bias is None:
             q = torch.linalg.qr(torch.randn(max(i, o), min(i, o)))[0].to(w.device)
             w.mul_(.4); w[:, :, 1, 1] += .9 * (q.T if o < i else q)
 
 
+def from_state(sd):
+    """The autoencoder of a state dict, whose encoder may have any widths, in fp32."""
+    ae = VideoAE([len(sd[f"encoder.{i}.weight"]) for i in (0, 3, 8, 13)])
+    ae.load_state_dict({k: v.float() for k, v in sd.items()})
+    return ae
+
+
+@torch.no_grad()
+def widen(old, widths=ENC_WIDTHS):
+    """An autoencoder whose encoder has `widths` channels, none below the old ones, and gives the old one's latents: channels that
+    were there see only each other, new ones see everything and are seen by nobody yet. The decoder stays."""
+    ae = VideoAE(widths)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)                     # the same in every process
+        initialise(ae)
+    ae.decoder.load_state_dict(old.decoder.state_dict())
+    parts = {n + ".conv": m.stride for n, m in ae.encoder.named_modules() if isinstance(m, TPool)}
+    parts |= {n + ".conv.0": 2 for n, m in ae.encoder.named_modules() if isinstance(m, MemBlock)}         # inputs of so many frames, one after the other
+    kept = dict(old.encoder.named_modules())
+    for n, m in ae.encoder.named_modules():
+        if not isinstance(m, nn.Conv2d): continue
+        w, o = (c.weight.unflatten(1, (parts.get(n, 1), -1)) for c in (m, kept[n]))
+        w[:len(o)] = 0
+        w[:len(o), :, :o.shape[2]] = o
+        if m.bias is not None: m.bias[:len(o)] = kept[n].bias
+    return ae
+
+
 def load_ae(path, device="cuda"):
     """Frozen autoencoder from a checkpoint; bf16 on a GPU, fp32 elsewhere."""
-    ae = VideoAE()
-    ae.load_state_dict({k: v.float() for k, v in torch.load(path, map_location="cpu").items()})
+    ae = from_state(torch.load(path, map_location="cpu"))
     ae = ae.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     return ae.half() if torch.device(device).type == "cuda" else ae
 

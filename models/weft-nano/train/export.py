@@ -42,7 +42,7 @@ def write_model(out, base, student, te, ae, cfg):
     save(te, "text_encoder/model")
     dump(out, "text_encoder/config.json", text_encoder.CONFIG | {"vocab_size": len(captions.vocabulary())})
     save(ae, "vae/diffusion_pytorch_model")
-    dump(out, "vae/config.json", autoencoder.config())
+    dump(out, "vae/config.json", autoencoder.config(ae))
     special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     dump(out, "tokenizer/tokenizer.json", captions.tokenizer_json())
     dump(out, "tokenizer/tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": captions.MAX_LEN, **special, "padding_side": "right"})

@@ -7,9 +7,11 @@ import torch
 import flow
 import storage
 import world
+from autoencoder import VideoAE, from_state, initialise, widen
 from common import Flat, Guard
 from criteria import criteria
 from data import objects
+from train_autoencoder import outlines, pixel_loss
 
 
 def test_guard_goes_back():
@@ -41,6 +43,31 @@ def test_objects_covers_the_four_frames_of_a_latent():
     cover[0, 0, 0, 0], cover[0, 5, 9, 23] = 1, 255                # frame 5 is the first of latent 2 (5 to 8)
     seen = objects(cover)
     assert seen.shape == (1, 3, 2, 3) and seen.nonzero().tolist() == [[0, 0, 0, 0], [0, 2, 1, 2]]
+
+
+def test_a_widened_encoder_gives_the_same_latents():
+    """And passes gradients to what was added; its widths are read off a checkpoint."""
+    torch.manual_seed(0)
+    initialise(old := VideoAE((8, 8, 8, 8)))
+    for p in old.encoder.parameters(): p.data += .05 * torch.randn_like(p)
+    new, x = widen(old, (8, 12, 20, 24)), torch.rand(2, 5, 3, 32, 32)
+    z = new.encode(x)
+    assert new.encoder_widths == from_state(new.state_dict()).encoder_widths == (8, 12, 20, 24)
+    assert (z - old.encode(x)).abs().max() < 1e-5
+    last = new.encoder[-1].weight
+    assert torch.autograd.grad(z.square().sum(), last)[0][:, 8:].abs().amax((0, 2, 3)).count_nonzero() > 8 and not last[:, 8:].any()
+
+
+def test_outlines_weigh_more():
+    """A wrong pixel costs more along an object's outline than on it, and there more than elsewhere."""
+    mask = torch.zeros(1, 2, 1, 24, 24)
+    mask[..., 4:20, 4:20] = 1
+    assert outlines(mask)[0, 0, 0, 12].tolist() == [0] * 2 + [1] * 4 + [0] * 12 + [1] * 4 + [0] * 2
+    def cost(at, **kw):
+        y = torch.zeros(1, 2, 3, 24, 24)
+        y[..., 12, at] = 1
+        return pixel_loss(y, torch.zeros_like(y), mask, **kw)[0].item()
+    assert cost(4, outline=8.) > cost(12, outline=8.) > cost(0, outline=8.) and abs(cost(4) - cost(12)) < 1e-6
 
 
 def test_guidance_ends_where_it_is_told():

@@ -5,10 +5,11 @@
 #                              autoencoder, base, student and the decoder for it, on both GPUs; then evaluates
 #   bash run.sh start finish DIR   only the end of that, for the model in DIR (student_ode.pt and base.pt too)
 #   bash run.sh free           GPU 0 may be used from now on (else it is taken a minute after the autoencoder is done)
-#   bash run.sh wait SECONDS STAGE   follows the logs until STAGE is done or has failed: rehearsal ae judge codec train decoder evaluate dmd all
+#   bash run.sh wait SECONDS STAGE   follows the logs until STAGE is done or has failed: rehearsal ae judge train decoder evaluate dmd all
 #   OUT=... bash run.sh collect core|students|all|scores    what exists now, ae.pt first: at most 8 files below 16 MB
-# Budgets in seconds: AE_SECONDS, JUDGE_SECONDS, TRAIN_SECONDS (encoding to student), DMD_SECONDS (0: none), CODEC_SECONDS
-# and DECODER_SECONDS (refine). $WORK is /tmp/weft-work; EXTRA are more arguments for train.py; unpack with `cat core.* | tar xz`.
+# Budgets in seconds: AE_SECONDS, JUDGE_SECONDS, TRAIN_SECONDS (encoding to student; of refine, the autoencoder's CODEC_SECONDS
+# too), DMD_SECONDS and DECODER_SECONDS (refine, finish); 0: none of the last two. $WORK is /tmp/weft-work; EXTRA are more
+# arguments for train.py; unpack with `cat core.* | tar xz`.
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/weft-compiled}
 export WORK=${WORK:-/tmp/weft-work} EXTRA EVALUATE
 work=$WORK GPUS=${GPUS:-0,1} LAUNCH=${LAUNCH:-torchrun --nproc_per_node=2}
@@ -32,28 +33,35 @@ rehearse() (
   python3 evaluate.py --work "$small" --captions 8 --judge-seconds 3
 )
 
-# Trains on: $work has base.pt as start.pt, ae.pt and judge.pt. The miniature fills the compile cache while videos are encoded.
+# Trains on: $work has base.pt as start.pt, ae.pt and judge.pt. The miniature fills the compile cache for base and student once the
+# autoencoder's own compiling, which would share the CPUs with it, is over. Without an autoencoder base and student get the old one.
 refine() {
   cd "$work/code" || exit 1
   stage rehearsal 0 timeout 330 nice -n 5 bash "$work/code/run.sh" rehearse_refine & rehearsal=$!
-  stage codec $GPUS $LAUNCH train.py --work "$work" --stages codec --codec-seconds "${CODEC_SECONDS:-160}" $EXTRA
-  stage train $GPUS $LAUNCH train.py --work "$work" --base-from "$work/start.pt" --stages base,student --total-seconds "${TRAIN_SECONDS:-360}" \
-    --square 20480 --wide 5120 --latents-seconds 55 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
+  refined codec,base,student "${TRAIN_SECONDS:-600}" || [ -f "$work/base.pt" ] || { rm "$work/failed.train"; refined base,student 330; }
   finish
   wait $rehearsal
 }
 
+# refined STAGES SECONDS
+refined() {
+  stage train $GPUS $LAUNCH train.py --work "$work" --base-from "$work/start.pt" --stages "$1" --total-seconds "$2" --codec-seconds "${CODEC_SECONDS:-240}" \
+    --square 20480 --wide 5120 --latents-seconds 40 --traj-seconds 20 --ode-seconds 70 --dmd-seconds 0 --cfg 2 $EXTRA
+}
+
 finish() {
   cd "$work/code" || exit 1
-  [ -f "$work/student_ode.pt" ] && stage decoder $GPUS $LAUNCH train.py --work "$work" --stages decoder --decoder-seconds "${DECODER_SECONDS:-60}" $EXTRA
+  [ -f "$work/student_ode.pt" ] && [ "${DECODER_SECONDS:-60}" != 0 ] && stage decoder $GPUS $LAUNCH train.py --work "$work" --stages decoder --decoder-seconds "${DECODER_SECONDS:-60}" $EXTRA
   stage evaluate $GPUS $LAUNCH evaluate.py --work "$work" $EVALUATE
   touch "$work/done.all"; say "all done"
 }
 
 rehearse_refine() (
-  small=$work/rehearsal; mkdir -p "$small"; cp "$work/ae.pt" "$small/"; ln -sf "$work/judge.pt" "$small/judge.pt"
+  small=$work/rehearsal; mkdir -p "$small"; ln -sf "$work/judge.pt" "$small/judge.pt"
+  until grep -qs "autoencoder captured" "$work/logs/train.log" || [ -f "$work/failed.train" ]; do sleep 1; done
+  cp "$work/ae_after.pt" "$small/ae.pt" || cp "$work/ae.pt" "$small/ae.pt"           # as wide as it will be
   python3 train.py --work "$small" --base-from "$work/start.pt" --stages base,student --square 256 --wide 256 --latents-seconds 40 --base-seconds 2 --traj-seconds 1 --ode-seconds 2 --dmd-seconds 0 $EXTRA &&
-  python3 train.py --work "$small" --stages decoder --decoder-seconds 2 --pool 64 $EXTRA &&
+  { [ "${DECODER_SECONDS:-60}" = 0 ] || python3 train.py --work "$small" --stages decoder --decoder-seconds 2 --pool 64 $EXTRA; } &&
   python3 evaluate.py --work "$small" --captions 8 $EVALUATE
 )
 
@@ -130,5 +138,5 @@ case $1 in
   free) touch "$work/free" ;;
   wait) follow "$2" "$3" ;;
   collect) collect "$2" ;;
-  *) sed -n 2,13p "$0" ;;
+  *) sed -n 2,14p "$0" ;;
 esac

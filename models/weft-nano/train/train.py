@@ -66,6 +66,7 @@ def main():
     a = ap.parse_args()
     os.makedirs(a.work, exist_ok=True)
     torch._dynamo.config.suppress_errors = True            # a region that cannot be compiled runs as it is
+    torch._dynamo.config.cache_size_limit = 32             # one process compiles the same code for several stages
     dev, todo, fast = dist_init(), a.stages.split(","), not a.no_compile
     path = lambda name: f"{a.work}/{name}.pt"
     missing = lambda stage, name: stage in todo and not os.path.exists(path(name))
@@ -79,11 +80,6 @@ def main():
         train_autoencoder(a.codec_seconds, path("ae_after"), dev, a.ae_batch, a.pool, fast, start=path("ae"), whole=True)
         torch.cuda.empty_cache()
         choose_autoencoder(path, None, dev, min(64, a.captions))
-    if "decoder" in todo:                       # more training for the decoder of a finished autoencoder
-        student = path("student_ode") if os.path.exists(path("student_ode")) else None
-        train_autoencoder(a.decoder_seconds, path("ae_after"), dev, a.ae_batch, a.pool, fast, start=path("ae"), student=student)
-        torch.cuda.empty_cache()
-        choose_autoencoder(path, student, dev, min(64, a.captions))
     ids = None
     if missing("base", "base"):
         latents = data.encode(load_ae(path("ae"), dev), dev, a.latents_seconds, fast)
@@ -99,6 +95,11 @@ def main():
         ids = data.captions.ids().to(dev) if ids is None else ids
         distill(ids, path("base"), f"{a.work}/student", dev, a.traj_seconds, a.ode_seconds, a.dmd_seconds, a.cfg, a.tokens, fast)
         torch.cuda.empty_cache()
+    if "decoder" in todo:                       # more training for the decoder of a finished autoencoder
+        student = path("student_ode") if os.path.exists(path("student_ode")) else None
+        train_autoencoder(a.decoder_seconds, path("ae_after"), dev, a.ae_batch, a.pool, fast, start=path("ae"), student=student)
+        torch.cuda.empty_cache()
+        choose_autoencoder(path, student, dev, min(64, a.captions))
     if "evaluate" in todo: evaluate(a.work, dev, a.captions, a.judge_seconds, a.cfg)
     barrier()
     if processes() > 1: torch.distributed.destroy_process_group()

@@ -2,7 +2,7 @@
 frozen statistics, and the decoder alone after exact normalisation has been folded into the encoder. The last part can be
 run again on its own (`start`): latents stay what they are, so transformers trained on them go on fitting. Given a student
 it learns, on half of its clips, to decode what the student's last step makes of them. The last two parts can be run again as
-well (`whole`): then the encoder keeps near its old latents, to which a transformer has to be trained on."""
+well (`whole`): then the encoder, widened where it was narrower, keeps near its old latents, to which a transformer has to be trained on."""
 import json
 import math
 import time
@@ -13,28 +13,39 @@ import torch.nn.functional as F
 import captions
 import render
 import world
-from autoencoder import LATENT, VideoAE, initialise, load_ae, encode_latents, decode_latents
+from autoencoder import ENC_WIDTHS, LATENT, VideoAE, decode_latents, encode_latents, from_state, initialise, load_ae, widen
 from common import Budget, Flat, Graphed, Guard, barrier, log, mean_over_ranks, rank, trapezoid
 from flow import FEWSTEP, load_models, over, velocity
 from text_encoder import encode_text
 from transformer import compile_blocks
 
 LIVE, FROZEN = .48, .72             # shares of the budget at which statistics freeze and the encoder is finished
+AGAIN = .82                        # the latter where both halves are trained on
 CLIP = 17
-RESUMED, OBJECTS = .3, 4.           # what is trained on: this part of the learning rates, and weight on objects
-ANCHOR = .1                        # and on the squared distance from the old latents
+RESUMED, WHOLE = .3, .5             # parts of the learning rates at which a decoder, and both halves, are trained on
+OBJECTS, OUTLINES = 4., 8.          # weight then on objects, and on their outlines
+ANCHOR = .03                       # and on the squared distance from the old latents
 MUON, ADAM = 2e-3, 1e-3            # learning rates; a Muon rate of 4e-3 diverges with this decoder
 
 
 def difference(x, dim): return x.narrow(dim, 1, x.shape[dim] - 1) - x.narrow(dim, 0, x.shape[dim] - 1)
 
 
-def pixel_loss(y, x, mask, objects=1.5):
-    """L1 + L2 + gradients of space and time, weighted towards objects (so much more) and edges. y, x [n, t, 3, h, w], mask [n, t, 1, h, w]."""
+def outlines(mask, reach=2):
+    """Objects' coverage [n, t, 1, h, w] -> how much it changes within `reach` pixels: 1 along their outlines."""
+    m = mask.flatten(0, 1)
+    most, least = (s * F.max_pool2d(s * m, 2 * reach + 1, 1, reach) for s in (1, -1))
+    return (most - least).view_as(mask)
+
+
+def pixel_loss(y, x, mask, objects=1.5, outline=0.):
+    """L1 + L2 + gradients of space and time, weighted towards objects and their outlines (so much more) and edges. y, x [n, t, 3, h, w],
+    mask [n, t, 1, h, w]."""
     y, x = y.float(), x.float()
     g = x.mean(2, keepdim=True)
     edge = F.pad(difference(g, 4).abs(), (0, 1)) + F.pad(difference(g, 3).abs(), (0, 0, 0, 1))
     w = 1 + objects * mask.float() + 2 * (6 * edge).clamp(max=1)
+    if outline: w = w + outline * outlines(mask.float())
     d = y - x
     moving = torch.maximum(w[:, 1:], w[:, :-1])          # all four frames of a latent must move, not only at its border
     sharp = (w[..., 1:] * difference(d, 4).abs()).mean() + (w[..., 1:, :] * difference(d, 3).abs()).mean() + (moving * difference(d, 1).abs()).mean()
@@ -68,9 +79,9 @@ class LastStep:
 class Trainer:
     """Everything that one training step touches, with persistent buffers so that steps can be captured as graphs."""
 
-    def __init__(self, dev, vids, batch, compile, last_step=None, loss=pixel_loss, anchor=0.):
+    def __init__(self, dev, vids, batch, compile, last_step=None, loss=pixel_loss, widths=ENC_WIDTHS):
         torch.manual_seed(0)
-        self.ae, self.last_step, self.anchor = VideoAE(), last_step, anchor
+        self.ae, self.last_step, self.anchor = VideoAE(widths), last_step, None
         initialise(self.ae)
         self.ae.to(dev)
         self.dev, self.vids, self.batch = dev, vids, batch
@@ -78,7 +89,7 @@ class Trainer:
         def matrix(n, p): return p.ndim == 4 and n not in edge
         self.enc, self.dec = Flat([self.ae.encoder], matrix), Flat([self.ae.decoder], matrix)
         self.mean, self.var = torch.zeros(LATENT, device=dev), torch.ones(LATENT, device=dev)
-        self.stat, self.fixed = torch.zeros(2, device=dev), VideoAE().to(dev, torch.float16 if dev.type == "cuda" else torch.float32).requires_grad_(False)
+        self.stat, self.fixed = torch.zeros(3, device=dev), VideoAE(widths).to(dev, torch.float16 if dev.type == "cuda" else torch.float32).requires_grad_(False)
         self.loss = torch.compile(loss, dynamic=False) if compile else loss
         self.encode, self.decode = (torch.compile(f, dynamic=False) if compile else f for f in (self.ae.encode, self.ae.decode))
         torch.manual_seed(100 + rank())
@@ -97,20 +108,24 @@ class Trainer:
         else: m, v = self.mean, self.var
         return (raw - m[:, None, None]) / (v[:, None, None] + 1e-5).sqrt(), (v + 1e-5).log().square().mean()
 
+    @torch.no_grad()
+    def latents(self, ae, x):
+        """Of clips x, by a finished encoder."""
+        return ae.encode(x.to(ae.encoder[0].weight.dtype)).float()
+
     def step(self, live, encoder=True):
         """Loss and gradients of one random batch."""
         x, mask, i = self.clip()
         if encoder: z, scale = self.normalised(self.encode(x).float(), live)
-        if not encoder or self.anchor:
-            with torch.no_grad(): old = self.fixed.encode(x.to(self.fixed.encoder[0].weight.dtype)).float()
-        if not encoder:
-            z = old
-            half = len(z) // 2
+        else:
+            z, half = self.latents(self.fixed, x), len(x) // 2
             if self.last_step: z = torch.cat([self.last_step(z[:half], i[:half]), z[half:]])
+            z.requires_grad_()                             # as in the other parts, so that the decoder is not compiled once more
         noisy = z + torch.randn_like(z) * (.12 * torch.rand(len(z), 1, 1, 1, 1, device=self.dev))
         loss, mse = self.loss(self.decode(noisy.to(x.dtype)), x, mask)
         total = loss + 1e-3 * F.relu(z.abs() - 3.).square().mean() + (.003 * scale if live else 0.)      # a free scale would run away
-        if encoder and self.anchor: total = total + self.anchor * F.mse_loss(z, old)
+        moved = F.mse_loss(z, self.latents(self.anchor, x)) if encoder and self.anchor else torch.zeros_like(mse)
+        total = total + ANCHOR * moved
         if encoder:           # half-size latents must decode to half-size frames: smoother latents are easier to generate
             k = max(1, self.batch // 4)
             half = F.avg_pool2d(z[:k].flatten(0, 1), 2).unflatten(0, (k, -1)).to(x.dtype)
@@ -120,7 +135,7 @@ class Trainer:
         grads = torch.autograd.grad(total, params)
         with torch.no_grad():
             torch._foreach_copy_((self.enc.grad_views if encoder else []) + self.dec.grad_views, grads)
-            self.stat += torch.stack([mse.detach(), torch.ones_like(mse)])
+            self.stat += torch.stack([mse.detach(), moved.detach(), torch.ones_like(mse)])
 
     def update(self, encoder=True):
         for f in ((self.enc, self.dec) if encoder else (self.dec,)): f.update(MUON, ADAM, weight_decay=.1, clip=.5)
@@ -150,8 +165,10 @@ class Trainer:
         if rank() == 0: torch.save({k: v.half().cpu() for k, v in kept.items()}, out)
 
     @torch.no_grad()
-    def load(self, sd):
-        """A finished autoencoder that is to be trained on."""
+    def load(self, old, whole=False):
+        """A finished autoencoder that is to be trained on; with `whole` it also holds the new latents near its own."""
+        if whole: self.anchor = old.to(self.dev, self.fixed.encoder[0].weight.dtype).requires_grad_(False)
+        sd = (widen(old) if whole else old).state_dict()
         self.fixed.load_state_dict(sd)
         for part, flat in (("encoder.", self.enc), ("decoder.", self.dec)):
             for n, s, o in zip(flat.names, flat.shapes, flat.offsets): flat._view(flat.master, s, o).copy_(sd[part + n[2:]])
@@ -162,12 +179,16 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
     """Train within `seconds` (rendering of the pool included) and save to `out`; with `start`, the decoder of that file
     only, at a lower rate, and with `student` for that student's latents too; with `whole` its encoder as well, first."""
     Graphed.new_pool()
-    budget, rate, harder = Budget(seconds), RESUMED if start else 1., bool(student or whole)
+    budget, harder = Budget(seconds), bool(student or whole)
+    rate, frozen = (WHOLE, AGAIN) if whole else (RESUMED if start else 1., FROZEN)
+    old = start and from_state(torch.load(start, map_location="cpu"))
     scenes, vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev, share=world.HARDER if harder else world.PLAIN)
-    loss = (lambda y, x, mask: pixel_loss(y, x, mask, OBJECTS)) if harder else pixel_loss
-    tr = Trainer(dev, vids, batch, compile, student and LastStep(student, scenes, dev, compile), loss, ANCHOR if whole else 0.)
+    loss = (lambda y, x, mask: pixel_loss(y, x, mask, OBJECTS, OUTLINES)) if harder else pixel_loss
+    tr = Trainer(dev, vids, batch, compile, student and LastStep(student, scenes, dev, compile), loss, old.encoder_widths if start and not whole else ENC_WIDTHS)
     log("autoencoder pool", tuple(vids.shape))
-    if start: tr.load(torch.load(start, map_location=dev))
+    if start:
+        tr.load(old, whole)
+        tr.save(out)
     alone = (Graphed(lambda: tr.step(False, encoder=False)), Graphed(lambda: tr.update(False)))
     parts = [alone]
     if whole or not start: parts = [(Graphed(lambda: tr.step(False)), both := Graphed(tr.update)), alone]
@@ -179,11 +200,11 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
         if part == 0 and p > LIVE:
             mean_over_ranks(tr.mean, tr.var)
             part = 1
-        if part == 1 and p > FROZEN:
+        if part == 1 and p > frozen:
             tr.finish_encoder()
             guard.check(guard.best)                       # never back to before this point
             part, begin = 2, step
-        tr.enc.set(rate * guard.factor * trapezoid(p / FROZEN, warm=.04), min(.998, 1 - 1 / (step + 2)))
+        tr.enc.set(rate * guard.factor * trapezoid(p / frozen, warm=.04), min(.998, 1 - 1 / (step + 2)))
         tr.dec.set(rate * guard.factor * trapezoid(p, warm=.03), min(.998, 1 - 1 / (step - begin + 2)))
         forward, update = parts[part - 3 + len(parts)]
         forward()
@@ -193,8 +214,8 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
         step += 1
         if step % 50 == 0:
             mean_over_ranks(tr.stat)
-            mse, n = tr.stat.tolist()
-            if guard.check(mse / n) and (step % 250 == 0 or step == 50): log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * math.log10(mse / n):.2f}")
+            mse, moved, n = tr.stat.tolist()
+            if guard.check(mse / n) and (step % 250 == 0 or step == 50): log(f"autoencoder step {step} part {part} p {p:.2f} psnr {-10 * math.log10(mse / n):.2f}" + f" latents moved {moved / n:.4f}" * (moved > 0))
             tr.stat.zero_()
             if part == 2 and step % 1000 == 0: tr.save(out)            # usable from here on, whatever happens
     if part < 2: tr.finish_encoder()
