@@ -38,7 +38,7 @@ rehearse() (
 refine() {
   cd "$work/code" || exit 1
   stage rehearsal 0 timeout 330 nice -n 5 bash "$work/code/run.sh" rehearse_refine & rehearsal=$!
-  refined codec,base,student "${TRAIN_SECONDS:-600}" || [ -f "$work/base.pt" ] || { rm "$work/failed.train"; refined base,student 330; }
+  refined codec,base,student "${TRAIN_SECONDS:-600}" || [ -f "$work/base.pt" ] || { rm "$work/failed.train"; mv "$work/logs/train.log" "$work/logs/train_first.log"; refined base,student 330; }
   finish
   wait $rehearsal
 }

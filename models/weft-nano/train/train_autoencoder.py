@@ -20,11 +20,11 @@ from text_encoder import encode_text
 from transformer import compile_blocks
 
 LIVE, FROZEN = .48, .72             # shares of the budget at which statistics freeze and the encoder is finished
-AGAIN = .82                        # the latter where both halves are trained on
+AGAIN, SLOWLY = .82, .12            # the latter where both halves are trained on, and the part of it in which rates rise: what is new is in nobody's way yet
 CLIP = 17
-RESUMED, WHOLE = .3, .5             # parts of the learning rates at which a decoder, and both halves, are trained on
+RESUMED, WHOLE = .3, .4             # parts of the learning rates at which a decoder, and both halves, are trained on
 OBJECTS, OUTLINES = 4., 8.          # weight then on objects, and on their outlines
-ANCHOR = .03                       # and on the squared distance from the old latents
+ANCHOR = .06                       # and on the squared distance from the old latents
 MUON, ADAM = 2e-3, 1e-3            # learning rates; a Muon rate of 4e-3 diverges with this decoder
 
 
@@ -167,8 +167,8 @@ class Trainer:
     @torch.no_grad()
     def load(self, old, whole=False):
         """A finished autoencoder that is to be trained on; with `whole` it also holds the new latents near its own."""
-        if whole: self.anchor = old.to(self.dev, self.fixed.encoder[0].weight.dtype).requires_grad_(False)
-        sd = (widen(old) if whole else old).state_dict()
+        if whole: self.anchor = old.to(self.dev, self.fixed.encoder[0].weight.dtype, memory_format=torch.channels_last).requires_grad_(False)
+        sd = (widen(old, self.ae.encoder_widths) if whole else old).state_dict()
         self.fixed.load_state_dict(sd)
         for part, flat in (("encoder.", self.enc), ("decoder.", self.dec)):
             for n, s, o in zip(flat.names, flat.shapes, flat.offsets): flat._view(flat.master, s, o).copy_(sd[part + n[2:]])
@@ -180,7 +180,7 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
     only, at a lower rate, and with `student` for that student's latents too; with `whole` its encoder as well, first."""
     Graphed.new_pool()
     budget, harder = Budget(seconds), bool(student or whole)
-    rate, frozen = (WHOLE, AGAIN) if whole else (RESUMED if start else 1., FROZEN)
+    rate, frozen, warm = (WHOLE, AGAIN, SLOWLY) if whole else (RESUMED if start else 1., FROZEN, .04)
     old = start and from_state(torch.load(start, map_location="cpu"))
     scenes, vids = render_pool(pool, torch.Generator().manual_seed(11 + rank()), dev, share=world.HARDER if harder else world.PLAIN)
     loss = (lambda y, x, mask: pixel_loss(y, x, mask, OBJECTS, OUTLINES)) if harder else pixel_loss
@@ -204,8 +204,8 @@ def train_autoencoder(seconds, out, dev, batch=16, pool=4096, compile=True, star
             tr.finish_encoder()
             guard.check(guard.best)                       # never back to before this point
             part, begin = 2, step
-        tr.enc.set(rate * guard.factor * trapezoid(p / frozen, warm=.04), min(.998, 1 - 1 / (step + 2)))
-        tr.dec.set(rate * guard.factor * trapezoid(p, warm=.03), min(.998, 1 - 1 / (step - begin + 2)))
+        tr.enc.set(rate * guard.factor * trapezoid(p / frozen, warm), min(.998, 1 - 1 / (step + 2)))
+        tr.dec.set(rate * guard.factor * trapezoid(p, .75 * warm), min(.998, 1 - 1 / (step - begin + 2)))
         forward, update = parts[part - 3 + len(parts)]
         forward()
         if part < 2: tr.enc.all_reduce()
