@@ -4,15 +4,13 @@
 
 import { createHash } from "node:crypto";
 import { lstatSync, mkdirSync, rmSync, statfsSync } from "node:fs";
-import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { CHUNK_BYTES, type ChunkFile } from "./striped_file_node.ts";
 
 /** Where files are memory. */
 const MEMORY_FOLDER = "/dev/shm";
 /** Containers often have 64 MiB there: too little to be worth it. */
 const MIN_FREE_BYTES = 2 ** 30;
-/** What a thread copies at a time: enough to be worth its start, so little that several threads share an array. */
-const CHUNK_BYTES = 2 ** 21;
 
 /** The folder of one job; processes that know its token share it. */
 export class ParcelFolder {
@@ -49,7 +47,7 @@ export class ParcelFolder {
  * @param onWritten told now and then up to where all is written, and at the end
  */
 export async function writeChunks(
-  file: FileHandle,
+  file: ChunkFile,
   bytes: Uint8Array,
   onWritten?: (upTo: number) => void,
 ): Promise<void> {
@@ -57,14 +55,11 @@ export async function writeChunks(
   await allChunks(bytes, async (chunk, position) => {
     for (let done = 0; done < chunk.byteLength;) {
       const rest = chunk.subarray(done);
-      const write = (from: Uint8Array): Promise<{ bytesWritten: number }> =>
-        file.write(from, 0, from.byteLength, position + done);
       // The kernel may refuse to read memory that belongs to a graphics card.
-      const { bytesWritten } = await write(rest).catch((error: unknown) => {
+      done += await file.write(rest, position + done).catch(async (error: unknown) => {
         if (!isBadAddress(error)) throw error;
-        return write(rest.slice());
+        return await file.write(rest.slice(), position + done);
       });
-      done += bytesWritten;
     }
     prefix.add(position);
   });
@@ -102,7 +97,7 @@ const NOTICE_BYTES = 2 * CHUNK_BYTES;
  * @param until resolves when so many bytes are there; default at once
  */
 export async function readChunks(
-  file: FileHandle,
+  file: ChunkFile,
   target: Uint8Array,
   until?: (bytes: number) => Promise<void>,
 ): Promise<void> {
@@ -119,15 +114,13 @@ export async function readChunks(
   });
 }
 
-async function readOnce(file: FileHandle, target: Uint8Array, position: number): Promise<number> {
-  const read = async (into: Uint8Array): Promise<number> =>
-    (await file.read(into, 0, into.byteLength, position)).bytesRead;
+async function readOnce(file: ChunkFile, target: Uint8Array, position: number): Promise<number> {
   try {
-    return await read(target);
+    return await file.read(target, position);
   } catch (error) {
     if (!isBadAddress(error)) throw error;
     const copy = new Uint8Array(target.byteLength); // as in `writeChunks`
-    const count = await read(copy);
+    const count = await file.read(copy, position);
     target.set(copy);
     return count;
   }

@@ -3,10 +3,10 @@
 // the beginning of a very large one while its end is still being written. Where there is no such folder, and for small
 // arrays, the socket it is.
 
-import { type FileHandle, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { DistantBytes } from "./distant_bytes.ts";
 import { type ParcelFolder, readChunks, writeChunks } from "./parcel_files_node.ts";
+import { StripedFile } from "./striped_file_node.ts";
 
 /** Arrays from this size on go through files. */
 const MIN_PARCEL_BYTES = 2 ** 18;
@@ -61,7 +61,7 @@ type LargeArray = Uint8Array | Float32Array;
 /** A file, and how much it has room for without new memory. */
 interface Slot {
   readonly name: string;
-  readonly file: FileHandle;
+  readonly file: StripedFile;
   bytes: number;
   turn: number;
   /** Resolves when nobody writes into it. */
@@ -155,13 +155,14 @@ export class ParcelSender {
 
   async #create(): Promise<Slot> {
     const name = `${process.pid}-${numFiles++}`;
-    const file = await open(join(this.#folder.path, name), "wx", 0o600);
+    const file = new StripedFile(join(this.#folder.path, name), "wx");
+    await file.begin();
     return { name, file, bytes: 0, turn: 0, writing: Promise.resolve() };
   }
 
   async #destroy({ name, file }: Slot): Promise<void> {
-    await file.close().catch(() => undefined);
-    await removeFile(this.#folder, name);
+    await file.close();
+    await StripedFile.remove(join(this.#folder.path, name));
   }
 }
 
@@ -170,7 +171,7 @@ export class ParcelReceiver {
   readonly #folder: ParcelFolder;
   readonly #tell: (notice: ParcelNotice) => void;
   readonly #written = new Map<string, Written>();
-  readonly #files = new Map<string, Promise<FileHandle>>();
+  readonly #files = new Map<string, StripedFile>();
   /** Files that are not given back. */
   readonly #held = new Set<string>();
   #isClosed = false;
@@ -204,12 +205,11 @@ export class ParcelReceiver {
   /** Takes away what the sender does not get back any more. */
   close(): void {
     this.#isClosed = true;
-    for (const name of this.#held) void removeFile(this.#folder, name);
+    for (const name of this.#held) void StripedFile.remove(join(this.#folder.path, name));
     this.#held.clear();
     for (const written of this.#written.values()) written.grow(-1);
     this.#written.clear();
-    for (const file of this.#files.values())
-      void file.then((opened) => opened.close()).catch(() => undefined);
+    for (const file of this.#files.values()) void file.close();
     this.#files.clear();
   }
 
@@ -233,7 +233,7 @@ export class ParcelReceiver {
 
   async #readInto({ [LABEL]: name, turn }: ParcelLabel, target: Uint8Array): Promise<void> {
     const written = this.#writtenOf(name, turn);
-    await readChunks(await this.#open(name), target, (bytes) => written.until(bytes));
+    await readChunks(this.#open(name), target, (bytes) => written.until(bytes));
   }
 
   #writtenOf(name: string, turn: number): Written {
@@ -243,11 +243,11 @@ export class ParcelReceiver {
     return known;
   }
 
-  async #open(name: string): Promise<FileHandle> {
+  #open(name: string): StripedFile {
     if (this.#isClosed) throw new Error("The connection that a parcel came by is closed.");
-    const file = this.#files.get(name) ?? open(join(this.#folder.path, name), "r");
+    const file = this.#files.get(name) ?? new StripedFile(join(this.#folder.path, name), "r");
     this.#files.set(name, file);
-    return await file;
+    return file;
   }
 
   #drop({ [LABEL]: name, turn }: ParcelLabel): void {
@@ -280,11 +280,6 @@ class Written {
     if (this.#upTo >= bytes) return;
     await new Promise<void>((resolve, reject) => this.#waiting.push({ bytes, resolve, reject }));
   }
-}
-
-/** What is gone already is gone. */
-async function removeFile({ path }: ParcelFolder, name: string): Promise<void> {
-  await unlink(join(path, name)).catch(() => undefined);
 }
 
 function isLarge(value: unknown): value is LargeArray {

@@ -1,6 +1,5 @@
 // Large arrays between processes travel through files in memory: what arrives, what stays behind, and who may name a file.
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -12,6 +11,7 @@ import {
   ParcelReceiver,
   ParcelSender,
 } from "../../../src/parallel/parcels_node.ts";
+import { CHUNK_BYTES, type ChunkFile, StripedFile } from "../../../src/parallel/striped_file_node.ts";
 import type { Port } from "../../../src/parallel/port.ts";
 import { connectPort, openPortServer, removeParcels } from "../../../src/parallel/socket_port_node.ts";
 
@@ -197,27 +197,45 @@ test.runIf(isHere)(
 
 test("memory that the kernel may not touch is copied", async () => {
   const path = join(tmpdir(), `chunks ${process.pid}`);
-  const file = await open(path, "w+");
+  const [written, file] = [new StripedFile(path, "wx"), new StripedFile(path, "r")];
   const refused = Object.assign(new Error("bad address"), { code: "EFAULT" });
   const bytes = new Uint8Array(5_000_000).map((_, i) => i % 251);
   const target = new Uint8Array(bytes.byteLength);
   const foreign = new Set<ArrayBufferLike>([bytes.buffer, target.buffer]);
-  const [write, read] = [file.write.bind(file), file.read.bind(file)];
-  const guarded = Object.assign(Object.create(file) as typeof file, {
-    write: async (from: Uint8Array, ...rest: [number, number, number]) => {
+  const guarded: ChunkFile = {
+    write: async (from, position) => {
       if (foreign.has(from.buffer)) throw refused;
-      return await write(from, ...rest);
+      return await written.write(from, position);
     },
-    read: async (into: Uint8Array, ...rest: [number, number, number]) => {
+    read: async (into, position) => {
       if (foreign.has(into.buffer)) throw refused;
-      return await read(into, ...rest);
+      return await file.read(into, position);
     },
-  });
+  };
   await writeChunks(guarded, bytes);
   await readChunks(guarded, target);
   expect(isSame(target, bytes)).toBe(true);
-  await file.close();
-  rmSync(path);
+  await Promise.all([written.close(), file.close(), StripedFile.remove(path)]);
+});
+
+test("chunks lie in eight files in turn", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "stripes-"));
+  const path = join(folder, "x");
+  const file = new StripedFile(path, "wx");
+  const bytes = new Uint8Array(17.5 * CHUNK_BYTES).map((_, i) => (i / 1000) % 249);
+  await writeChunks(file, bytes);
+  const sizes = readdirSync(folder)
+    .toSorted()
+    .map((name) => statSync(join(folder, name)).size / CHUNK_BYTES);
+  expect(sizes).toEqual([3, 2.5, 2, 2, 2, 2, 2, 2]);
+  const target = new Uint8Array(bytes.byteLength);
+  const read = new StripedFile(path, "r");
+  await readChunks(read, target);
+  expect(isSame(target, bytes)).toBe(true);
+  await Promise.all([file.close(), read.close()]);
+  await StripedFile.remove(path);
+  expect(readdirSync(folder)).toEqual([]);
+  rmSync(folder, { recursive: true });
 });
 
 /** A port whose other end is there. */
@@ -293,7 +311,7 @@ test.runIf(isHere)(
       accepted.post("what was dropped is back when this comes");
       await back;
     }
-    expect(filesHere()).toHaveLength(1);
+    expect(filesHere()).toHaveLength(5);
     const came = new Promise<void>((resolve) => (tell = resolve));
     await Promise.all([postWhole(mine, { bytes }), came]);
     writeFileSync(join(PATH, filesHere()[0]!), "cut");
