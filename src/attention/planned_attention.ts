@@ -7,10 +7,10 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { LayerAttention } from "./compiled_plan.ts";
 import { placeKey, type TemporalPlace } from "./positions.ts";
 
-/** Keys that were rotated before, for every place that a pass needs, and their values; not released. */
-export interface RotatedKeys {
+/** Queries or keys that were rotated before, for every place that a pass needs; not released. */
+export interface RotatedRows {
   /** [rows, heads * head_dim]. */
-  readonly at: (place: TemporalPlace) => Tensor;
+  at(place: TemporalPlace): Tensor;
 }
 
 /** Operands of one layer's self-attention. */
@@ -18,7 +18,7 @@ export interface PlannedAttentionOperands {
   /** [tokens, heads * head_dim], before rotary positions; released. */
   readonly q: Tensor;
   /** As q, released with v; or rotated keys. */
-  readonly k: Tensor | RotatedKeys;
+  readonly k: Tensor | RotatedRows;
   /** As k. */
   readonly v: Tensor;
   readonly heads: number;
@@ -29,42 +29,50 @@ export interface PlannedAttentionOperands {
 
 /** Records self-attention by plan, [tokens, heads * head_dim]. q and k are rotated once for every place they need. */
 export function plannedAttention(recorder: Recorder, operands: PlannedAttentionOperands): Tensor {
-  const { v, layer, rotate } = operands;
-  const places = layer.passes.map(({ positions }) => positions);
-  const q = rotations(recorder, operands.q, { places: places.map(({ query }) => query), rotate });
-  const { out, lse } = groupAttention(recorder, { ...operands, q, ownValues: v });
+  const { v, heads, layer, rotate } = operands;
+  const [queryPlaces, keyPlaces] = placesOf(layer);
+  const q = rotations(recorder, operands.q, { places: queryPlaces, rotate });
+  const k =
+    "at" in operands.k
+      ? lent(operands.k, keyPlaces)
+      : rotations(recorder, operands.k, { places: keyPlaces, rotate });
+  const { out, lse } = attendPasses(recorder, { q, k, v, heads, layer, ownValues: v });
   if (!("at" in operands.k)) recorder.release(v.buffer);
   recorder.release(lse.buffer);
   return out;
 }
 
-/** Operands of attention over one of several groups of keys. */
-export interface KeyGroupOperands extends Omit<PlannedAttentionOperands, "q" | "layer"> {
-  /** Unrotated and not released, or rotations. */
-  readonly q: Tensor | Rotations;
-  readonly layer: LayerAttention;
-  /** Records the rotation of k; default `rotate`. */
-  readonly rotateKeys?: PlannedAttentionOperands["rotate"] | undefined;
+/** Operands of attention over one of several groups of keys. Only `before` is released. */
+export interface KeyGroupOperands extends Pick<PlannedAttentionOperands, "v" | "heads" | "layer"> {
+  readonly q: RotatedRows;
+  readonly k: RotatedRows;
   /** The queries' own values, which perturbed heads take; given with the last group only. */
   readonly ownValues?: Tensor | undefined;
-  /** The groups before, merged; released. */
+  /** The groups before, merged. */
   readonly before?: AttentionResult | undefined;
 }
 
-/** Records attention over a group of keys, and merges it with the groups before. k is released, v is not. */
-export function groupAttention(recorder: Recorder, operands: KeyGroupOperands): AttentionResult {
-  const { v, heads, layer, rotate, rotateKeys = rotate, ownValues, before } = operands;
-  const { passes, strengths } = layer;
-  const places = passes.map(({ positions }) => positions);
-  const [queryPlaces, keyPlaces] = [places.map(({ query }) => query), places.map(({ key }) => key)];
-  const q =
-    "done" in operands.q
-      ? operands.q
-      : rotations(recorder, operands.q, { places: queryPlaces, rotate, keeps: true });
-  const k =
-    "at" in operands.k
-      ? lent(operands.k, keyPlaces)
-      : rotations(recorder, operands.k, { places: keyPlaces, rotate: rotateKeys });
+/** Records attention over a group of keys, and merges it with the groups before. */
+export function groupAttention(recorder: Recorder, { q, k, ...operands }: KeyGroupOperands): AttentionResult {
+  const [queryPlaces, keyPlaces] = placesOf(operands.layer);
+  return attendPasses(recorder, { ...operands, q: lent(q, queryPlaces), k: lent(k, keyPlaces) });
+}
+
+/** Of queries and of keys, pass by pass. */
+function placesOf({ passes }: LayerAttention): [readonly TemporalPlace[], readonly TemporalPlace[]] {
+  const positions = passes.map((pass) => pass.positions);
+  return [positions.map(({ query }) => query), positions.map(({ key }) => key)];
+}
+
+interface PassesOperands extends Omit<KeyGroupOperands, "q" | "k"> {
+  readonly q: Rotations;
+  readonly k: Rotations;
+}
+
+/** Records attention pass by pass, and merges. */
+function attendPasses(recorder: Recorder, operands: PassesOperands): AttentionResult {
+  const { q, k, v, heads, ownValues, before } = operands;
+  const { passes, strengths } = operands.layer;
   const use = passes.length === 1 && ownValues && !before ? "apply" : "skip";
   const perturbation = strengths && ({ strengths, use } as const);
   let total = before;
@@ -90,19 +98,19 @@ export function groupAttention(recorder: Recorder, operands: KeyGroupOperands): 
 }
 
 /** What passes need of q or k. */
-export interface Rotations {
+interface Rotations {
   /** x as pass `index` needs it. */
   readonly at: (index: number) => Tensor;
   /** Pass `index` is recorded. */
   readonly done: (index: number) => void;
 }
 
-function lent(keys: RotatedKeys, places: readonly TemporalPlace[]): Rotations {
+function lent(rows: RotatedRows, places: readonly TemporalPlace[]): Rotations {
   return {
     at(index) {
       const place = places[index];
       if (place === undefined) throw new Error(`There is no attention pass ${index}.`);
-      return keys.at(place);
+      return rows.at(place);
     },
     done: () => undefined,
   };
@@ -111,16 +119,10 @@ function lent(keys: RotatedKeys, places: readonly TemporalPlace[]): Rotations {
 interface RotationOptions {
   readonly places: readonly TemporalPlace[];
   readonly rotate: PlannedAttentionOperands["rotate"];
-  /** Do not release x. */
-  readonly keeps?: boolean;
 }
 
 /** Keeps every rotation of x from the first to the last pass that needs it, and x until no more are to be made. */
-function rotations(
-  recorder: Recorder,
-  x: Tensor,
-  { places, rotate, keeps = false }: RotationOptions,
-): Rotations {
+function rotations(recorder: Recorder, x: Tensor, { places, rotate }: RotationOptions): Rotations {
   const keys = places.map(placeKey);
   const missing = new Set(keys);
   const rotated = new Map<string, Tensor>();
@@ -133,7 +135,7 @@ function rotations(
       const tensor = rotate(x, place);
       rotated.set(key, tensor);
       missing.delete(key);
-      if (missing.size === 0 && !keeps) recorder.release(x.buffer);
+      if (missing.size === 0) recorder.release(x.buffer);
       return tensor;
     },
     done(index) {

@@ -129,9 +129,7 @@ function runsOf(
   const passes = new Map<string, PassRuns>();
   const { numFrames, tokensPerFrame } = grid;
   const wholeFrame = [{ start: 0, rows: tokensPerFrame }];
-  for (const key of keys) {
-    const firstRow = piece.rowOfKeys(key, query);
-    if (firstRow === undefined) continue;
+  for (const { key, firstRow } of inMemory(keys, (frame) => piece.rowOfKeys(frame, query))) {
     const widths = rule.groups.map(({ width }) => width(query, key));
     const distance = query - key;
     for (const [b, tile] of (isWhole ? wholeFrame : frameTiles).entries()) {
@@ -146,6 +144,18 @@ function runsOf(
     }
   }
   return passes;
+}
+
+/** Frames in the order in which their rows lie, so that those that follow each other share tiles. */
+function inMemory(
+  keys: readonly number[],
+  rowOf: (frame: number) => number | undefined,
+): { readonly key: number; readonly firstRow: number }[] {
+  const found = keys.flatMap((key) => {
+    const firstRow = rowOf(key);
+    return firstRow === undefined ? [] : [{ key, firstRow }];
+  });
+  return found.sort((a, b) => a.firstRow - b.firstRow);
 }
 
 function addRun(runs: KeyRun[], { start, rows }: RowTile, bias: number): void {

@@ -1,15 +1,17 @@
 // Self-attention of a clip: over its own keys first, for other clips' queries next, over what others sent last; all merged
-// by log-sum-exp. What others send is waited for by the GPU's queue alone: all that comes behind it is recorded meanwhile.
+// by log-sum-exp, each part of the queries by itself. What others send is waited for by the GPU's queue alone: all that comes
+// behind it is recorded meanwhile.
 
-import { framesOfRange } from "../attention/frame_range.ts";
 import type { FramePairs } from "../attention/compiled_plan.ts";
-import { groupAttention, type KeyGroupOperands, type RotatedKeys } from "../attention/planned_attention.ts";
-import { placeKey, type TemporalPlace } from "../attention/positions.ts";
+import { groupAttention } from "../attention/planned_attention.ts";
+import type { TemporalPlace } from "../attention/positions.ts";
 import type { AttentionResult } from "../ops/attention.ts";
 import { attentionMerge } from "../ops/attention_merge.ts";
 import { rope3d } from "../ops/rope_3d.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { FramePart } from "./frame_order.ts";
 import { lendFrames, receiveRows, type SomeFrames, takeFrames } from "./frame_rows.ts";
+import { KeptRotations } from "./kept_rotations.ts";
 import type { Segments } from "./segments.ts";
 import type { SplitBlock } from "./split_block.ts";
 import { type SplitWork, waitFor } from "./split_work.ts";
@@ -23,209 +25,207 @@ export interface Projected {
   readonly v: Tensor;
 }
 
-interface Attending extends Omit<Projected, "k"> {
-  readonly segments: Segments;
-  readonly block: SplitBlock;
+/** A block and the order in which the rows of its tensors are. */
+export interface OrderedBlock extends SplitBlock {
+  /** All of the clip. */
+  readonly frames: readonly number[];
 }
 
-/**
- * Attention of the clip's queries, [tokens, D]. Releases q, k and v.
- *
- * @param meanwhile records what can be done before the results of visits are there, with the attention of all queries that
- *   stayed at home; called once where there are visits
- */
-export function* attendInClip(
-  segments: Segments,
-  { q, k, v }: Projected,
-  block: SplitBlock,
-  meanwhile: (attended: Tensor) => void,
-): SplitWork<Tensor> {
-  const { exchange, index, alive } = block;
-  const attending = { segments, block, q, v };
-  const [visits, guests] = [exchange.visits(index), exchange.guests(index)];
-  const keys = guests.length > 0 ? new KeptKeys(k, rotateOwn(attending)) : undefined;
-  const isAlone = exchange.keys(index).length === 0 && visits.length === 0;
-  let total = attendOwn(attending, keys ?? k, isAlone ? v : undefined);
-  const cut = (more: readonly Tensor[] = []): Promise<void> =>
-    segments.cut([...alive, v, total.out, total.lse, ...more]);
-  if (exchange.needs(index).length > 0) {
-    const computed = cut([q, ...(keys?.tensors ?? [])]);
-    yield* waitFor(segments.caughtUp());
-    const rows = receiveRows(segments, { block, computed });
-    if (keys) {
-      answer(attending, keys, rows);
-      for (const { buffer } of keys.tensors) segments.recorder.release(buffer);
-      void cut([q, ...rows]);
-    }
-    if (exchange.keys(index).length > 0) total = attendRemote(attending, total, rows);
-    for (const { buffer } of rows) segments.recorder.release(buffer);
-  }
-  segments.recorder.release(q.buffer);
-  if (visits.length > 0) {
-    meanwhile(total.out);
-    const computed = cut();
-    yield* waitFor(segments.caughtUp());
-    total = mergeResults(attending, total, computed);
-  }
-  for (const { buffer } of [v, total.lse]) segments.recorder.release(buffer);
-  return total.out;
+/** Keys and values of frames that others sent. */
+interface ReceivedKeys {
+  readonly k: KeptRotations;
+  readonly v: Tensor;
 }
 
-/** Where some needed frames are in what was received. */
-function whereReceived(frames: readonly number[], { block }: Attending): SomeFrames {
-  const { exchange, index, context } = block;
-  const needs = exchange.needs(index);
-  const { tokensPerFrame } = context.geometry;
-  return { places: frames.map((frame) => needs.indexOf(frame)), tokensPerFrame };
-}
+/** The attention of one block's queries, by parts. */
+export class ClipAttention {
+  readonly #segments: Segments;
+  readonly #block: OrderedBlock;
+  readonly #q: KeptRotations;
+  readonly #k: KeptRotations;
+  readonly #v: Tensor;
+  readonly #totals = new Map<FramePart, AttentionResult>();
+  #received: ReceivedKeys | undefined;
 
-function rotateOwn({ segments, block }: Attending): KeyGroupOperands["rotate"] {
-  const { geometry } = block.context;
-  return (x, place) => rope3d(segments.recorder, x, geometry.rotary.at(place), geometry.clip.start);
-}
-
-function rotateFrames({ segments, block }: Attending, frames: readonly number[]): KeyGroupOperands["rotate"] {
-  return (x, place) => rope3d(segments.recorder, x, block.context.geometry.rotary.at(place, frames));
-}
-
-/** Attention over the clip's own keys. */
-function attendOwn(
-  attending: Attending,
-  k: Tensor | RotatedKeys,
-  ownValues: Tensor | undefined,
-): AttentionResult {
-  const { segments, block, q, v } = attending;
-  const { attention, moment, context } = block;
-  const frames = framesOfRange(context.geometry.clip);
-  return groupAttention(segments.recorder, {
-    q,
-    k,
-    v,
-    heads: context.config.num_attention_heads,
-    layer: attention.layerOfFrames(moment, { queries: frames, keys: frames }),
-    rotate: rotateOwn(attending),
-    ownValues,
-  });
-}
-
-/** Attention of others' queries over the clip's keys, which is sent as soon as it is computed. */
-function answer(attending: Attending, keys: KeptKeys, [rows]: readonly Tensor[]): void {
-  const { segments, block, v } = attending;
-  const { exchange, index, attention, moment, context, weights } = block;
-  const { recorder } = segments;
-  const { config, geometry } = context;
-  if (rows === undefined) throw new Error("Guests send hidden states.");
-  for (const guest of exchange.guests(index)) {
-    const h = lendFrames(recorder, rows, whereReceived(guest.queries, attending));
-    const q = queries(recorder, h.rows, { weights: weights.attn1, config });
-    h.release();
-    const result = groupAttention(recorder, {
-      q,
-      k: keys,
-      v,
-      heads: config.num_attention_heads,
-      layer: attention.layerOfFrames(moment, {
-        queries: guest.queries,
-        keys: framesOfRange(geometry.clip),
-      }),
-      rotate: rotateFrames(attending, guest.queries),
-    });
-    sendResult(segments, { guest, result, block });
-    for (const { buffer } of [q, result.out, result.lse]) recorder.release(buffer);
-  }
-}
-
-/** Attention over the keys of frames that others sent, but for those of clips that the query visits. */
-function attendRemote(
-  attending: Attending,
-  before: AttentionResult,
-  rows: readonly Tensor[],
-): AttentionResult {
-  const { segments, block, q, v: ownValues } = attending;
-  const { recorder } = segments;
-  const { exchange, index, attention, moment, context } = block;
-  const { geometry, config } = context;
-  const frames = exchange.keys(index);
-  const visits = exchange.visits(index);
-  const { k, v } = remoteKeys(attending, rows);
-  const pairs: FramePairs = { queries: framesOfRange(geometry.clip), keys: frames, hidden: visits };
-  const merged = groupAttention(recorder, {
-    q,
-    k,
-    v,
-    heads: config.num_attention_heads,
-    layer: attention.layerOfFrames(moment, pairs),
-    rotate: rotateOwn(attending),
-    rotateKeys: rotateFrames(attending, frames),
-    ownValues: visits.length === 0 ? ownValues : undefined,
-    before,
-  });
-  recorder.release(v.buffer);
-  return merged;
-}
-
-/** Keys and values of the frames that the own queries attend to, in tensors of their own. */
-function remoteKeys(
-  attending: Attending,
-  rows: readonly Tensor[],
-): { readonly k: Tensor; readonly v: Tensor } {
-  const { segments, block } = attending;
-  const { recorder } = segments;
-  const { exchange, index, context, weights } = block;
-  const where = whereReceived(exchange.keys(index), attending);
-  const [first, second] = rows;
-  if (first === undefined) throw new Error("Nothing is received.");
-  if (second) return { k: takeFrames(recorder, first, where), v: takeFrames(recorder, second, where) };
-  const h = lendFrames(recorder, first, where);
-  const made = keysValues(recorder, h.rows, { weights: weights.attn1, config: context.config });
-  h.release();
-  return made;
-}
-
-/** Adds what the own queries came to elsewhere. */
-function mergeResults(
-  { segments, block, v }: Attending,
-  before: AttentionResult,
-  computed: Promise<void>,
-): AttentionResult {
-  const { recorder } = segments;
-  const { attention, moment } = block;
-  const { strengths } = attention.layerOfFrames(moment, { queries: [], keys: [] });
-  const parts = receiveResults(segments, { like: before, block, computed });
-  let total = before;
-  parts.forEach((part, i) => {
-    const isLast = i === parts.length - 1;
-    const merged = attentionMerge(
-      recorder,
-      [total, part],
-      isLast && strengths ? { strengths, v } : undefined,
-    );
-    for (const { buffer } of [total.out, total.lse, part.out, part.lse]) recorder.release(buffer);
-    total = merged;
-  });
-  return total;
-}
-
-/** The clip's keys, rotated once for every place, for several attentions. */
-class KeptKeys implements RotatedKeys {
-  readonly #k: Tensor;
-  readonly #rotate: KeyGroupOperands["rotate"];
-  readonly #rotated = new Map<string, Tensor>();
-
-  constructor(k: Tensor, rotate: KeyGroupOperands["rotate"]) {
-    this.#k = k;
-    this.#rotate = rotate;
+  /** Takes q, k and v over. */
+  constructor(segments: Segments, { q, k, v }: Projected, block: OrderedBlock) {
+    this.#segments = segments;
+    this.#block = block;
+    this.#q = new KeptRotations(q, this.#rotate(block.frames));
+    this.#k = new KeptRotations(k, this.#rotate(block.frames));
+    this.#v = v;
   }
 
-  /** All that has to live as long as they are used. */
+  /** All that must outlive a cut. */
   get tensors(): readonly Tensor[] {
-    return [this.#k, ...this.#rotated.values()];
+    const received = this.#received ? [...this.#received.k.tensors, this.#received.v] : [];
+    const totals = [...this.#totals.values()].flatMap(({ out, lse }) => [out, lse]);
+    return [...this.#q.tensors, ...this.#k.tensors, this.#v, ...received, ...totals];
   }
 
-  /** Keys rotated for a place. */
-  at(place: TemporalPlace): Tensor {
-    const rotated = this.#rotated.get(placeKey(place)) ?? this.#rotate(this.#k, place);
-    this.#rotated.set(placeKey(place), rotated);
-    return rotated;
+  /** Records a part's attention over the clip's own keys. */
+  attendOwn(part: FramePart): void {
+    const { exchange, index, frames } = this.#block;
+    const isAlone = exchange.keys(index).length === 0 && exchange.visits(index).length === 0;
+    this.#attend(part, {
+      k: this.#k,
+      v: this.#v,
+      pairs: { queries: part.frames, keys: frames },
+      ownValues: isAlone ? this.#v : undefined,
+    });
   }
+
+  /** Waits for what others send, and answers their queries. */
+  *receive(): SplitWork<void> {
+    const { exchange, index } = this.#block;
+    if (exchange.needs(index).length === 0) return;
+    const computed = this.#cut();
+    yield* waitFor(this.#segments.caughtUp());
+    const rows = receiveRows(this.#segments, { block: this.#block, computed });
+    if (exchange.guests(index).length > 0) {
+      this.#answer(rows);
+      void this.#cut(rows);
+    }
+    const frames = exchange.keys(index);
+    if (frames.length > 0) {
+      const { k, v } = this.#keysOf(frames, rows);
+      this.#received = { k: new KeptRotations(k, this.#rotate(frames)), v };
+    }
+    for (const { buffer } of rows) this.#segments.recorder.release(buffer);
+  }
+
+  /** Records a part's attention over the keys of frames that others sent, but for those of clips that its queries visit. */
+  attendReceived(part: FramePart): void {
+    if (this.#received === undefined) return;
+    const { exchange, index } = this.#block;
+    const visits = exchange.visits(index);
+    this.#attend(part, {
+      ...this.#received,
+      pairs: { queries: part.frames, keys: exchange.keys(index), hidden: visits },
+      ownValues: visits.length === 0 ? this.#v : undefined,
+    });
+  }
+
+  /**
+   * Waits for what the queries of a part came to elsewhere, and adds it.
+   *
+   * @param alive temporaries that are used behind it
+   */
+  *addResults(part: FramePart, alive: readonly Tensor[]): SplitWork<void> {
+    const { exchange, index, attention, moment } = this.#block;
+    if (exchange.visits(index).length === 0) return;
+    const computed = this.#cut(alive);
+    yield* waitFor(this.#segments.caughtUp());
+    const { strengths } = attention.layerOfFrames(moment, { queries: [], keys: [] });
+    const like = this.#totalOf(part);
+    const results = receiveResults(this.#segments, {
+      like,
+      frames: part.frames,
+      block: this.#block,
+      computed,
+    });
+    results.forEach((result, i) => {
+      const isLast = i === results.length - 1;
+      this.#merge(part, result, isLast && strengths ? { strengths, v: this.#v } : undefined);
+    });
+  }
+
+  /** Attention of a part's queries, which is the caller's from now on. */
+  take(part: FramePart): Tensor {
+    const { out, lse } = this.#totalOf(part);
+    this.#totals.delete(part);
+    this.#segments.recorder.release(lse.buffer);
+    return out;
+  }
+
+  /** Gives back what is not taken. */
+  release(): void {
+    for (const { buffer } of this.tensors) this.#segments.recorder.release(buffer);
+  }
+
+  #attend(part: FramePart, { k, v, pairs, ownValues }: KeyGroup): void {
+    const { attention, moment, context } = this.#block;
+    const layer = attention.layerOfFrames(moment, pairs);
+    const before = this.#totals.get(part);
+    const seesNothing = layer.passes.every(({ tiles }) => tiles.scoreCount === 0);
+    if (before && seesNothing && layer.strengths === undefined) return;
+    const heads = context.config.num_attention_heads;
+    const operands = { q: this.#q.rows(part), k, v, heads, layer, ownValues, before };
+    this.#totals.set(part, groupAttention(this.#segments.recorder, operands));
+  }
+
+  #merge(part: FramePart, result: AttentionResult, perturbation: Parameters<typeof attentionMerge>[2]): void {
+    const { recorder } = this.#segments;
+    const before = this.#totalOf(part);
+    this.#totals.set(part, attentionMerge(recorder, [before, result], perturbation));
+    for (const { out, lse } of [before, result]) {
+      for (const { buffer } of [out, lse]) recorder.release(buffer);
+    }
+  }
+
+  /** Attention of others' queries over the clip's keys, which is sent as soon as it is computed. */
+  #answer([rows]: readonly Tensor[]): void {
+    const { exchange, index, attention, moment, context, weights, frames: keys } = this.#block;
+    const { recorder } = this.#segments;
+    const { config } = context;
+    if (rows === undefined) throw new Error("Guests send hidden states.");
+    for (const guest of exchange.guests(index)) {
+      const h = lendFrames(recorder, rows, this.#whereReceived(guest.queries));
+      const q = new KeptRotations(
+        queries(recorder, h.rows, { weights: weights.attn1, config }),
+        this.#rotate(guest.queries),
+      );
+      h.release();
+      const layer = attention.layerOfFrames(moment, { queries: guest.queries, keys });
+      const heads = config.num_attention_heads;
+      const result = groupAttention(recorder, { q, k: this.#k, v: this.#v, heads, layer });
+      sendResult(this.#segments, { guest, result, block: this.#block });
+      q.release(recorder);
+      for (const { buffer } of [result.out, result.lse]) recorder.release(buffer);
+    }
+  }
+
+  /** Keys and values of some received frames, in tensors of their own. */
+  #keysOf(frames: readonly number[], [first, second]: readonly Tensor[]): Omit<Projected, "q"> {
+    const { recorder } = this.#segments;
+    const { context, weights } = this.#block;
+    const where = this.#whereReceived(frames);
+    if (first === undefined) throw new Error("Nothing is received.");
+    if (second) return { k: takeFrames(recorder, first, where), v: takeFrames(recorder, second, where) };
+    const h = lendFrames(recorder, first, where);
+    const made = keysValues(recorder, h.rows, { weights: weights.attn1, config: context.config });
+    h.release();
+    return made;
+  }
+
+  /** Where some needed frames are in what was received. */
+  #whereReceived(frames: readonly number[]): SomeFrames {
+    const { exchange, index, context } = this.#block;
+    const needs = exchange.needs(index);
+    const { tokensPerFrame } = context.geometry;
+    return { places: frames.map((frame) => needs.indexOf(frame)), tokensPerFrame };
+  }
+
+  #rotate(frames: readonly number[]): (x: Tensor, place: TemporalPlace) => Tensor {
+    const { rotary } = this.#block.context.geometry;
+    return (x, place) => rope3d(this.#segments.recorder, x, rotary.at(place, frames));
+  }
+
+  #totalOf(part: FramePart): AttentionResult {
+    const total = this.#totals.get(part);
+    if (total === undefined) throw new Error("These queries have attended to nothing yet.");
+    return total;
+  }
+
+  #cut(more: readonly Tensor[] = []): Promise<void> {
+    return this.#segments.cut([...this.#block.alive, ...this.tensors, ...more]);
+  }
+}
+
+/** Keys that some queries attend to. */
+interface KeyGroup {
+  readonly k: KeptRotations;
+  readonly v: Tensor;
+  readonly pairs: FramePairs;
+  readonly ownValues: Tensor | undefined;
 }

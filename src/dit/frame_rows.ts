@@ -52,20 +52,6 @@ export function lendFrames(recorder: Recorder, tensor: Tensor, frames: SomeFrame
   return { rows, release: () => recorder.release(rows.buffer) };
 }
 
-/** Records a copy of rows that `takeFrames` gave to where they belong in `tensor`. */
-export function putFrames(
-  recorder: Recorder,
-  rows: Tensor,
-  { tensor, ...where }: { readonly tensor: Tensor } & SomeFrames,
-): void {
-  copyRows(
-    recorder,
-    rows,
-    tensor,
-    gathered(where).map(({ row, gatheredRow, count }) => ({ from: gatheredRow, to: row, count })),
-  );
-}
-
 /** Runs of frames, by their first rows in the tensor and where these frames lie one behind the other. */
 function gathered({
   places,

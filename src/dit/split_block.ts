@@ -1,23 +1,16 @@
 // A transformer block over a clip of the video. What others need of it leaves first, if it can before the block before is
-// done with all other rows (early_rows.ts); while it travels, the clip attends to its own keys (clip_attention.ts). All
+// done with all other rows (frame_order.ts); while it travels, the clip attends to its own keys (clip_attention.ts). All
 // else in a block works token by token and needs nobody.
 
 import type { CompiledPlan } from "../attention/compiled_plan.ts";
-import { framesOfRange } from "../attention/frame_range.ts";
 import type { AttentionMoment } from "../attention/layer_rules.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { sliceRows, type Tensor } from "../tensor/tensor.ts";
 import { nextTask } from "../util/next_task.ts";
-import { attendInClip, type Projected } from "./clip_attention.ts";
+import { ClipAttention, type Projected } from "./clip_attention.ts";
 import type { ContextExchange } from "./context_exchange.ts";
-import {
-  type AttendedBlock,
-  type FrameOrder,
-  frameOrder,
-  recordFrames,
-  replaceFrames,
-  resultOfFrames,
-} from "./early_rows.ts";
+import { type FrameOrder, type FramePart, frameOrder, framesInOrder } from "./frame_order.ts";
 import { sendRows } from "./frame_rows.ts";
+import { type HiddenPart, inOrder } from "./hidden_parts.ts";
 import { publishFrames } from "./publish_rows.ts";
 import type { Segments } from "./segments.ts";
 import { type SplitWork, waitFor } from "./split_work.ts";
@@ -49,79 +42,123 @@ export interface BlockOfPass extends SplitBlock {
 
 /** What a block leaves. */
 export interface SplitResult {
-  /** f32 [tokens of the clip, D]. */
-  readonly hiddenStates: Tensor;
+  /** Of all frames of the clip. */
+  readonly hidden: readonly HiddenPart[];
   /** The next block's rows have left. */
   readonly isNextSent: boolean;
 }
 
-/** Runs a block over hidden states f32 [tokens of the clip, D], which are released or replaced. */
+/** Runs a block over the hidden states of all frames of the clip, which it takes over. */
 export function* splitBlock(
   segments: Segments,
-  hiddenStates: Tensor,
-  { next, ...block }: BlockOfPass,
+  hidden: readonly HiddenPart[],
+  { next, isSent, ...block }: BlockOfPass,
 ): SplitWork<SplitResult> {
-  const { context } = block;
-  const e = recordModulation(segments.recorder, block);
-  const h = normForAttention(segments.recorder, hiddenStates, { e, context });
-  const running = { ...block, alive: [...block.alive, hiddenStates, e] };
-  const projected = sendAndProject(segments, h, running);
   const order = frameOrder(block, next);
-  const attended = yield* attendInClip(segments, projected, running, (soFar) => {
-    if (order?.between !== "arrival") return;
-    recordFrames(segments.recorder, order.first, { block, e, hiddenStates, attended: soFar });
-  });
-  const of = { block: running, e, hiddenStates, attended };
-  const result = order ? yield* recordInOrder(segments, order, of) : recordAtOnce(segments, of);
+  const frames = framesInOrder(order);
+  const { tokensPerFrame } = block.context.geometry;
+  const hiddenStates = inOrder(segments.recorder, hidden, { frames, tokensPerFrame });
+  const e = recordModulation(segments.recorder, block);
+  const running = { ...block, alive: [...block.alive, hiddenStates, e] };
+  const projected = sendAndProject(segments, { hiddenStates, e, frames }, { ...running, isSent });
+  const attention = new ClipAttention(segments, projected, { ...running, frames });
+  const out = yield* inParts(segments, attention, { order, block: running, hiddenStates, e });
   segments.recorder.release(e.buffer);
-  return result;
+  return { hidden: out, isNextSent: order.departure !== undefined };
 }
 
-/** Records what comes after attention, but for the first part where that is done. */
-function* recordInOrder(segments: Segments, order: FrameOrder, of: AttendedBlock): SplitWork<SplitResult> {
-  const { hiddenStates, attended, block } = of;
-  if (order.between === "departure") {
-    const out = resultOfFrames(segments.recorder, order.first, of);
-    const e = recordModulation(segments.recorder, order.next);
-    const alive = [...block.alive, attended, out];
-    publishFrames(segments, { hiddenStates: out, e }, { ...order.next, alive });
-    replaceFrames(segments.recorder, order.first, { ...of, out });
+/** A block that has begun. */
+interface RunningBlock {
+  readonly block: SplitBlock;
+  readonly order: FrameOrder;
+  /** f32 [tokens of the clip, D], in the order of the parts. */
+  readonly hiddenStates: Tensor;
+  /** f32 [6, D], of `recordModulation`. */
+  readonly e: Tensor;
+}
+
+/** Records attention and what comes after it, part by part. */
+function* inParts(
+  segments: Segments,
+  attention: ClipAttention,
+  running: RunningBlock,
+): SplitWork<readonly HiddenPart[]> {
+  const { parts, isArrivalBetween, departure } = running.order;
+  const early = isArrivalBetween ? parts.slice(0, 1) : parts;
+  for (const part of early) attention.attendOwn(part);
+  yield* attention.receive();
+  for (const part of parts.slice(early.length)) attention.attendOwn(part);
+  const out: HiddenPart[] = [];
+  for (const part of parts) {
+    const isLast = part === parts.at(-1);
+    attention.attendReceived(part);
+    if (isLast)
+      yield* attention.addResults(
+        part,
+        out.map(({ tensor }) => tensor),
+      );
+    const attended = attention.take(part);
+    if (isLast) attention.release();
+    const tensor = afterAttention(segments, attended, { ...running, part, isLast });
+    out.push({ frames: part.frames, tensor });
+    if (isLast || departure === undefined) continue;
+    const e = recordModulation(segments.recorder, departure);
+    const alive = [...running.block.alive, ...attention.tensors, tensor];
+    publishFrames(segments, { hiddenStates: tensor, e }, { ...departure, alive });
     // What was recorded is encoded, and what has arrived is handled, before more recording keeps this thread.
     yield* waitFor(nextTask());
   }
-  recordFrames(segments.recorder, order.rest, of);
-  segments.recorder.release(attended.buffer);
-  return { hiddenStates, isNextSent: order.between === "departure" };
+  return out;
 }
 
-function recordAtOnce(segments: Segments, { hiddenStates, block, ...of }: AttendedBlock): SplitResult {
-  const { text, geometry } = block.context;
-  const textTiles = text.tiles.of(framesOfRange(geometry.clip));
-  const out = recordAfterAttention(segments.recorder, hiddenStates, { ...block, ...of, textTiles });
-  return { hiddenStates: out, isNextSent: false };
+/** Records what comes after attention for the frames of a part. */
+function afterAttention(
+  segments: Segments,
+  attended: Tensor,
+  {
+    block,
+    hiddenStates,
+    e,
+    part,
+    isLast,
+  }: RunningBlock & { readonly part: FramePart; readonly isLast: boolean },
+): Tensor {
+  return recordAfterAttention(segments.recorder, sliceRows(hiddenStates, part.start, part.end), {
+    ...block,
+    e,
+    attended,
+    textTiles: block.context.text.tiles.of(part.frames),
+    isLent: !isLast,
+  });
 }
 
-/** Sends what others wait for as soon as it is there, and computes the rest behind it. Releases h. */
-function sendAndProject(segments: Segments, h: Tensor, block: Omit<BlockOfPass, "next">): Projected {
+/** Hidden states of a block that begins. */
+interface OrderedHidden extends Pick<RunningBlock, "hiddenStates" | "e"> {
+  /** In the order of their rows. */
+  readonly frames: readonly number[];
+}
+
+/** Sends what others wait for as soon as it is there, and computes the rest behind it. */
+function sendAndProject(
+  segments: Segments,
+  { hiddenStates, e, frames }: OrderedHidden,
+  block: Omit<BlockOfPass, "next">,
+): Projected {
   const { exchange, index, context, weights, alive } = block;
+  const h = normForAttention(segments.recorder, hiddenStates, { e, context });
   const parts = { weights: weights.attn1, config: context.config };
-  const isSending = !block.isSent && exchange.sends(index).length > 0;
-  if (isSending && exchange.rows === "hidden_states") {
-    send(segments, [h], block);
+  const sends = block.isSent ? [] : exchange.sends(index);
+  const places = sends.map((frame) => frames.indexOf(frame));
+  if (sends.length > 0 && exchange.rows === "hidden_states") {
+    sendRows(segments, { tensors: [h], places, block });
     void segments.cut([...alive, h]);
   }
   const { k, v } = keysValues(segments.recorder, h, parts);
-  if (isSending && exchange.rows === "keys") {
-    send(segments, [k, v], block);
+  if (sends.length > 0 && exchange.rows === "keys") {
+    sendRows(segments, { tensors: [k, v], places, block });
     void segments.cut([...alive, h, k, v]);
   }
   const q = queries(segments.recorder, h, parts);
   segments.recorder.release(h.buffer);
   return { q, k, v };
-}
-
-function send(segments: Segments, tensors: readonly Tensor[], block: SplitBlock): void {
-  const { exchange, index, context } = block;
-  const places = exchange.sends(index).map((frame) => frame - context.geometry.clip.start);
-  sendRows(segments, { tensors, places, block });
 }

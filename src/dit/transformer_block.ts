@@ -110,15 +110,16 @@ export function recordBlockRows(recorder: Recorder, hiddenStates: Tensor, rows: 
   return recordAfterAttention(recorder, hiddenStates, { ...rows, attended });
 }
 
-/**
- * Records what comes after self-attention, `attended` [rows, D] before its projection. Both it and the hidden states that
- * the block began with are released.
- */
-export function recordAfterAttention(
-  recorder: Recorder,
-  hiddenStates: Tensor,
-  rows: Omit<BlockRows, "attend"> & { readonly attended: Tensor },
-): Tensor {
+/** Rows behind self-attention. */
+export interface AttendedRows extends Omit<BlockRows, "attend"> {
+  /** [rows, D], before its projection. Released. */
+  readonly attended: Tensor;
+  /** The hidden states that the block began with are not released. @default false */
+  readonly isLent?: boolean;
+}
+
+/** Records what comes after self-attention; hidden states f32 [rows, D] as the block began with them. */
+export function recordAfterAttention(recorder: Recorder, hiddenStates: Tensor, rows: AttendedRows): Tensor {
   const { index, weights, context, e, attended, textTiles } = rows;
   const { config, dtype, ones } = context;
   const row = (slot: number): { tensor: Tensor; row: number } => ({ tensor: e, row: slot });
@@ -126,7 +127,7 @@ export function recordAfterAttention(
 
   const attn1 = project(recorder, attended, weights.attn1);
   context.probe(`${name}.attn1`, attn1);
-  const x1 = addGated(recorder, hiddenStates, { x: attn1, gate: row(GATE_MSA) });
+  const x1 = addGated(recorder, hiddenStates, { x: attn1, gate: row(GATE_MSA), isLent: rows.isLent });
 
   const affine = { scale: { tensor: weights.norm2Weight }, shift: { tensor: weights.norm2Bias } };
   const h2 = layerNorm(recorder, x1, { ...affine, eps: config.eps, dtype });
@@ -146,14 +147,14 @@ export function recordAfterAttention(
   return x3;
 }
 
-/** residual + gate * x; releases both operands. */
+/** residual + gate * x; releases both operands, but not a residual that is lent. */
 function addGated(
   recorder: Recorder,
   residual: Tensor,
-  { x, gate }: { x: Tensor; gate: { tensor: Tensor; row?: number } },
+  { x, gate, isLent }: { x: Tensor; gate: { tensor: Tensor; row?: number }; isLent?: boolean | undefined },
 ): Tensor {
   const sum = gateResidual(recorder, residual, { x, gate });
-  recorder.release(residual.buffer);
+  if (isLent !== true) recorder.release(residual.buffer);
   recorder.release(x.buffer);
   return sum;
 }

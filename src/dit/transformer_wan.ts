@@ -3,6 +3,7 @@
 // Source: diffusers' models/transformers/transformer_wan.py. Wan's own name for the model is WanModel.
 
 import type { CompiledPlan } from "../attention/compiled_plan.ts";
+import { framesOfRange } from "../attention/frame_range.ts";
 import { layerStrengths } from "../attention/layer_rules.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -28,6 +29,7 @@ import { WeightLoader, type WeightLoaderOptions } from "../weights/weight_loader
 import { recordBlockInPieces, rowsOf } from "./blocks_in_pieces.ts";
 import type { ContextExchange } from "./context_exchange.ts";
 import { createGeometry, type Geometry, type GeometryOptions, type LatentSize } from "./geometry.ts";
+import { copyInOrder, type HiddenPart, inOrder } from "./hidden_parts.ts";
 import { mapRows } from "./map_rows.ts";
 import type { PromptSchedule } from "./prompt_schedule.ts";
 import {
@@ -237,8 +239,10 @@ export class WanTransformer3DModel {
     const { attention = geometry.attention, skippedBlocks = [], start } = inputs;
     if (start?.kind === "take") segments.recorder.adopt(start.hiddenStates.buffer);
     const { temb, timestepProj } = this.#embedTimestep(segments.recorder, timestep, ignore);
-    let hiddenStates =
+    const tensor =
       start?.kind === "take" ? start.hiddenStates : this.#embedPatches(segments.recorder, latents, ignore);
+    const clip = { frames: framesOfRange(geometry.clip), tokensPerFrame: geometry.tokensPerFrame };
+    let hidden: readonly HiddenPart[] = [{ ...clip, tensor }];
     const { config } = this;
     const shared = { config, geometry, text, timestepProj, ones: this.#weights.ones, dtype: this.#dtype };
     const context = { ...shared, probe: ignore };
@@ -254,21 +258,23 @@ export class WanTransformer3DModel {
     for (const block of blocks) {
       const { index } = block;
       if (start?.kind === "give" && index === start.block) {
-        const copy = copyTensor(segments.recorder, hiddenStates);
+        const copy = copyInOrder(segments.recorder, hidden, clip);
         segments.recorder.keep(copy.buffer);
         start.give(copy);
       }
       if (!runs(block)) continue;
-      if (pieces) yield* splitBlockInPieces(segments, hiddenStates, { ...block, pieces });
+      if (pieces) yield* splitBlockInPieces(segments, tensor, { ...block, pieces });
       else {
         const next = blocks.slice(index + 1).find(runs);
-        const result: SplitResult = yield* splitBlock(segments, hiddenStates, { ...block, isSent, next });
-        ({ hiddenStates, isNextSent: isSent } = result);
+        const result: SplitResult = yield* splitBlock(segments, hidden, { ...block, isSent, next });
+        ({ hidden, isNextSent: isSent } = result);
       }
       // Without anything to wait for, a whole pass would be recorded before its first block runs.
-      if (exchange.needs(index).length === 0) void segments.cut([...alive, hiddenStates]);
+      if (exchange.needs(index).length === 0)
+        void segments.cut([...alive, ...hidden.map((part) => part.tensor)]);
     }
     const { recorder } = segments;
+    const hiddenStates = inOrder(recorder, hidden, clip);
     const velocity = this.#head(recorder, hiddenStates, { temb, latents, geometry });
     for (const tensor of [hiddenStates, ...alive]) recorder.release(tensor.buffer);
     recorder.keep(velocity.buffer);

@@ -36,8 +36,10 @@ export function sendResult(segments: Segments, { guest, result, block }: GuestRe
 
 /** Attention that is expected. */
 export interface ExpectedResults {
-  /** Attention of all queries of the clip. */
+  /** Attention of the queries of some frames of the clip, among them all that visit. */
   readonly like: AttentionResult;
+  /** These frames, in the order of their rows. */
+  readonly frames: readonly number[];
   readonly block: SplitBlock;
   /** As for `ContextExchange.collectResults`. */
   readonly computed: Promise<void>;
@@ -46,26 +48,29 @@ export interface ExpectedResults {
 /** Where a visit's result goes. */
 interface Home {
   readonly visit: Visit;
+  /** Of its queries among the frames. */
+  readonly places: readonly number[];
   readonly out: ArrivingRows;
   readonly lse: Tensor;
 }
 
-/**
- * Records the arrival of the results of all visits, as of all the clip's queries: rows of those that stayed at home are
- * undefined, with lse -inf.
- */
+/** Records the arrival of the results of all visits, as of all the queries: rows of those that stayed at home are undefined, with lse -inf. */
 export function receiveResults(
   segments: Segments,
-  { like, block, computed }: ExpectedResults,
+  { like, frames, block, computed }: ExpectedResults,
 ): readonly AttentionResult[] {
   const { exchange, index, context } = block;
-  const { geometry } = context;
-  const { tokensPerFrame } = geometry;
+  const { tokensPerFrame } = context.geometry;
   const homes = exchange.visits(index).map((visit): Home => {
-    const places = visit.queries.map((frame) => frame - geometry.clip.start);
+    const places = visit.queries.map((frame) => frames.indexOf(frame));
     const rows = { places, int8Group: exchange.int8Group, tokensPerFrame };
     const out = arrivingRows(segments.recorder, { ...like.out, label: "visit.out" }, rows);
-    return { visit, out, lse: temporaryTensor(segments.recorder, { ...like.lse, label: "visit.lse" }) };
+    return {
+      visit,
+      places,
+      out,
+      lse: temporaryTensor(segments.recorder, { ...like.lse, label: "visit.lse" }),
+    };
   });
   const parts = homes.flatMap(({ out, lse }) => [out, { ranges: [rangeOf(lse)] }]);
   segments.upload(
@@ -74,7 +79,7 @@ export function receiveResults(
       const cut = cutParts(bytes, parts);
       const into = homes.map((home, i) => arriving(home, cut.slice(2 * i), tokensPerFrame));
       await exchange.collectResults(index, into, computed);
-      homes.forEach((home, i) => spreadLse(home, into[i], geometry));
+      homes.forEach((home, i) => spreadLse(home, into[i], tokensPerFrame));
     },
   );
   return homes.map(({ out, lse }) => ({ out: out.unpack(), lse }));
@@ -99,9 +104,9 @@ function arriving(
 }
 
 function spreadLse(
-  { visit, lse: { shape } }: Home,
+  { visit, places, lse: { shape } }: Home,
   arrived: Arriving | undefined,
-  { clip, tokensPerFrame }: SplitBlock["context"]["geometry"],
+  tokensPerFrame: number,
 ): void {
   if (arrived === undefined) return;
   const [heads = 0, tokens = 0] = shape;
@@ -109,7 +114,7 @@ function spreadLse(
   const numRows = visit.queries.length * tokensPerFrame;
   arrived.all.fill(-Infinity);
   let from = 0;
-  for (const [start, end] of runsOf(visit.queries.map((frame) => frame - clip.start))) {
+  for (const [start, end] of runsOf(places)) {
     const [first, count] = [start * tokensPerFrame, (end - start) * tokensPerFrame];
     for (let head = 0; head < heads; head++) {
       const of = head * numRows + from;

@@ -42,7 +42,7 @@ export interface ScalingRow {
   readonly transferMs: number;
   /**
    * Computing behind which a transfer can hide: projections, attention over the own keys, and what comes after attention of
-   * frames that nobody waits for (src/dit/early_rows.ts).
+   * frames that nobody waits for (src/dit/frame_order.ts).
    */
   readonly windowMs: number;
   readonly exposedMs: number;

@@ -64,3 +64,14 @@ describe.each([64, 84, 9, 128])("frames of %d tokens", (tokensPerFrame) => {
       expect(frameLists(passesOf(plan, tokensPerFrame), tokensPerFrame)).toBeUndefined();
   });
 });
+
+test("key frames share tiles in whatever order they lie in memory", () => {
+  const grid = { numFrames: 5, tokensPerFrame: 40, heads: 1 };
+  const { rules } = layerRules(full(), { layer: 0, step: 0, timestep: 900 }, grid);
+  const order = [3, 0, 4, 1];
+  const rowOfKeys = (frame: number): number | undefined =>
+    order.includes(frame) ? 40 * order.indexOf(frame) : undefined;
+  const [pass] = passLists(rules, grid, { queries: [2], rowOfKeys });
+  const tiles = [0, 64, 128].map((start) => ({ start, rows: Math.min(64, 160 - start) }));
+  expect(pass?.tiles.lists).toEqual([[tiles]]);
+});

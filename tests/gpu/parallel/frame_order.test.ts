@@ -33,17 +33,20 @@ function spyOnRecording() {
   };
 }
 
-/** What a clip of the three-layer model recorded, with numbers of frames; the same thing several times in a row once. */
-function orderOf(clip: number): string[] {
+/**
+ * What a clip of the three-layer model recorded, with numbers of frames; the same thing several times in a row once.
+ *
+ * @param counted kernels, besides what travels, and how many frames of the clip a launch of them is about
+ */
+function orderOf(clip: number, counted: Counted = AFTER_ATTENTION): string[] {
   const { dispatch, read, upload } = spies;
   const events = [
     ...dispatch.mock.calls.flatMap(([{ kernel, params }], i) => {
-      // Recorded three times for rows that go through a block's second part together.
-      if (kernel.stem !== "gate_residual") return [];
-      const frames = (4 * Number(params["count4"])) / FRAME_ELEMENTS;
+      if (kernel.stem !== counted.stem) return [];
+      const frames = counted.frames(params);
       const order = dispatch.mock.invocationCallOrder[i]!;
       const { gpu } = dispatch.mock.contexts[i] as Recorder;
-      return [{ order, gpu, name: `rows ${frames}` }];
+      return [{ order, gpu, name: `${counted.name} ${frames}` }];
     }),
     ...(
       [
@@ -66,6 +69,27 @@ function framesIn(ranges: readonly { readonly size: number }[]): number {
   return ranges.reduce((sum, { size }) => sum + size, 0) / (4 * FRAME_ELEMENTS);
 }
 
+interface Counted {
+  readonly stem: string;
+  readonly name: string;
+  readonly frames: (params: Recorded["params"]) => number;
+}
+
+type Recorded = Parameters<Recorder["dispatch"]>[0];
+
+/** Recorded three times for rows that go through what comes after attention together. */
+const AFTER_ATTENTION: Counted = {
+  stem: "gate_residual",
+  name: "rows",
+  frames: ({ count4 }) => (4 * Number(count4)) / FRAME_ELEMENTS,
+};
+/** Over video or text. */
+const ATTENTION: Counted = {
+  stem: "attention_direct",
+  name: "attend",
+  frames: ({ num_queries: queries }) => Number(queries) / 16,
+};
+
 const DUAL = { ...problemOf(dualScope({ window: 1, anchors: 2 })), mode: "hidden_states" } as const;
 
 describe("what others need leaves before the other rows are computed", () => {
@@ -83,9 +107,22 @@ describe("what others need leaves before the other rows are computed", () => {
   });
 });
 
+test("frames that others need attend to others' keys, and to the text, before the rest does", async () => {
+  await runClips(DUAL, clipsOf(5, 7));
+  const early = ["attend 3", "attend 2", "wait 1", "attend 3", "send 3", "attend 2"];
+  const last = ["attend 5", "wait 1", "attend 5"];
+  expect(orderOf(0, ATTENTION)).toEqual(["send 3", ...early, ...early, ...last]);
+});
+
+test("frames that visit others attend at home behind the answers to others", async () => {
+  await runClips({ ...problemOf(tile(2)), mode: "fewest" }, clipsOf(3, 7));
+  const layer = ["send 3", "attend 2", "wait 1", "attend 1", "attend 2", `wait ${RESULT_FRAMES}`, "attend 1"];
+  expect(orderOf(0, ATTENTION)).toEqual([...layer, ...layer, ...layer]);
+});
+
 test("rows that do not visit others are computed before the results of those that do are waited for", async () => {
   await runClips({ ...problemOf(tile(2)), mode: "fewest" }, clipsOf(3, 7));
-  const layer = ["send 3", "wait 1", "rows 2", `wait ${1 + 3 * (RESULT_FRAMES - 1)}`, "rows 1"];
+  const layer = ["send 3", "wait 1", "rows 2", `wait ${RESULT_FRAMES}`, "rows 1"];
   expect(orderOf(0)).toEqual([...layer, ...layer, ...layer]);
 });
 
