@@ -1,6 +1,7 @@
 // WebGPU in Node: npm `webgpu` (Dawn), hardware adapter or SwiftShader.
 
 import { create, globals } from "webgpu";
+import { pacePolling } from "./paced_polling_node.ts";
 
 /** Dawn toggles that give f16 and subgroup matrices where the driver has them (platform notes in ARCHITECTURE.md). */
 const DAWN_FEATURES = ["allow_unsafe_apis", "vulkan_enable_f16_on_nvidia"];
@@ -21,6 +22,7 @@ export interface DawnOptions {
  */
 export function startDawn({ toggles = [], backend }: DawnOptions = {}): GPU {
   Object.assign(globalThis, globals);
+  pacePolling();
   const features = [...DAWN_FEATURES, ...toggles].join(",");
   const gpu = create([
     `enable-dawn-features=${features}`,
