@@ -8,7 +8,7 @@ import type { TemporalPlace } from "../attention/positions.ts";
 import type { AttentionResult } from "../ops/attention.ts";
 import { attentionMerge } from "../ops/attention_merge.ts";
 import { rope3d } from "../ops/rope_3d.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { sliceRows, type Tensor } from "../tensor/tensor.ts";
 import type { FramePart } from "./frame_order.ts";
 import { lendFrames, receiveRows, type SomeFrames, takeFrames } from "./frame_rows.ts";
 import { KeptRotations } from "./kept_rotations.ts";
@@ -37,7 +37,15 @@ interface ReceivedKeys {
   readonly v: Tensor;
 }
 
-/** The attention of one block's queries, by parts. */
+/** What some queries came to. */
+export interface Attended {
+  /** [tokens, D]. */
+  readonly rows: Tensor;
+  /** Others' rows are in the same buffer, which is not to be released. */
+  readonly isLent: boolean;
+}
+
+/** The attention of one block's queries, by groups of frames that attend together. */
 export class ClipAttention {
   readonly #segments: Segments;
   readonly #block: OrderedBlock;
@@ -63,14 +71,14 @@ export class ClipAttention {
     return [...this.#q.tensors, ...this.#k.tensors, this.#v, ...received, ...totals];
   }
 
-  /** Records a part's attention over the clip's own keys. */
-  attendOwn(part: FramePart): void {
+  /** Records a group's attention over the clip's own keys. */
+  attendOwn(group: FramePart): void {
     const { exchange, index, frames } = this.#block;
     const isAlone = exchange.keys(index).length === 0 && exchange.visits(index).length === 0;
-    this.#attend(part, {
+    this.#attend(group, {
       k: this.#k,
       v: this.#v,
-      pairs: { queries: part.frames, keys: frames },
+      pairs: { queries: group.frames, keys: frames },
       ownValues: isAlone ? this.#v : undefined,
     });
   }
@@ -94,48 +102,51 @@ export class ClipAttention {
     for (const { buffer } of rows) this.#segments.recorder.release(buffer);
   }
 
-  /** Records a part's attention over the keys of frames that others sent, but for those of clips that its queries visit. */
-  attendReceived(part: FramePart): void {
+  /** Records a group's attention over the keys of frames that others sent, but for those of clips that its queries visit. */
+  attendReceived(group: FramePart): void {
     if (this.#received === undefined) return;
     const { exchange, index } = this.#block;
     const visits = exchange.visits(index);
-    this.#attend(part, {
+    this.#attend(group, {
       ...this.#received,
-      pairs: { queries: part.frames, keys: exchange.keys(index), hidden: visits },
+      pairs: { queries: group.frames, keys: exchange.keys(index), hidden: visits },
       ownValues: visits.length === 0 ? this.#v : undefined,
     });
   }
 
   /**
-   * Waits for what the queries of a part came to elsewhere, and adds it.
+   * Waits for what queries of the only group came to elsewhere, and adds it.
    *
    * @param alive temporaries that are used behind it
    */
-  *addResults(part: FramePart, alive: readonly Tensor[]): SplitWork<void> {
+  *addResults(alive: readonly Tensor[]): SplitWork<void> {
     const { exchange, index, attention, moment } = this.#block;
     if (exchange.visits(index).length === 0) return;
     const computed = this.#cut(alive);
     yield* waitFor(this.#segments.caughtUp());
     const { strengths } = attention.layerOfFrames(moment, { queries: [], keys: [] });
-    const like = this.#totalOf(part);
+    const [group, like] = this.#groupOf(0);
     const results = receiveResults(this.#segments, {
       like,
-      frames: part.frames,
+      frames: group.frames,
       block: this.#block,
       computed,
     });
     results.forEach((result, i) => {
       const isLast = i === results.length - 1;
-      this.#merge(part, result, isLast && strengths ? { strengths, v: this.#v } : undefined);
+      this.#merge(group, result, isLast && strengths ? { strengths, v: this.#v } : undefined);
     });
   }
 
-  /** Attention of a part's queries, which is the caller's from now on. */
-  take(part: FramePart): Tensor {
-    const { out, lse } = this.#totalOf(part);
-    this.#totals.delete(part);
-    this.#segments.recorder.release(lse.buffer);
-    return out;
+  /** Attention of a part's queries, of which the group's last are the caller's from now on. */
+  take({ start, end }: FramePart): Attended {
+    const [group, { out, lse }] = this.#groupOf(start);
+    const isLent = end < group.end;
+    if (!isLent) {
+      this.#totals.delete(group);
+      this.#segments.recorder.release(lse.buffer);
+    }
+    return { rows: sliceRows(out, start - group.start, end - group.start), isLent };
   }
 
   /** Gives back what is not taken. */
@@ -143,21 +154,25 @@ export class ClipAttention {
     for (const { buffer } of this.tensors) this.#segments.recorder.release(buffer);
   }
 
-  #attend(part: FramePart, { k, v, pairs, ownValues }: KeyGroup): void {
+  #attend(group: FramePart, { k, v, pairs, ownValues }: KeyGroup): void {
     const { attention, moment, context } = this.#block;
     const layer = attention.layerOfFrames(moment, pairs);
-    const before = this.#totals.get(part);
+    const before = this.#totals.get(group);
     const seesNothing = layer.passes.every(({ tiles }) => tiles.scoreCount === 0);
     if (before && seesNothing && layer.strengths === undefined) return;
     const heads = context.config.num_attention_heads;
-    const operands = { q: this.#q.rows(part), k, v, heads, layer, ownValues, before };
-    this.#totals.set(part, groupAttention(this.#segments.recorder, operands));
+    const operands = { q: this.#q.rows(group), k, v, heads, layer, ownValues, before };
+    this.#totals.set(group, groupAttention(this.#segments.recorder, operands));
   }
 
-  #merge(part: FramePart, result: AttentionResult, perturbation: Parameters<typeof attentionMerge>[2]): void {
+  #merge(
+    group: FramePart,
+    result: AttentionResult,
+    perturbation: Parameters<typeof attentionMerge>[2],
+  ): void {
     const { recorder } = this.#segments;
-    const before = this.#totalOf(part);
-    this.#totals.set(part, attentionMerge(recorder, [before, result], perturbation));
+    const [, before] = this.#groupOf(group.start);
+    this.#totals.set(group, attentionMerge(recorder, [before, result], perturbation));
     for (const { out, lse } of [before, result]) {
       for (const { buffer } of [out, lse]) recorder.release(buffer);
     }
@@ -211,10 +226,11 @@ export class ClipAttention {
     return (x, place) => rope3d(this.#segments.recorder, x, rotary.at(place, frames));
   }
 
-  #totalOf(part: FramePart): AttentionResult {
-    const total = this.#totals.get(part);
-    if (total === undefined) throw new Error("These queries have attended to nothing yet.");
-    return total;
+  /** The group that a row is of, and what it came to so far. */
+  #groupOf(row: number): readonly [FramePart, AttentionResult] {
+    const found = [...this.#totals].find(([{ start, end }]) => start <= row && row < end);
+    if (found === undefined) throw new Error("These queries have attended to nothing yet.");
+    return found;
   }
 
   #cut(more: readonly Tensor[] = []): Promise<void> {

@@ -18,8 +18,11 @@ export interface FramePart {
 /** The parts of a clip in a block, one behind the other. */
 export interface FrameOrder {
   readonly parts: readonly FramePart[];
-  /** The second of two parts visits others: while its results are on their way, the first is computed. */
-  readonly isArrivalBetween: boolean;
+  /**
+   * Frames whose attention is one launch for each group of keys: the parts; or all of them, where the second of two parts
+   * visits others, since while its results are on their way only what comes after attention of the first is left to do.
+   */
+  readonly attending: readonly FramePart[];
   /** The block that others need rows of the first part for, which leave before the second. */
   readonly departure: SplitBlock | undefined;
 }
@@ -32,24 +35,23 @@ export function framesInOrder({ parts }: FrameOrder): readonly number[] {
 /** The order that hides most of what travels. */
 export function frameOrder(block: SplitBlock, next: SplitBlock | undefined): FrameOrder {
   const { exchange, index } = block;
-  const together = {
-    parts: inParts(block, [clipFrames(block)]),
-    isArrivalBetween: false,
-    departure: undefined,
-  };
+  const whole = inParts(block, [clipFrames(block)]);
+  const together = { parts: whole, attending: whole, departure: undefined };
   // A perturbed head takes values at the places of its queries, which are those of all.
   if (isPerturbed(block)) return together;
   const away = new Set(exchange.visits(index).flatMap(({ queries }) => queries));
   // Results have only attention to others' keys to hide behind; what leaves next has projections and the own keys.
   if (away.size > 0) {
     const parts = divided(block, (frame) => !away.has(frame));
-    return parts ? { parts, isArrivalBetween: true, departure: undefined } : together;
+    if (parts === undefined) return together;
+    const attending = inParts(block, [parts.flatMap((part) => part.frames)]);
+    return { parts, attending, departure: undefined };
   }
   // Keys that left early would be made once more with all others.
   if (next === undefined || exchange.rows === "keys") return together;
   const sent = new Set(exchange.sends(next.index));
   const parts = divided(block, (frame) => sent.has(frame));
-  return parts ? { parts, isArrivalBetween: false, departure: next } : together;
+  return parts ? { parts, attending: parts, departure: next } : together;
 }
 
 /** Undefined when one of two parts has no frame, or the second cannot be bound by itself. */

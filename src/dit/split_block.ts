@@ -6,7 +6,7 @@ import type { CompiledPlan } from "../attention/compiled_plan.ts";
 import type { AttentionMoment } from "../attention/layer_rules.ts";
 import { sliceRows, type Tensor } from "../tensor/tensor.ts";
 import { nextTask } from "../util/next_task.ts";
-import { ClipAttention, type Projected } from "./clip_attention.ts";
+import { type Attended, ClipAttention, type Projected } from "./clip_attention.ts";
 import type { ContextExchange } from "./context_exchange.ts";
 import { type FrameOrder, type FramePart, frameOrder, framesInOrder } from "./frame_order.ts";
 import { sendRows } from "./frame_rows.ts";
@@ -83,28 +83,24 @@ function* inParts(
   attention: ClipAttention,
   running: RunningBlock,
 ): SplitWork<readonly HiddenPart[]> {
-  const { parts, isArrivalBetween, departure } = running.order;
-  const early = isArrivalBetween ? parts.slice(0, 1) : parts;
-  for (const part of early) attention.attendOwn(part);
+  const { parts, attending, departure } = running.order;
+  for (const group of attending) attention.attendOwn(group);
   yield* attention.receive();
-  for (const part of parts.slice(early.length)) attention.attendOwn(part);
   const out: HiddenPart[] = [];
-  for (const part of parts) {
+  for (const [index, part] of parts.entries()) {
     const isLast = part === parts.at(-1);
-    attention.attendReceived(part);
-    if (isLast)
-      yield* attention.addResults(
-        part,
-        out.map(({ tensor }) => tensor),
-      );
+    const group = attending[index];
+    if (group) attention.attendReceived(group);
+    const alive = out.map(({ tensor }) => tensor);
+    if (isLast) yield* attention.addResults(alive);
     const attended = attention.take(part);
     if (isLast) attention.release();
     const tensor = afterAttention(segments, attended, { ...running, part, isLast });
     out.push({ frames: part.frames, tensor });
     if (isLast || departure === undefined) continue;
     const e = recordModulation(segments.recorder, departure);
-    const alive = [...running.block.alive, ...attention.tensors, tensor];
-    publishFrames(segments, { hiddenStates: tensor, e }, { ...departure, alive });
+    const kept = [...running.block.alive, ...attention.tensors, tensor];
+    publishFrames(segments, { hiddenStates: tensor, e }, { ...departure, alive: kept });
     // What was recorded is encoded, and what has arrived is handled, before more recording keeps this thread.
     yield* waitFor(nextTask());
   }
@@ -114,7 +110,7 @@ function* inParts(
 /** Records what comes after attention for the frames of a part. */
 function afterAttention(
   segments: Segments,
-  attended: Tensor,
+  { rows, isLent }: Attended,
   {
     block,
     hiddenStates,
@@ -126,9 +122,10 @@ function afterAttention(
   return recordAfterAttention(segments.recorder, sliceRows(hiddenStates, part.start, part.end), {
     ...block,
     e,
-    attended,
+    attended: rows,
     textTiles: block.context.text.tiles.of(part.frames),
     isLent: !isLast,
+    isAttendedLent: isLent,
   });
 }
 

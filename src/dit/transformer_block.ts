@@ -116,6 +116,8 @@ export interface AttendedRows extends Omit<BlockRows, "attend"> {
   readonly attended: Tensor;
   /** The hidden states that the block began with are not released. @default false */
   readonly isLent?: boolean;
+  /** `attended` is not released. @default false */
+  readonly isAttendedLent?: boolean;
 }
 
 /** Records what comes after self-attention; hidden states f32 [rows, D] as the block began with them. */
@@ -125,7 +127,8 @@ export function recordAfterAttention(recorder: Recorder, hiddenStates: Tensor, r
   const row = (slot: number): { tensor: Tensor; row: number } => ({ tensor: e, row: slot });
   const name = `block${index}`;
 
-  const attn1 = project(recorder, attended, weights.attn1);
+  const attn1 = linear(recorder, attended, weights.attn1.toOut);
+  if (rows.isAttendedLent !== true) recorder.release(attended.buffer);
   context.probe(`${name}.attn1`, attn1);
   const x1 = addGated(recorder, hiddenStates, { x: attn1, gate: row(GATE_MSA), isLent: rows.isLent });
 
@@ -219,7 +222,9 @@ function crossAttention(
   const heads = config.num_attention_heads;
   const { out, lse } = attention(recorder, { q, ...ofText, tiles, heads });
   for (const tensor of [q, lse]) recorder.release(tensor.buffer);
-  return project(recorder, out, weights);
+  const projected = linear(recorder, out, weights.toOut);
+  recorder.release(out.buffer);
+  return projected;
 }
 
 function normalised(
@@ -230,11 +235,5 @@ function normalised(
   const raw = linear(recorder, h, weights);
   const out = rmsNorm(recorder, raw, { weight: norm, eps: config.eps });
   recorder.release(raw.buffer);
-  return out;
-}
-
-function project(recorder: Recorder, x: Tensor, { toOut }: AttentionWeights): Tensor {
-  const out = linear(recorder, x, toOut);
-  recorder.release(x.buffer);
   return out;
 }

@@ -99,7 +99,7 @@ function arriving(
   return {
     out,
     lse: new Uint8Array(4 * heads * visit.queries.length * tokensPerFrame),
-    all: new Float32Array(all.buffer, all.byteOffset, all.byteLength / 4),
+    all: new Float32Array(all.buffer, all.byteOffset, all.byteLength / 4).fill(-Infinity),
   };
 }
 
@@ -112,7 +112,6 @@ function spreadLse(
   const [heads = 0, tokens = 0] = shape;
   const away = new Float32Array(arrived.lse.buffer, arrived.lse.byteOffset, arrived.lse.byteLength / 4);
   const numRows = visit.queries.length * tokensPerFrame;
-  arrived.all.fill(-Infinity);
   let from = 0;
   for (const [start, end] of runsOf(places)) {
     const [first, count] = [start * tokensPerFrame, (end - start) * tokensPerFrame];

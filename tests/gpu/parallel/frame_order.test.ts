@@ -12,8 +12,10 @@ useGpu(); // holds WebGPU open for this file
 const devices = useDevices(2);
 
 const FRAME_ELEMENTS = 16 * innerDim(SMALL_WAN);
-/** An answer for one frame, which comes with a log-sum-exp for each head. */
-const RESULT_FRAMES = 1 + SMALL_WAN.num_attention_heads / innerDim(SMALL_WAN);
+const LSE_FRAMES = SMALL_WAN.num_attention_heads / innerDim(SMALL_WAN);
+/** An answer for one frame, which comes with a log-sum-exp for each head; and one that is spread over three frames. */
+const RESULT_FRAMES = 1 + LSE_FRAMES;
+const SPREAD_FRAMES = 1 + 3 * LSE_FRAMES;
 
 let spies: ReturnType<typeof spyOnRecording>;
 
@@ -114,15 +116,15 @@ test("frames that others need attend to others' keys, and to the text, before th
   expect(orderOf(0, ATTENTION)).toEqual(["send 3", ...early, ...early, ...last]);
 });
 
-test("frames that visit others attend at home behind the answers to others", async () => {
+test("frames that visit others attend at home with all others, before the answers to others", async () => {
   await runClips({ ...problemOf(tile(2)), mode: "fewest" }, clipsOf(3, 7));
-  const layer = ["send 3", "attend 2", "wait 1", "attend 1", "attend 2", `wait ${RESULT_FRAMES}`, "attend 1"];
+  const layer = ["send 3", "attend 3", "wait 1", "attend 3", "attend 2", `wait ${SPREAD_FRAMES}`, "attend 1"];
   expect(orderOf(0, ATTENTION)).toEqual([...layer, ...layer, ...layer]);
 });
 
 test("rows that do not visit others are computed before the results of those that do are waited for", async () => {
   await runClips({ ...problemOf(tile(2)), mode: "fewest" }, clipsOf(3, 7));
-  const layer = ["send 3", "wait 1", "rows 2", `wait ${RESULT_FRAMES}`, "rows 1"];
+  const layer = ["send 3", "wait 1", "rows 2", `wait ${SPREAD_FRAMES}`, "rows 1"];
   expect(orderOf(0)).toEqual([...layer, ...layer, ...layer]);
 });
 
