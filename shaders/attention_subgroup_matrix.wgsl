@@ -2,14 +2,12 @@
 //
 // Operands, tiles and results are those of attention.wgsl, f16, read eight at a time. A pair of subgroups (32 wide)
 // shares 32 queries: each computes the scores of half of the keys and half of the output's columns; the output stays in
-// fragments. 32 keys are staged at a time, and the same memory then holds their values; what comes next is fetched
-// meanwhile.
+// fragments. 32 keys are staged at a time, then their values in the same memory; what comes next is fetched meanwhile.
 // An element of a fragment cannot be touched, so scores go through workgroup memory, where two threads a row turn them
 // into f16 probabilities in place, and the output cannot be rescaled when a row's maximum grows. Probabilities are
-// therefore relative to the maximum of a sample of the keys, starting at the queries' own place in the list. They fit
-// f16 as long as no logit exceeds it by 11; should one do so, which the sum of a row tells (an exponential beyond f32
-// must compare as large, as Vulkan's does), the workgroup starts again with the maximum of all keys. Without a running
-// maximum a step has neither a vote nor a branch.
+// therefore relative to the maximum of a sample: up to 128 single keys, spread evenly over the list. They fit f16 as
+// long as no logit exceeds it by 11; should one do so, which the sum of a row tells (an exponential beyond f32 must
+// compare as large, as Vulkan's does), the workgroup starts again with the maximum of all keys. So no step has a vote.
 // Memory is kept under 24 KiB: an NVIDIA multiprocessor gives 48 KiB to all workgroups it runs, and one alone is half
 // as fast. Fragments are loaded at constant offsets into arrays of arrays, which need no bounds check.
 // A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32;
@@ -17,6 +15,7 @@
 
 #import shared/attention_fragments
 #import shared/attention_tiles
+#import shared/powers_of_two
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<u32>>;
@@ -36,9 +35,8 @@ const HALF_DIM8 = HEAD_DIM8 / 2u;
 const K_STRIDE = HEAD_DIM8 + 1u;
 const V_STRIDE = HALF_DIM8 + 1u;
 const SCORE_STRIDE = 5u;
-const LOG2_E = 1.4426950408889634;
-const LN_2 = 0.6931471805599453;
-const SAMPLES = 8u;
+// Of 32 samples each, at most one for every 4 steps.
+const ROUNDS = 4u;
 const LARGEST_F16 = 65504.0;
 
 alias left = subgroup_matrix_left<f16, 16, 16>;
@@ -49,6 +47,7 @@ alias result = subgroup_matrix_result<f32, 16, 16>;
 var<workgroup> stage: array<array<vec4<u32>, max(KEYS / 2u * K_STRIDE, KEYS * V_STRIDE)>, 2>;
 // Of each subgroup: 32 queries x 16 keys; also 32 x 16 of its output when that is stored.
 var<workgroup> scores: array<array<vec4<u32>, 32u * SCORE_STRIDE + 4u>, 4>;
+var<workgroup> sample_bias: array<vec4<f32>, KEYS / 4u>;
 var<workgroup> too_large: atomic<u32>;
 
 @compute @workgroup_size(THREADS)
@@ -91,24 +90,37 @@ fn main(
     #repeat e D32
     let load_row_$e = (index + $e * THREADS) / HEAD_DIM8;
     let load_column_$e = (index + $e * THREADS) % HEAD_DIM8;
+    let load_at_$e = head_at + load_column_$e;
     var next_$e = vec4<u32>();
     #end
     let steps = last_step - first_step;
-    // Samples are first halves of tiles: a second half may have no keys. A stride of 1 samples everything.
-    let offset = 2u * (steps / 2u * (queries.x / 64u) / params.num_query_tiles);
-    var stride = max(steps / (2u * SAMPLES) * 2u, 16u);
+    // Places in the list are keys, 64 a tile. Samples begin at the queries' own and are an odd number apart, so that
+    // they take all rows of tiles in turn. As many rounds as steps, 1 apart, sample everything.
+    let places = KEYS * steps;
+    let own = 64u * (steps / 2u * (queries.x / 64u) / params.num_query_tiles);
+    var rounds = min(clamp(steps / 4u, 1u, ROUNDS), steps);
+    var apart = (steps / max(rounds, 1u)) | 1u;
     var row_max = LOWEST;
     var row_sum = 0.0;
     loop {
-        for (var i = 0u; i < steps; i += stride) {
-            let step = first_step + (offset + i) % steps;
-            let keys = key_tiles[step / 2u];
-            let first_key = step % 2u * KEYS;
+        if steps > 0u {
+            #repeat e D32
+            next_$e = k[place_row(queries.z, (own + load_row_$e * apart) % places) * row_stride + load_at_$e];
+            #end
+        }
+        for (var round = 0u; round < rounds; round++) {
             workgroupBarrier();
             #repeat e D32
-            stage[load_row_$e / 16u][load_row_$e % 16u * K_STRIDE + load_column_$e] =
-                k[tile_row(keys, first_key + load_row_$e) * row_stride + head_at + load_column_$e];
+            stage[load_row_$e / 16u][load_row_$e % 16u * K_STRIDE + load_column_$e] = next_$e;
+            // What comes next: another round, or the first step.
+            let sample_$e = (own + (KEYS * round + KEYS + load_row_$e) * apart) % places;
+            let place_$e = select(sample_$e, load_row_$e, round + 1u == rounds);
+            next_$e = k[place_row(queries.z, place_$e) * row_stride + load_at_$e];
             #end
+            if index < KEYS {
+                let place = (own + (KEYS * round + index) * apart) % places;
+                sample_bias[index / 4u][index % 4u] = place_bias(queries.z, place);
+            }
             workgroupBarrier();
             #repeat i 2
             var score_$i = result();
@@ -124,15 +136,9 @@ fn main(
             #end
             workgroupBarrier();
             #repeat c 4
-            var p_$c = bitcast<vec4<f32>>(scores[score_block][score_at + $c]) * scale + bitcast<f32>(keys.z) * LOG2_E;
+            let p_$c = fma(score4(score_block, score_at + $c), vec4<f32>(scale), sample_bias[4u * part + $c]);
             #end
-            if first_key + KEYS > keys.y {
-                #repeat c 4
-                p_$c = masked(p_$c, first_key + 16u * part + 4u * $c, keys.y, NO_KEY);
-                #end
-            }
-            let max4 = max(max(p_0, p_1), max(p_2, p_3));
-            row_max = max(row_max, max(max(max4.x, max4.y), max(max4.z, max4.w)));
+            row_max = max(row_max, largest(p_0, p_1, p_2, p_3));
         }
         row_max = max(row_max, subgroupShuffleXor(row_max, 1u));
 
@@ -144,21 +150,16 @@ fn main(
         #end
         var step = first_step;
         var keys = key_tiles[step / 2u];
-        if steps > 0u {
-            #repeat e D32
-            next_$e = k[tile_row(keys, load_row_$e) * row_stride + head_at + load_column_$e];
-            #end
-        }
-        for (var i = 0u; i < steps; i++) {
+        while step < last_step {
             let first_key = step % 2u * KEYS;
-            let next_step = select(step + 1u, first_step, step + 1u == last_step);
+            // A second half without keys is no step.
+            let step_after = step + select(1u, 2u, first_key == 0u && keys.y <= KEYS);
+            let next_step = min(step_after, last_step - 1u);
             let next_keys = key_tiles[next_step / 2u];
             workgroupBarrier();
             #repeat e D32
             stage[load_row_$e / 16u][load_row_$e % 16u * K_STRIDE + load_column_$e] = next_$e;
-            #end
-            #repeat e D32
-            next_$e = v[tile_row(keys, first_key + load_row_$e) * row_stride + head_at + load_column_$e];
+            next_$e = v[tile_row(keys, first_key + load_row_$e) * row_stride + load_at_$e];
             #end
             workgroupBarrier();
             // Assigned: without initialiser a fragment is zeroed once per invocation, not once per iteration.
@@ -177,12 +178,11 @@ fn main(
             workgroupBarrier();
             let shift = bitcast<f32>(keys.z) * LOG2_E - row_max;
             #repeat c 4
-            let s_$c = bitcast<vec4<f32>>(scores[score_block][score_at + $c]);
-            var p_$c = exp2(fma(s_$c, vec4<f32>(scale), vec4<f32>(shift)));
+            var p_$c = exp2(fma(score4(score_block, score_at + $c), vec4<f32>(scale), vec4<f32>(shift)));
             #end
             if first_key + KEYS > keys.y {
                 #repeat c 4
-                p_$c = masked(p_$c, first_key + 16u * part + 4u * $c, keys.y, 0.0);
+                p_$c = masked(p_$c, first_key + 16u * part + 4u * $c, keys.y);
                 #end
             }
             let sum4 = (p_0 + p_1) + (p_2 + p_3);
@@ -192,9 +192,8 @@ fn main(
             #repeat e D32
             stage[load_column_$e / HALF_DIM8][load_row_$e * V_STRIDE + load_column_$e % HALF_DIM8] = next_$e;
             #end
-            let next_first = next_step % 2u * KEYS;
             #repeat e D32
-            next_$e = k[tile_row(next_keys, next_first + load_row_$e) * row_stride + head_at + load_column_$e];
+            next_$e = k[tile_row(next_keys, next_step % 2u * KEYS + load_row_$e) * row_stride + load_at_$e];
             #end
             workgroupBarrier();
             #repeat i 2
@@ -214,10 +213,10 @@ fn main(
             #end
             #end
             #end
-            step = next_step;
+            step = step_after;
             keys = next_keys;
         }
-        if stride == 1u {
+        if rounds == steps {
             break;
         }
         if row_sum > LARGEST_F16 {
@@ -226,7 +225,8 @@ fn main(
         if workgroupUniformLoad(&too_large) == 0u {
             break;
         }
-        stride = 1u;
+        rounds = steps;
+        apart = 1u;
     }
 
     let sum = row_sum + subgroupShuffleXor(row_sum, 1u);
@@ -243,7 +243,7 @@ fn main(
     if row < queries.y {
         let at_$j = 2u * ((queries.x + row) * row_stride + head_at + part * HALF_DIM8 + 2u * $j);
         #repeat c 4
-        store(at_$j + $c, bitcast<vec4<f32>>(scores[score_block][score_at + $c]) * factor, strength);
+        store(at_$j + $c, score4(score_block, score_at + $c) * factor, strength);
         #end
     }
     #end

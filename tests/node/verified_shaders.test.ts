@@ -13,7 +13,7 @@ const VERIFIED: Readonly<Record<string, string>> = {
   attention: "862ce365ae0f7ac8",
   attention_direct: "e9b72bf0d3c2e154",
   attention_f16: "e413abcd6b4fc1e8",
-  attention_subgroup_matrix: "e465ce07a368aef0",
+  attention_subgroup_matrix: "c815fdb646e7dcf3",
   linear: "7c6e9316bbb3ea9e",
   linear_direct: "c8e4b3593f9059a3",
   linear_f16: "b7430d1d712a1737",

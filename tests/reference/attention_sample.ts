@@ -36,22 +36,23 @@ export interface SampledWorkgroup {
 }
 
 const TILE_KEYS = 64;
+/** Keys of a step, and of a round of samples. */
 const STEP_KEYS = 32;
 /** Keys of a step whose probabilities one thread sums. */
 const THREAD_KEYS = 16;
-const SAMPLES = 8;
-const LEAST_STRIDE = 16;
+const ROUNDS = 4;
 const LARGEST_F16 = 65_504;
 
 /**
- * The steps of 32 keys that are sampled of a list of `keyTiles` tiles by the query tile whose first row is `tile` tiles from
- * the first: even ones, which always have keys.
+ * The places that are sampled of a list of `keyTiles` tiles, 64 places each, by the query tile whose first row is `tile`
+ * tiles from the first: a round of 32 for every 4 steps, at most 4, an odd number of places apart.
  */
-export function sampledSteps(keyTiles: number, tile: number, numQueryTiles: number): number[] {
+export function sampledPlaces(keyTiles: number, tile: number, numQueryTiles: number): number[] {
   const steps = (TILE_KEYS / STEP_KEYS) * keyTiles;
-  const stride = Math.max(2 * Math.floor(steps / (2 * SAMPLES)), LEAST_STRIDE);
-  const offset = 2 * Math.floor((keyTiles * tile) / numQueryTiles);
-  return Array.from({ length: Math.ceil(steps / stride) }, (_, i) => (offset + i * stride) % steps);
+  const rounds = Math.min(Math.max(Math.floor(steps / 4), 1), ROUNDS, steps);
+  const apart = Math.floor(steps / Math.max(rounds, 1)) | 1;
+  const own = TILE_KEYS * Math.floor((keyTiles * tile) / numQueryTiles);
+  return Array.from({ length: STEP_KEYS * rounds }, (_, i) => (own + i * apart) % (TILE_KEYS * keyTiles));
 }
 
 /** Computes the logits of a workgroup and compares them with their sample. */
@@ -68,17 +69,25 @@ export function sampledWorkgroup(
     number,
   ];
   const keys = problem.keyTiles.slice(begin, end);
-  const sample = sampledSteps(keys.length, Math.floor(start / TILE_KEYS), numQueryTiles);
+  const sample = sampledPlaces(keys.length, Math.floor(start / TILE_KEYS), numQueryTiles).map((place) =>
+    lastKey(place, keys),
+  );
   const logits = new Float64Array(keys.length * TILE_KEYS);
   const excess: number[] = [];
   let startsAgain = false;
   for (let row = start; row < start + rows; row++) {
     writeLogits(problem, { head, row, keys }, logits);
-    const sampled = Math.max(...sample.map((step) => largest(logits, step * STEP_KEYS, STEP_KEYS)));
+    const sampled = Math.max(...sample.map((place) => logits[place]!));
     excess.push(keys.length === 0 ? 0 : largest(logits, 0, logits.length) - sampled);
     startsAgain ||= threadSums(logits, sampled).some((sum) => sum > LARGEST_F16);
   }
   return { excess, startsAgain };
+}
+
+/** A place that has no key stands for the last one of its tile. */
+function lastKey(place: number, keys: readonly KeyRows[]): number {
+  const row = place % TILE_KEYS;
+  return place - row + Math.min(row, Math.max(keys[(place - row) / TILE_KEYS]!.rows, 1) - 1);
 }
 
 interface LogitRow {

@@ -1,34 +1,37 @@
 // The rule by which workgroups of attention on matrix units start again, followed on the CPU.
 import { expect, test } from "vitest";
-import { type SampledAttention, sampledSteps, sampledWorkgroup } from "../../reference/attention_sample.ts";
+import { type SampledAttention, sampledPlaces, sampledWorkgroup } from "../../reference/attention_sample.ts";
 import { randomNumbers } from "../../reference/random.ts";
 
 const HEADS = 2;
 const HEAD_DIM = 32;
 const WIDTH = HEADS * HEAD_DIM;
 const SCALE = 1 / Math.sqrt(HEAD_DIM);
-/** 24 key tiles, the last one short: samples are 8 tiles apart. */
+/** 24 key tiles, the last one short: samples are 13 keys apart. */
 const NUM_KEYS = 23 * 64 + 5;
 const QUERY_TILES = 3;
-/** The second of three query tiles begins in the middle of the list: tiles 8, 16 and 0. */
+/** The second of three query tiles, whose samples begin after a third of the list. */
 const WATCHED = { head: 1, tile: 1 };
 
-test("samples begin at the queries' own place, at most 9 first halves of tiles", () => {
-  expect(sampledSteps(24, 1, 3)).toEqual([16, 32, 0]);
-  expect(sampledSteps(9, 4, 9)).toEqual([8, 6]);
-  expect(sampledSteps(512, 0, 512)).toEqual([0, 128, 256, 384, 512, 640, 768, 896]);
-  expect(sampledSteps(71, 0, 71)).toHaveLength(9);
-  expect(sampledSteps(1, 0, 1)).toEqual([0]);
-  expect(sampledSteps(0, 0, 1)).toEqual([]);
+test("samples begin at the queries' own place and lie evenly over the list, at most 128", () => {
+  expect(sampledPlaces(24, 1, 3)).toEqual(Array.from({ length: 128 }, (_, i) => (512 + 13 * i) % 1536));
+  expect(sampledPlaces(2, 0, 9)).toEqual(Array.from({ length: 32 }, (_, i) => (5 * i) % 128));
+  expect(sampledPlaces(4, 0, 4)).toHaveLength(64);
+  const many = sampledPlaces(512, 0, 512);
+  expect(many).toHaveLength(128);
+  expect(new Set(many.map((place) => place % 64)).size).toBe(64);
+  expect(new Set(sampledPlaces(1, 0, 1)).size).toBe(32);
+  expect(sampledPlaces(0, 0, 1)).toEqual([]);
 });
 
 test("a large logit outside of the sample makes its workgroup start again, and none inside does", () => {
-  const outside = sampledWorkgroup(withLargeKey(5 * 64), WATCHED);
-  expect(outside.startsAgain).toBe(true);
-  expect(Math.max(...outside.excess)).toBeGreaterThan(11);
-  const secondHalf = sampledWorkgroup(withLargeKey(8 * 64 + 32), WATCHED);
-  expect(secondHalf.startsAgain).toBe(true);
-  for (const key of [8 * 64, 16 * 64 + 31, 7]) {
+  for (const key of [5 * 64, 8 * 64 + 1, 23 * 64 + 1]) {
+    const outside = sampledWorkgroup(withLargeKey(key), WATCHED);
+    expect(outside.startsAgain).toBe(true);
+    expect(Math.max(...outside.excess)).toBeGreaterThan(11);
+  }
+  // The last one stands for the places behind it, of which one is sampled.
+  for (const key of [8 * 64, 8 * 64 + 13, (8 * 64 + 127 * 13) % (24 * 64), NUM_KEYS - 1]) {
     const inside = sampledWorkgroup(withLargeKey(key), WATCHED);
     expect(inside.startsAgain).toBe(false);
     expect(inside.excess[ROW - 64]).toBe(0);
@@ -42,25 +45,26 @@ test("random keys do not start again, and the excess is that of the largest logi
   const { startsAgain, excess } = sampledWorkgroup(problem, WATCHED);
   expect(startsAgain).toBe(false);
   const logits = Array.from({ length: NUM_KEYS }, (_, key) => logit(problem, ROW, key));
-  const sampled = [8, 16, 0].flatMap((tile) => logits.slice(64 * tile, 64 * tile + 32));
+  const sampled = sampledPlaces(24, 1, 3).map((place) => logits[Math.min(place, NUM_KEYS - 1)] ?? NaN);
   expect(excess[ROW - 64]).toBeCloseTo(Math.max(...logits) - Math.max(...sampled), 12);
 });
 
 test("what overflows is the sum over half of all keys, so many of them need less than 11 each", () => {
-  const tiles = 128;
+  const tiles = 512;
+  const sampled = new Set(sampledPlaces(tiles, 0, 1).map((place) => Math.floor(place / 64)));
   const problem = (bias: number): SampledAttention => ({
     ...randomProblem(),
     q: new Float32Array(64 * WIDTH),
     numQueryTiles: 1,
-    queryTiles: [0, 64, 0, tiles],
-    // All but the sampled tiles, 16 apart, have the bias.
+    queryTiles: [0, 1, 0, tiles],
+    // All but the tiles of sampled keys have the bias.
     keyTiles: Array.from({ length: tiles }, (_, i) => ({
       start: 0,
       rows: 32,
-      bias: i % 16 === 0 ? 0 : bias,
+      bias: sampled.has(i) ? 0 : bias,
     })),
   });
-  const few = Math.log(65_504 / (16 * 120)); // a thread sums 16 keys of each tile
+  const few = Math.log(65_504 / (16 * (tiles - sampled.size))); // a thread sums 16 keys of each tile
   expect(sampledWorkgroup(problem(few + 0.01), { head: 0, tile: 0 }).startsAgain).toBe(true);
   expect(sampledWorkgroup(problem(few - 0.1), { head: 0, tile: 0 }).startsAgain).toBe(false);
 });
