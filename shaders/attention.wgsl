@@ -20,6 +20,7 @@
 #import shared/add_dot
 #import shared/attention_rows
 #import shared/attention_tiles
+#import shared/powers_of_two
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<elem>>;
@@ -49,6 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let last_tile = select(queries.w, queries.z, strength == 1.0);
     let row_stride = params.heads * HEAD_DIM4;
     let head_at = turn.head * HEAD_DIM4;
+    let scale = params.scale * LOG2_E;
     // 32 neighbouring threads take 4 x 8 places of a tile, so that they read few rows of either operand.
     let tx = index / 64u * 8u + index % 8u;
     let ty = index / 32u % 2u * 4u + index / 8u % 4u;
@@ -123,9 +125,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
 
         // Every thread: the largest of its 4 keys in 8 rows; then 64 threads: the largest of a row.
-        let bias = bitcast<f32>(keys.z);
+        let bias = bitcast<f32>(keys.z) * LOG2_E;
         #repeat i 8
-        score_$i = score_$i * params.scale + bias;
+        score_$i = score_$i * scale + bias;
         if keys.y < 64u {
             let is_key = vec4<u32>(0u, 1u, 2u, 3u) + 4u * tx < vec4<u32>(keys.y);
             score_$i = select(vec4<f32>(NO_KEY), score_$i, is_key);
@@ -140,15 +142,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             raise_row_max(index);
         }
         workgroupBarrier();
+        // Maxima seldom grow once a few tiles are seen.
+        var least_factor = 1.0;
         #repeat i 8
-        {
-            let factor = row_factor[ty + 8u * $i];
-            score_$i = exp(score_$i - row_max[ty + 8u * $i]);
-            sum_$i = sum_$i * factor + ((score_$i.x + score_$i.y) + (score_$i.z + score_$i.w));
+        least_factor = min(least_factor, row_factor[ty + 8u * $i]);
+        #end
+        if least_factor < 1.0 {
+            #repeat i 8
+            let factor_$i = row_factor[ty + 8u * $i];
+            sum_$i *= factor_$i;
             #repeat d OUT_COLUMNS
-            out_$i_$d *= factor;
+            out_$i_$d *= factor_$i;
+            #end
             #end
         }
+        #repeat i 8
+        score_$i = exp2(score_$i - row_max[ty + 8u * $i]);
+        sum_$i += (score_$i.x + score_$i.y) + (score_$i.z + score_$i.w);
         #end
         for (var first = 0u; first < num_keys; first += V_ROWS) {
             workgroupBarrier();
@@ -200,7 +210,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #end
     workgroupBarrier();
     if index < queries.y {
-        store_lse(turn.head, queries.x + index, row_max[index], row_total(index));
+        store_lse(turn.head, queries.x + index, row_max[index] * LN_2, row_total(index));
     }
     #repeat i 8
     if ty + 8u * $i < queries.y {

@@ -2,14 +2,16 @@
 //
 // Operands, tiles and results are those of attention.wgsl, f16, read eight at a time; needs shader-f16. The division of
 // work is that of attention.wgsl, too: 128 threads compute 64 x 64 scores, 8 x 4 each, and the output, 8 x 8 each.
-// Products are added up in f16: of 32 columns of a head in two sums, of 32 keys in one sum, and then in f32. q is
-// divided by 16 while it is staged, so that such sums stay finite for logits up to 6e4; the rest is f32.
+// Products are added up in f16: of even and of odd columns of a head, 16 at a time, then these sums; and of 32 keys.
+// q is divided by 16 while it is staged, so that such sums stay finite for logits up to 6e4; the rest is f32.
 // Loops over what is staged are written out (H200: 47.6 against 40.1 TFLOP/s).
-// A query without keys gives zeros and lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32.
+// A query without keys gives zeros, lse = -inf. Preconditions (op): HEAD_DIM 32 to 128, a multiple of 32; scale > 0.
 
 #import shared/attention_rows
 #import shared/attention_tiles
+#import shared/f16_operands
 #import shared/f16_products
+#import shared/powers_of_two
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<u32>>;
@@ -27,6 +29,7 @@ const CHUNK_STRIDE = CHUNK8 + 1u; // padded against bank conflicts, as are proba
 const STAGE_K = 64u * CHUNK_STRIDE;
 const V_ROWS = 32u; // rows of v in the stage
 const P_STRIDE = 5u;
+const NO_SUM = -1.0e30; // less than any sum of f16 products
 
 var<workgroup> stage: array<vec4<u32>, 2u * STAGE_K>;
 var<workgroup> probabilities: array<vec4<u32>, 64u * P_STRIDE>;
@@ -39,6 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let last_tile = select(queries.w, queries.z, strength == 1.0);
     let row_stride = params.heads * HEAD_DIM8;
     let head_at = turn.head * HEAD_DIM8;
+    let scale = 16.0 * params.scale * LOG2_E;
     // 32 neighbouring threads take 4 x 8 places of a tile, so that they read few rows of either operand.
     let tx = index / 64u * 8u + index % 8u;
     let ty = index / 32u % 2u * 4u + index / 8u % 4u;
@@ -73,7 +77,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let keys = key_tiles[tile];
         let num_keys = max(keys.y, 1u);
         #repeat i 8
-        var score_$i = vec4<f32>();
+        #repeat j 4
+        var sums_$i_$j = vec2<f16>();
+        #end
         #end
         for (var chunk = 0u; chunk < HEAD_DIM8; chunk += CHUNK8) {
             workgroupBarrier();
@@ -117,22 +123,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             #end
             #repeat i 8
-            score_$i += vec4<f32>(both(part_$i_0), both(part_$i_1), both(part_$i_2), both(part_$i_3));
+            #repeat j 4
+            sums_$i_$j += part_$i_$j;
+            #end
             #end
         }
-
-        // Every thread: the largest of its 4 keys in 8 rows; then 64 threads: the largest of a row.
-        let bias = bitcast<f32>(keys.z);
         #repeat i 8
-        score_$i = score_$i * (16.0 * params.scale) + bias;
+        var score_$i = vec4<f32>(both(sums_$i_0), both(sums_$i_1), both(sums_$i_2), both(sums_$i_3));
+        #end
+
+        // Every thread: the largest of its 4 keys in 8 rows, and only its logit; then 64 threads: the largest of a row.
+        let bias = select(bitcast<f32>(keys.z) * LOG2_E, NO_KEY, keys.y == 0u);
         if keys.y < 64u {
             let is_key = vec4<u32>(0u, 1u, 2u, 3u) + 4u * tx < vec4<u32>(keys.y);
-            score_$i = select(vec4<f32>(NO_KEY), score_$i, is_key);
+            #repeat i 8
+            score_$i = select(vec4<f32>(NO_SUM), score_$i, is_key);
+            #end
         }
-        #end
         workgroupBarrier();
         #repeat i 8
-        share(ty + 8u * $i, tx, max(max(score_$i.x, score_$i.y), max(score_$i.z, score_$i.w)));
+        share(ty + 8u * $i, tx, max(max(score_$i.x, score_$i.y), max(score_$i.z, score_$i.w)) * scale + bias);
         #end
         workgroupBarrier();
         if index < 64u {
@@ -142,7 +152,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         #repeat i 8
         {
             let factor = row_factor[ty + 8u * $i];
-            score_$i = exp(score_$i - row_max[ty + 8u * $i]);
+            score_$i = exp2(fma(score_$i, vec4<f32>(scale), vec4<f32>(bias - row_max[ty + 8u * $i])));
             sum_$i = sum_$i * factor + ((score_$i.x + score_$i.y) + (score_$i.z + score_$i.w));
             low_$i *= factor;
             high_$i *= factor;
@@ -210,7 +220,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #end
     workgroupBarrier();
     if index < queries.y {
-        store_lse(turn.head, queries.x + index, row_max[index], row_total(index));
+        store_lse(turn.head, queries.x + index, row_max[index] * LN_2, row_total(index));
     }
     #repeat i 8
     if ty + 8u * $i < queries.y && tx < HEAD_DIM8 {
@@ -228,12 +238,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         out[2u * at + 1u] = vec4<f16>(high_$i);
     }
     #end
-}
-
-fn sixteenth(packed: vec4<u32>) -> vec4<u32> {
-    let factor = 0.0625h;
-    let low = vec2<u32>(bitcast<u32>(pair(packed.x) * factor), bitcast<u32>(pair(packed.y) * factor));
-    return vec4<u32>(low, bitcast<u32>(pair(packed.z) * factor), bitcast<u32>(pair(packed.w) * factor));
 }
 
 // One number a row of each of 16 threads, in the stage while it is not in use.

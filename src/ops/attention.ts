@@ -46,7 +46,7 @@ export interface AttentionOperands {
   readonly v: Tensor;
   readonly tiles: AttentionTiles;
   readonly heads: number;
-  /** Factor of the logits; default 1 / sqrt(head_dim). */
+  /** Factor of the logits, above 0; default 1 / sqrt(head_dim). */
   readonly scale?: number;
   /** Default none. */
   readonly perturbation?: Perturbation | undefined;
@@ -92,6 +92,8 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
   if (headDim % 4 !== 0) {
     throw new Error(`Cannot record attention with head dimension ${headDim}: it must be a multiple of 4.`);
   }
+  const scale = operands.scale ?? 1 / Math.sqrt(headDim);
+  if (!(scale > 0)) throw new Error(`Cannot record attention with scale ${scale}: it must be above 0.`);
   if (perturbation) requirePerturbable({ numQueries, numKeys: v.shape[0] ?? 0, heads, perturbation });
   const out = temporaryTensor(recorder, { ...q, label: "attention" });
   const lse = temporaryTensor(recorder, { label: "attention.lse", dtype: "f32", shape: [heads, numQueries] });
@@ -105,7 +107,7 @@ export function attention(recorder: Recorder, operands: AttentionOperands): Atte
       heads,
       list_stride: tiles.perHead ? tiles.numQueryTiles : 0,
       num_first: tiles.numFirst,
-      scale: operands.scale ?? 1 / Math.sqrt(headDim),
+      scale,
       lse_without_keys: -Infinity,
       perturbation_use: perturbation === undefined ? 0 : PERTURBATION_USES[perturbation.use],
     },

@@ -10,9 +10,9 @@ import { SHADER_CASES } from "./shader_cases.ts";
 
 /** SHA-256 over the sources of all variants of the cases, in the order of their keys; its first 16 digits. */
 const VERIFIED: Readonly<Record<string, string>> = {
-  attention: "862ce365ae0f7ac8",
+  attention: "2d62b25c3964c3cb",
   attention_direct: "e9b72bf0d3c2e154",
-  attention_f16: "e413abcd6b4fc1e8",
+  attention_f16: "60d831784cadea12",
   attention_subgroup_matrix: "c815fdb646e7dcf3",
   linear: "7c6e9316bbb3ea9e",
   linear_direct: "c8e4b3593f9059a3",

@@ -314,6 +314,9 @@ test("attention refuses operands that do not fit", async () => {
     expect(() => attention(recorder, { q, k: q, v: q, tiles, heads: 32 })).toThrow(
       "Cannot record attention with head dimension 2: it must be a multiple of 4.",
     );
+    expect(() => attention(recorder, { q, k: q, v: q, tiles, heads: 2, scale: -1 })).toThrow(
+      "Cannot record attention with scale -1: it must be above 0.",
+    );
     expect(() =>
       attention(recorder, { q, k: q, v: q, tiles: { ...tiles, perHead: true }, heads: 2 }),
     ).toThrow("Cannot record attention: 2 lists of 1 query tiles need 8 numbers, the table is [1, 1, 4].");
