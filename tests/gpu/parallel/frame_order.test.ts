@@ -44,7 +44,7 @@ function orderOf(clip: number, counted: Counted = AFTER_ATTENTION): string[] {
   const { dispatch, read, upload } = spies;
   const events = [
     ...dispatch.mock.calls.flatMap(([{ kernel, params }], i) => {
-      if (kernel.stem !== counted.stem) return [];
+      if (!counted.stems.includes(kernel.stem)) return [];
       const frames = counted.frames(params);
       const order = dispatch.mock.invocationCallOrder[i]!;
       const { gpu } = dispatch.mock.contexts[i] as Recorder;
@@ -72,7 +72,7 @@ function framesIn(ranges: readonly { readonly size: number }[]): number {
 }
 
 interface Counted {
-  readonly stem: string;
+  readonly stems: readonly string[];
   readonly name: string;
   readonly frames: (params: Recorded["params"]) => number;
 }
@@ -81,13 +81,13 @@ type Recorded = Parameters<Recorder["dispatch"]>[0];
 
 /** Recorded three times for rows that go through what comes after attention together. */
 const AFTER_ATTENTION: Counted = {
-  stem: "gate_residual",
+  stems: ["gate_residual"],
   name: "rows",
   frames: ({ count4 }) => (4 * Number(count4)) / FRAME_ELEMENTS,
 };
-/** Over video or text. */
+/** Over video or text, by the kernel that the adapter takes. */
 const ATTENTION: Counted = {
-  stem: "attention_direct",
+  stems: ["attention", "attention_direct"],
   name: "attend",
   frames: ({ num_queries: queries }) => Number(queries) / 16,
 };
