@@ -10,7 +10,7 @@ import { arrivingRows, bytesOfRanges, departingRows, type RowRange } from "./tra
 
 /** Some of the frames in a tensor. */
 export interface SomeFrames {
-  /** Ascending. */
+  /** In the order in which they are wanted, or come. */
   readonly places: readonly number[];
   readonly tokensPerFrame: number;
 }
@@ -53,7 +53,7 @@ export function lendFrames(recorder: Recorder, tensor: Tensor, frames: SomeFrame
 }
 
 /** Runs of frames, by their first rows in the tensor and where these frames lie one behind the other. */
-function gathered({
+export function gathered({
   places,
   tokensPerFrame,
 }: SomeFrames): { readonly row: number; readonly gatheredRow: number; readonly count: number }[] {

@@ -1,8 +1,9 @@
 // Hidden states of a clip between two blocks: in the parts that one block left, to be put in the order of the next.
 
 import type { Recorder } from "../gpu/recorder.ts";
-import { copyRows, type RowRun } from "../ops/copy_rows.ts";
+import { copyRows } from "../ops/copy_rows.ts";
 import { type Tensor, temporaryTensor } from "../tensor/tensor.ts";
+import { gathered } from "./frame_rows.ts";
 
 /** f32 [tokens of some frames, D], one frame behind the other. */
 export interface HiddenPart {
@@ -35,24 +36,14 @@ export function copyInOrder(
   const shape = [frames.length * tokensPerFrame, columns];
   const out = temporaryTensor(recorder, { label: "hidden_states", dtype: "f32", shape });
   for (const part of parts) {
-    const runs = runsInOrder(part.frames, frames).map(({ from, to, count }): RowRun => ({
-      from: from * tokensPerFrame,
-      to: to * tokensPerFrame,
-      count: count * tokensPerFrame,
-    }));
-    copyRows(recorder, part.tensor, out, runs);
+    const places = part.frames.map((frame) => frames.indexOf(frame));
+    const runs = gathered({ places, tokensPerFrame });
+    copyRows(
+      recorder,
+      part.tensor,
+      out,
+      runs.map(({ row, gatheredRow, count }) => ({ from: gatheredRow, to: row, count })),
+    );
   }
   return out;
-}
-
-/** Frames of a part that follow each other there and in the order, as places in both. */
-function runsInOrder(part: readonly number[], order: readonly number[]): RowRun[] {
-  const runs: { from: number; to: number; count: number }[] = [];
-  part.forEach((frame, from) => {
-    const to = order.indexOf(frame);
-    const last = runs.at(-1);
-    if (last && last.to + last.count === to) last.count++;
-    else runs.push({ from, to, count: 1 });
-  });
-  return runs;
 }

@@ -1,4 +1,4 @@
-/** Ascending numbers as runs that follow each other, [first, last + 1]. */
+/** Numbers as runs that follow each other, [first, last + 1], in their order. */
 export function runsOf(numbers: readonly number[]): [number, number][] {
   const runs: [number, number][] = [];
   for (const number of numbers) {
